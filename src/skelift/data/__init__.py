@@ -1,0 +1,1 @@
+"""Data sets: the on-disk format, its writers and its readers."""

@@ -1,0 +1,319 @@
+"""The one on-disk format of data sets: every loader writes it, every stage reads it.
+
+A data set is a folder::
+
+    dataset.json                 skeleton, size, crop, counts, provenance, licence, checksums
+    train/  test/                one folder a split
+        images-00000.npy ...     (n, S, S, 3) uint8 RGB, background black
+        masks-00000.npy ...      (n, S, S) uint8, 0 background ... 255 body
+        samples.npy              (N,) records of dtype SAMPLE
+        joints_2d.npy            (N, J, 2) float32 pixels of the crop   (where known)
+        joints_3d_mm.npy         (N, J, 3) float32 mm, camera frame     (where known)
+    prior/
+        poses_2d.npy             (M, J, 2) float32 pixels of the crop, of no picture in the set
+        samples.npy              (M,) records of dtype SAMPLE
+
+Coordinates are continuous: x = 0 is the left edge of the picture, the centre of pixel i lies at
+i + 0.5; y points down. The camera frame is x right, y down, z forward.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.errors import InputError
+from skelift.files import atomic_folder, read_json, sha256, write_json
+from skelift.skeleton import Skeleton
+
+FORMAT_VERSION = 1
+SHARD_IMAGES = 16384
+
+SAMPLE = np.dtype(
+    [
+        ("person", "U32"),
+        ("clip", "U64"),
+        ("camera", "U16"),
+        ("activity", "U32"),
+        ("frame", "<i4"),
+        ("crop", "<f4", (3,)),  # centre x, centre y, side of the square crop, in source pixels
+        ("source_size", "<i4", (2,)),  # width, height of the source picture, in pixels
+        ("focal", "<f4", (2,)),  # fx, fy in source pixels; NaN where unknown
+        ("principal", "<f4", (2,)),  # principal point in source pixels; NaN where unknown
+    ]
+)
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What ``dataset.json`` says besides counts and checksums.
+
+    Attributes:
+        name: name of the data set.
+        skeleton: the skeleton of every pose in it, with bone lengths measured where possible.
+        size: side of the square images, in pixels.
+        margin: free border of the crop around the body, as a fraction of the body's larger side.
+        synthetic: True when the pictures are rendered.
+        provenance: where pictures and poses come from, in one or two sentences.
+        licence: licence of the data.
+        details: anything else worth keeping, such as the configuration that made it.
+    """
+
+    name: str
+    skeleton: Skeleton
+    size: int
+    margin: float
+    synthetic: bool
+    provenance: str
+    licence: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Shards:
+    """Read-only memory-mapped rows kept in several .npy files, gathered by index."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._shards = [_open_npy(path) for path in paths]
+        self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the whole, as if it were one array."""
+        return (len(self), *self._shards[0].shape[1:])
+
+    def __getitem__(self, rows: NDArray[np.integer] | slice | int) -> NDArray[np.uint8]:
+        """Copy the given rows (an index array, a slice or one index), in the order asked for."""
+        if isinstance(rows, int | np.integer):
+            return self[np.array([rows])][0]
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(len(self)))
+        if len(self._shards) == 1:
+            return self._shards[0][rows]
+        gathered = np.empty((len(rows), *self.shape[1:]), dtype=self._shards[0].dtype)
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        for shard in np.unique(owner):
+            chosen = owner == shard
+            gathered[chosen] = self._shards[shard][rows[chosen] - self._starts[shard]]
+        return gathered
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures of one split, with what is known of each. Arrays are memory-mapped."""
+
+    folder: Path
+
+    @cached_property
+    def images(self) -> Shards:
+        """(N, S, S, 3) uint8 RGB."""
+        return Shards(sorted(self.folder.glob("images-*.npy")))
+
+    @cached_property
+    def masks(self) -> Shards:
+        """(N, S, S) uint8, 255 on the body."""
+        return Shards(sorted(self.folder.glob("masks-*.npy")))
+
+    @cached_property
+    def samples(self) -> NDArray[np.void]:
+        """(N,) records of dtype SAMPLE."""
+        return _open_npy(self.folder / "samples.npy")
+
+    @cached_property
+    def joints_2d(self) -> NDArray[np.float32] | None:
+        """(N, J, 2) pixels of the crop, or None where unknown."""
+        return self._optional("joints_2d.npy")
+
+    @cached_property
+    def joints_3d_mm(self) -> NDArray[np.float32] | None:
+        """(N, J, 3) mm in the camera frame, or None where unknown."""
+        return self._optional("joints_3d_mm.npy")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def _optional(self, name: str) -> NDArray[np.float32] | None:
+        path = self.folder / name
+        return _open_npy(path) if path.exists() else None
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The unpaired 2D poses."""
+
+    folder: Path
+
+    @cached_property
+    def poses_2d(self) -> NDArray[np.float32]:
+        """(M, J, 2) pixels of the crop."""
+        return _open_npy(self.folder / "poses_2d.npy")
+
+    @cached_property
+    def samples(self) -> NDArray[np.void]:
+        """(M,) records of dtype SAMPLE."""
+        return _open_npy(self.folder / "samples.npy")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+class Dataset:
+    """A data set on disk.
+
+    Raises:
+        InputError: the folder is no data set, or a file of it is missing or broken.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        made_by = "skelift synthesize` or `skelift prepare"
+        content = read_json(self.folder / "dataset.json", made_by)
+        if content.get("format_version") != FORMAT_VERSION:
+            raise InputError(
+                f"{self.folder / 'dataset.json'}: format {content.get('format_version')}, this "
+                f"version reads {FORMAT_VERSION}; make the data set anew with `{made_by}`"
+            )
+        self.counts: dict[str, int] = content["counts"]
+        self.checksums: dict[str, str] = content["checksums"]
+        self.info = DatasetInfo(
+            skeleton=Skeleton.from_mapping(content["skeleton"]),
+            **{key: content[key] for key in _INFO_KEYS},
+        )
+        for name in self.checksums:
+            if not (self.folder / name).exists():
+                raise InputError(
+                    f"{self.folder / name}: missing, though dataset.json lists it; "
+                    f"make the data set anew with `{made_by}`"
+                )
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Skeleton of every pose in the set."""
+        return self.info.skeleton
+
+    def split(self, name: str) -> Split:
+        """The pictures of ``train`` or ``test``."""
+        if name not in self.counts:
+            raise InputError(f"{self.folder}: has no split {name!r}; it has {sorted(self.counts)}")
+        return Split(self.folder / name)
+
+    @property
+    def prior(self) -> Prior:
+        """The unpaired 2D poses."""
+        return Prior(self.folder / "prior")
+
+    def verify(self) -> None:
+        """Compare every file with its checksum; InputError names the first that differs."""
+        for name, expected in self.checksums.items():
+            if sha256(self.folder / name) != expected:
+                raise InputError(
+                    f"{self.folder / name}: content differs from dataset.json's checksum; "
+                    "restore it (dvc checkout) or make the data set anew"
+                )
+
+
+_INFO_KEYS = [key for key in DatasetInfo.__dataclass_fields__ if key != "skeleton"]
+
+
+class DatasetWriter:
+    """Fills a data set folder; made by ``write_dataset``.
+
+    Arrays are allocated first and filled in any order, by any number of processes: ``folder``
+    plus ``open_rows`` is all that a worker needs.
+    """
+
+    def __init__(self, folder: Path, info: DatasetInfo) -> None:
+        self.folder = folder
+        self.info = info
+        self.counts: dict[str, int] = {}
+
+    def allocate_split(self, name: str, count: int, *, with_2d: bool, with_3d: bool) -> None:
+        """Create the arrays of a split of ``count`` pictures, to be filled by ``SplitRows``."""
+        folder, size, joints = self.folder / name, self.info.size, len(self.info.skeleton)
+        folder.mkdir()
+        self.counts[name] = count
+        for shard, start in enumerate(range(0, count, SHARD_IMAGES)):
+            rows = min(SHARD_IMAGES, count - start)
+            _create_npy(folder / f"images-{shard:05d}.npy", (rows, size, size, 3), np.uint8)
+            _create_npy(folder / f"masks-{shard:05d}.npy", (rows, size, size), np.uint8)
+        _create_npy(folder / "samples.npy", (count,), SAMPLE)
+        if with_2d:
+            _create_npy(folder / "joints_2d.npy", (count, joints, 2), np.float32)
+        if with_3d:
+            _create_npy(folder / "joints_3d_mm.npy", (count, joints, 3), np.float32)
+
+    def write_prior(self, poses_2d: NDArray[np.floating], samples: NDArray[np.void]) -> None:
+        """Write the unpaired poses: (M, J, 2) crop pixels and their (M,) SAMPLE records."""
+        folder = self.folder / "prior"
+        folder.mkdir()
+        self.counts["prior"] = len(poses_2d)
+        np.save(folder / "poses_2d.npy", poses_2d.astype(np.float32))
+        np.save(folder / "samples.npy", samples.astype(SAMPLE))
+
+    def finish(self) -> None:
+        """Write dataset.json with counts and checksums; the last thing written."""
+        described = asdict(self.info) | {"skeleton": self.info.skeleton.to_mapping()}
+        files = sorted(path for path in self.folder.rglob("*.npy"))
+        checksums = {str(path.relative_to(self.folder)): sha256(path) for path in files}
+        write_json(
+            self.folder / "dataset.json",
+            {"format_version": FORMAT_VERSION}
+            | described
+            | {"counts": self.counts, "checksums": checksums},
+        )
+
+
+class SplitRows:
+    """Writable rows of an allocated split; open it in each process that writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._images = [np.load(p, mmap_mode="r+") for p in sorted(folder.glob("images-*.npy"))]
+        self._masks = [np.load(p, mmap_mode="r+") for p in sorted(folder.glob("masks-*.npy"))]
+        self._columns = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r+")
+            for name in ("samples", "joints_2d", "joints_3d_mm")
+            if (folder / f"{name}.npy").exists()
+        }
+
+    def put(
+        self, row: int, image: NDArray[np.uint8], mask: NDArray[np.uint8], **columns: Any
+    ) -> None:
+        """Write one picture and its columns (``samples``, ``joints_2d``, ``joints_3d_mm``)."""
+        shard, offset = divmod(row, SHARD_IMAGES)
+        self._images[shard][offset] = image
+        self._masks[shard][offset] = mask
+        if columns.keys() != self._columns.keys():
+            raise ValueError(f"expected columns {sorted(self._columns)}, got {sorted(columns)}")
+        for name, value in columns.items():
+            self._columns[name][row] = value
+
+
+@contextmanager
+def write_dataset(folder: Path, info: DatasetInfo) -> Iterator[DatasetWriter]:
+    """Write a data set that appears at ``folder`` whole, or not at all when the block fails."""
+    with atomic_folder(folder) as unfinished:
+        writer = DatasetWriter(unfinished, info)
+        yield writer
+        writer.finish()
+
+
+def _create_npy(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
+    np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+
+def _open_npy(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; make the data set anew") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); make the data set anew") from None
+    return array

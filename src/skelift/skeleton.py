@@ -1,0 +1,191 @@
+"""Articulated skeletons, described in YAML and never in code."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.errors import InputError
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """Joints, bones and left/right partners of an articulated body.
+
+    Attributes:
+        name: name of the skeleton, e.g. ``h36m17``.
+        joints: joint names; their order is the order of every joint axis in the project.
+        bones: (parent, child) joint names; kappa draws one limb per bone.
+        bone_lengths_mm: typical length of each bone. Their ratios are the prior of the
+            relative-bone-length loss (Eq. 10), their mean gives predictions a size in mm.
+        pairs: (left, right) partner joints; a mirrored picture exchanges them.
+        root: joint that poses are relative to.
+        head: joint whose distance to the root sets the scale of the 2D poses.
+        evaluated: joints of the headline PCK and AUC; empty means all.
+        channels: channel name -> child joints of the bones drawn in that channel, used when
+            the skeleton image has several channels. Empty derives left / right / centre from pairs.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    bones: tuple[tuple[str, str], ...]
+    bone_lengths_mm: tuple[float, ...]
+    root: str
+    head: str
+    pairs: tuple[tuple[str, str], ...] = ()
+    evaluated: tuple[str, ...] = ()
+    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(set(self.joints)) != len(self.joints):
+            raise InputError(f"skeleton {self.name}: joint names repeat; give each its own name")
+        if len(self.bones) != len(self.bone_lengths_mm):
+            raise InputError(
+                f"skeleton {self.name}: {len(self.bones)} bones but "
+                f"{len(self.bone_lengths_mm)} bone_lengths_mm; give one length per bone"
+            )
+        if not self.bones or min(self.bone_lengths_mm) <= 0:
+            raise InputError(f"skeleton {self.name}: needs bones, all with a length above 0 mm")
+        named = {self.root, self.head, *self.evaluated}
+        for names in (*self.bones, *self.pairs, *self.channels.values()):
+            named.update(names)
+        unknown = sorted(named - set(self.joints))
+        if unknown:
+            raise InputError(
+                f"skeleton {self.name}: {', '.join(unknown)} not among its joints; correct the name"
+            )
+        if self.root == self.head:
+            raise InputError(f"skeleton {self.name}: root and head must be different joints")
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> "Skeleton":
+        """Build from the content of a skeleton YAML file (see ``conf/skeleton``)."""
+
+        def names(key: str) -> tuple[str, ...]:
+            return tuple(str(name) for name in mapping.get(key) or ())
+
+        def couples(key: str) -> tuple[tuple[str, str], ...]:
+            rows = [tuple(row) for row in mapping.get(key) or ()]
+            if any(len(row) != 2 for row in rows):
+                raise InputError(f"skeleton {mapping.get('name')}: {key} are lists of two joints")
+            return tuple((str(a), str(b)) for a, b in rows)
+
+        channels = mapping.get("channels") or {}
+        try:
+            return cls(
+                name=str(mapping["name"]),
+                joints=names("joints"),
+                bones=couples("bones"),
+                bone_lengths_mm=tuple(float(mm) for mm in mapping["bone_lengths_mm"]),
+                root=str(mapping["root"]),
+                head=str(mapping["head"]),
+                pairs=couples("pairs"),
+                evaluated=names("evaluated"),
+                channels={str(name): tuple(bones) for name, bones in channels.items()},
+            )
+        except KeyError as error:
+            raise InputError(
+                f"skeleton {mapping.get('name', '(unnamed)')}: no {error.args[0]}; "
+                "add it (conf/skeleton/h36m17.yaml is an example)"
+            ) from None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The YAML form, as plain lists and dicts."""
+        return {
+            "name": self.name,
+            "root": self.root,
+            "head": self.head,
+            "joints": list(self.joints),
+            "bones": [list(bone) for bone in self.bones],
+            "bone_lengths_mm": list(self.bone_lengths_mm),
+            "pairs": [list(pair) for pair in self.pairs],
+            "evaluated": list(self.evaluated),
+            "channels": {name: list(bones) for name, bones in self.channels.items()},
+        }
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    def index(self, joint: str) -> int:
+        """Position of a joint on the joint axis."""
+        return self.joints.index(joint)
+
+    @cached_property
+    def root_index(self) -> int:
+        """Index of the root joint."""
+        return self.index(self.root)
+
+    @cached_property
+    def head_index(self) -> int:
+        """Index of the head joint."""
+        return self.index(self.head)
+
+    @cached_property
+    def bone_indices(self) -> NDArray[np.int64]:
+        """(N, 2) joint indices (parent, child) of the bones: the set C of Eq. 2."""
+        return np.array([[self.index(a), self.index(b)] for a, b in self.bones], dtype=np.int64)
+
+    @cached_property
+    def relative_bone_lengths(self) -> NDArray[np.float64]:
+        """(N,) bone lengths over their mean: b_bar of Eq. 10."""
+        lengths = np.asarray(self.bone_lengths_mm, dtype=np.float64)
+        return lengths / lengths.mean()
+
+    @cached_property
+    def swap(self) -> NDArray[np.int64]:
+        """(J,) permutation that exchanges left and right joints."""
+        order = np.arange(len(self.joints))
+        for left, right in self.pairs:
+            i, j = self.index(left), self.index(right)
+            order[i], order[j] = j, i
+        return order
+
+    @cached_property
+    def evaluated_indices(self) -> NDArray[np.int64]:
+        """Indices of the joints of the headline PCK and AUC."""
+        return np.array([self.index(j) for j in self.evaluated or self.joints], dtype=np.int64)
+
+    @cached_property
+    def channel_names(self) -> tuple[str, ...]:
+        """Channels of a skeleton image that tells body sides (or fingers) apart."""
+        return tuple(self._channel_of_child)
+
+    @cached_property
+    def bone_channels(self) -> NDArray[np.int64]:
+        """(N,) channel of each bone, for a skeleton image with ``channel_names`` channels."""
+        owner = {child: c for c, ch in enumerate(self._channel_of_child.values()) for child in ch}
+        missing = [child for _, child in self.bones if child not in owner]
+        if missing:
+            raise InputError(
+                f"skeleton {self.name}: no channel draws the bones to {', '.join(missing)}; "
+                "name them under channels"
+            )
+        return np.array([owner[child] for _, child in self.bones], dtype=np.int64)
+
+    @cached_property
+    def mirrored_channels(self) -> NDArray[np.int64]:
+        """(C,) permutation of the channels under mirroring of the picture."""
+        channels = self._channel_of_child
+        partner = {self.joints[i]: self.joints[j] for i, j in enumerate(self.swap)}
+        mirrored = [frozenset(partner[child] for child in ch) for ch in channels.values()]
+        plain = [frozenset(children) for children in channels.values()]
+        if any(children not in plain for children in mirrored):
+            return np.arange(len(plain))
+        return np.array([plain.index(children) for children in mirrored], dtype=np.int64)
+
+    @cached_property
+    def _channel_of_child(self) -> dict[str, Sequence[str]]:
+        if self.channels:
+            return {name: tuple(children) for name, children in self.channels.items()}
+        left = {pair[0] for pair in self.pairs}
+        right = {pair[1] for pair in self.pairs}
+        children = [child for _, child in self.bones]
+        sides: dict[str, Sequence[str]] = {
+            "left": [c for c in children if c in left],
+            "right": [c for c in children if c in right],
+            "centre": [c for c in children if c not in left | right],
+        }
+        return {name: bones for name, bones in sides.items() if bones}
