@@ -3,10 +3,11 @@
 One ``Config`` is the whole record of a run; every stage takes it and reads its own part.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
@@ -18,16 +19,18 @@ class Paths:
 
     data: str
     flow: str
+    checkpoints: str
     model: str
     reports: str
 
 
 @dataclass
 class CameraConfig:
-    """Cameras of rendered data: uniform azimuth around the body, aimed at its root."""
+    """Cameras of rendered data: uniform azimuth around the body, aimed near its root."""
 
     distance_m: list[float] = field(default_factory=lambda: [4.0, 6.0])  # uniform
-    elevation_deg: list[float] = field(default_factory=lambda: [8.0, 6.0])  # mean, std
+    elevation_deg: list[float] = field(default_factory=lambda: [8.0, 6.0])  # mean, std; + is above
+    aim_deg: float = 3.0  # std of the angle, across and down, by which the aim misses the root
     focal_px: float = 1145.0
     source_size: int = 1000
 
@@ -46,6 +49,15 @@ class SynthConfig:
     train: int = 12000
     test: int = 2000
     prior: int = 20000
+    test_persons: float = 0.25  # fraction of the bodies kept for the test split
+    # Shares of the clips: train, test, prior.
+    clips: list[float] = field(default_factory=lambda: [0.45, 0.15, 0.4])
+    # New poses from the captured ones of the same split: the chance of another frame's upper body
+    # on a frame's legs, the chance of mirroring, and the std by which each joint is bent.
+    mix: float = 0.0
+    mirror: float = 0.0
+    wobble_deg: float = 0.0
+    fps: float = 12.0  # frames a second that are kept of BVH files
     camera: CameraConfig = field(default_factory=CameraConfig)
     workers: int = 0  # 0: one a core
 
@@ -89,7 +101,6 @@ class FlowConfig:
     noise: float = 0.0  # std of Gaussian noise on the input, in units of the root-to-head length
     mirror: bool = True  # also train on mirrored poses
     held_out: float = 0.1  # fraction of the prior's clips that judge the flow
-    patience: int = 0  # stop after so many evaluations without a better held-out NLL; 0: never
     seed: int = 0
 
 
@@ -147,6 +158,7 @@ class TrainConfig:
     compile: str = "auto"  # auto | on | off: torch.compile (auto: on a CUDA device)
     device: str = "auto"
     interval: int = 50  # steps a line of statistics
+    dvclive: bool = True  # curves for dvc plots
     checkpoint_every: int = 200
     seed: int = 0
 
@@ -165,8 +177,13 @@ class EvaluateConfig:
         ]
     )
     lifter_steps: int = 3000
-    image_steps: int = 1000
+    unsupervised_steps: int = 3000
     lifter_batch: int = 256
+    image_steps: int = 1000
+    image_batch: int = 32
+    learning_rate: float = 1e-3
+    flow_weight: float = 4.0  # L_NF in the unsupervised lifter; see docs/method.md
+    shown: int = 12  # test pictures in the report, and as many of the worst
 
 
 @dataclass
@@ -190,13 +207,20 @@ class Config:
         """The skeleton, checked."""
         return Skeleton.from_mapping(self.skeleton)
 
+    def each_variant(self) -> Iterator[tuple[str, "Config"]]:
+        """The run itself, or each of its variants with folders of its own."""
+        if not self.variants:
+            yield "", self
+        for name, overrides in self.variants.items():
+            yield name, _vary(self, name, overrides)
+
 
 def compose(overrides: Sequence[str] = (), file: Path | None = None) -> Config:
     """Compose and check a configuration.
 
     Args:
-        overrides: Hydra overrides, e.g. ``experiment=paper train.steps=100``. ``skeleton=FILE.yaml``
-            takes a skeleton of one's own.
+        overrides: Hydra overrides, e.g. ``experiment=paper train.steps=100``.
+            ``skeleton=FILE.yaml`` takes a skeleton of one's own.
         file: a composed configuration (what ``--cfg job`` prints) to start from instead of
             the configuration groups; overrides are then plain ``key=value``.
 
@@ -210,11 +234,30 @@ def compose(overrides: Sequence[str] = (), file: Path | None = None) -> Config:
     try:
         raw = _from_file(file, overrides) if file else _from_groups(overrides)
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), raw))
+        assert isinstance(config, Config)
+        # A bad skeleton or variant is reported here, before any stage starts.
+        _ = config.body, list(config.each_variant())
     except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(f"configuration: {_one_line(error)}") from None
-    assert isinstance(config, Config)
-    config.body  # noqa: B018 - a bad skeleton is reported here, before any stage starts
+        raise InputError(f"{file or 'configuration'}: {_explain(error)}") from None
     return config
+
+
+def _vary(config: Config, name: str, overrides: Sequence[str]) -> Config:
+    from omegaconf import OmegaConf
+
+    base = OmegaConf.structured(config)
+    own = {
+        "variants": {},
+        "paths": {
+            "model": f"{config.paths.model}/{name}",
+            "checkpoints": f"{config.paths.checkpoints}/{name}",
+        },
+    }
+    base.variants = {}
+    merged = OmegaConf.merge(base, own, OmegaConf.from_dotlist(list(overrides)))
+    varied = OmegaConf.to_object(merged)
+    assert isinstance(varied, Config)
+    return varied
 
 
 def to_yaml(config: Config) -> str:
@@ -238,7 +281,8 @@ def _from_groups(overrides: Sequence[str]) -> Any:
     composed.pop("experiment", None)
     if own:
         composed.skeleton = _load_yaml(Path(own[-1]))
-    return composed
+    # A plain container: with its types, a key that no dataclass knows would be dropped unnoticed.
+    return OmegaConf.to_container(composed, resolve=True)
 
 
 def _is_own_skeleton(override: str) -> bool:
@@ -246,9 +290,19 @@ def _is_own_skeleton(override: str) -> bool:
 
 
 def _from_file(file: Path, overrides: Sequence[str]) -> Any:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
-    return OmegaConf.merge(_load_yaml(file), OmegaConf.from_dotlist(list(overrides)))
+    raw = _load_yaml(file)
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key, value = override.key_or_group, override.value()
+        if key in GROUPS and isinstance(value, str):
+            raise InputError(
+                f"{override.input_line}: {file} is composed already; compose another with "
+                f"`skelift train --cfg job {override.input_line} > FILE`"
+            )
+        OmegaConf.update(raw, key, value, force_add=True)
+    return raw
 
 
 def _load_yaml(file: Path) -> Any:
@@ -256,12 +310,41 @@ def _load_yaml(file: Path) -> Any:
     from yaml import YAMLError
 
     try:
-        return OmegaConf.load(file)
+        content = OmegaConf.load(file)
     except FileNotFoundError:
         raise InputError(f"{file}: not there; name an existing YAML file") from None
     except (YAMLError, OSError) as error:
         raise InputError(f"{file}: no readable YAML ({_one_line(error)})") from None
+    if not OmegaConf.is_dict(content):
+        raise InputError(f"{file}: no mapping; give lines of `key: value`")
+    return content
 
 
-def _one_line(error: Exception) -> str:
+def _explain(error: Exception) -> str:
+    """One line that says which key or choice is wrong, and which ones there are."""
+    from hydra.errors import MissingConfigException
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(cause, MissingConfigException) and cause.options:
+        return f"no {cause.missing_cfg_file}; there are {', '.join(cause.options)}"
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        near = get_close_matches(cause.full_key, list(_keys(Config)))
+        hint = f"did you mean {' or '.join(near)}?" if near else "--cfg job prints all keys"
+        return f"no key {cause.full_key}; {hint}"
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        return f"{cause.full_key}: {str(cause).splitlines()[0]}"
+    return _one_line(cause).split(" See https")[0]
+
+
+def _keys(kind: Any) -> Iterator[str]:
+    """Dotted names of all keys of a configuration dataclass."""
+    hints = get_type_hints(kind)
+    for name in (item.name for item in fields(kind)):
+        yield name
+        for nested in filter(is_dataclass, (hints[name], *get_args(hints[name]))):
+            yield from (f"{name}.{key}" for key in _keys(nested))
+
+
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())

@@ -67,7 +67,9 @@ def read_json(path: Path, made_by: str) -> Any:
     except FileNotFoundError:
         raise InputError(f"{path}: not there; `{made_by}` makes it") from None
     except (ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); make it anew with `{made_by}`") from None
+        raise InputError(
+            f"{path}: cannot be read ({error}); make it anew with `{made_by}`"
+        ) from None
 
 
 def sha256(path: Path) -> str:

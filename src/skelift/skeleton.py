@@ -63,6 +63,8 @@ class Skeleton:
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "Skeleton":
         """Build from the content of a skeleton YAML file (see ``conf/skeleton``)."""
+        if not isinstance(mapping, Mapping):
+            raise InputError(f"skeleton: {mapping!r} is no mapping; give the fields of a skeleton")
 
         def names(key: str) -> tuple[str, ...]:
             return tuple(str(name) for name in mapping.get(key) or ())
@@ -90,6 +92,11 @@ class Skeleton:
             raise InputError(
                 f"skeleton {mapping.get('name', '(unnamed)')}: no {error.args[0]}; "
                 "add it (conf/skeleton/h36m17.yaml is an example)"
+            ) from None
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"skeleton {mapping['name']}: a field has the wrong form ({error}); "
+                "correct it (conf/skeleton/h36m17.yaml is an example)"
             ) from None
 
     def to_mapping(self) -> dict[str, Any]:
@@ -132,7 +139,8 @@ class Skeleton:
     def relative_bone_lengths(self) -> NDArray[np.float64]:
         """(N,) bone lengths over their mean: b_bar of Eq. 10."""
         lengths = np.asarray(self.bone_lengths_mm, dtype=np.float64)
-        return lengths / lengths.mean()
+        relative: NDArray[np.float64] = lengths / lengths.mean()
+        return relative
 
     @cached_property
     def swap(self) -> NDArray[np.int64]:

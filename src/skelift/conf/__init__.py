@@ -1,0 +1,1 @@
+"""Hydra configuration groups; an ``experiment`` file is the whole record of a run."""

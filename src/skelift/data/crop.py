@@ -22,7 +22,9 @@ class CropBox:
     side: float
 
     @classmethod
-    def around(cls, low: NDArray[np.floating], high: NDArray[np.floating], margin: float) -> "CropBox":
+    def around(
+        cls, low: NDArray[np.floating], high: NDArray[np.floating], margin: float
+    ) -> "CropBox":
         """Square centred on the box (low, high), each (2,) source pixels, with a free margin."""
         centre = (low + high) / 2
         return cls(float(centre[0]), float(centre[1]), float((high - low).max() * (1 + margin)))
@@ -71,7 +73,8 @@ def to_crop(
 ) -> NDArray[np.floating]:
     """Source pixels -> crop pixels. points (..., J, 2), crop (..., 3)."""
     centre, side = crop[..., None, :2], crop[..., None, 2:]
-    return ((points - centre) / side + 0.5) * size
+    cropped: NDArray[np.floating] = ((points - centre) / side + 0.5) * size
+    return cropped
 
 
 def to_source(
@@ -79,4 +82,5 @@ def to_source(
 ) -> NDArray[np.floating]:
     """Crop pixels -> source pixels. points (..., J, 2), crop (..., 3)."""
     centre, side = crop[..., None, :2], crop[..., None, 2:]
-    return (points / size - 0.5) * side + centre
+    source: NDArray[np.floating] = (points / size - 0.5) * side + centre
+    return source

@@ -93,7 +93,8 @@ class Shards:
     def __getitem__(self, rows: NDArray[np.integer] | slice | int) -> NDArray[np.uint8]:
         """Copy the given rows (an index array, a slice or one index), in the order asked for."""
         if isinstance(rows, int | np.integer):
-            return self[np.array([rows])][0]
+            one: NDArray[np.uint8] = self[np.array([rows])][0]
+            return one
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
         if len(self._shards) == 1:

@@ -1,0 +1,74 @@
+# Everything runs in .venv, which the first target that needs it makes.
+# Variables: PYTHON=python3.12, EXPERIMENT=paper (make params), BENCHMARKS="renderer" (make
+# benchmark), SKELIFT_TORCH_BACKEND=cpu (the CPU build of torch, where pip would take CUDA's).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+EXPERIMENT ?= quickstart
+BENCHMARKS ?= $(notdir $(basename $(shell grep -ls __main__ benchmarks/*.py)))
+TORCH_BACKEND := $(addprefix --torch-backend=,$(SKELIFT_TORCH_BACKEND))
+
+READY := .venv/ready
+UV := UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" .venv/bin/uv
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(READY) ## install the project and its locked dependencies into .venv
+
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet uv
+	$(UV) pip install --python .venv/bin/python $(TORCH_BACKEND) -r requirements.lock -e '.[pipeline,dev]'
+	touch $@
+
+.PHONY: demo
+demo: $(READY) ## images to a scored model: run the pipeline, print the scores and the report's path
+	dvc repro
+	@skelift report --config params.yaml
+
+.PHONY: params
+params: $(READY) ## compose params.yaml anew from an experiment: make params EXPERIMENT=paper
+	skelift train --cfg job experiment=$(EXPERIMENT) > params.yaml.new
+	mv params.yaml.new params.yaml
+
+.PHONY: lint
+lint: $(READY) ## ruff and mypy
+	ruff check
+	ruff format --check
+	mypy
+
+.PHONY: format
+format: $(READY) ## mend what ruff can mend
+	ruff check --fix
+	ruff format
+
+.PHONY: test
+test: $(READY) ## the default tests, in at most ten minutes
+	pytest
+
+.PHONY: test-slow
+test-slow: $(READY) ## the slow tests
+	pytest -m slow
+
+.PHONY: benchmark
+benchmark: $(READY) ## time the kernels and the training step (ratios within one run, JSON)
+	for name in $(BENCHMARKS); do python -m benchmarks.$$name; done
+
+.PHONY: lock
+lock: $(READY) ## resolve requirements.lock anew
+	$(UV) pip compile --quiet --python-version 3.11 --all-extras --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --output-file .venv/lock pyproject.toml
+	sed 's/+cpu$$//' .venv/lock > requirements.lock
+
+.PHONY: clean
+clean: ## remove .venv and the tools' caches; data, models and reports stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,181 @@
+"""The command line: one verb a stage, and ``predict``.
+
+Only what ``--help`` needs is imported here; a verb imports its stage when it runs.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from skelift import __version__
+from skelift.errors import InputError
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A verb that takes a configuration: what it does, reads and writes."""
+
+    summary: str
+    reads: str
+    writes: str
+    example: str
+
+
+STAGES = {
+    "synthesize": Stage(
+        "render pictures of posed bodies with true 2D and 3D joints",
+        "bodies and motion (data.synth.bodies, data.synth.motion)",
+        "paths.data",
+        "data=hands data.synth.train=500",
+    ),
+    "prepare": Stage(
+        "make a data set from your own pictures or video, and unpaired 2D poses",
+        "data.folder.images, data.folder.masks, data.folder.poses",
+        "paths.data",
+        "data=folder data.folder.images=pictures/ data.folder.poses=poses.npz",
+    ),
+    "validate": Stage(
+        "check a data set and write its Data Docs; bad data ends with an error",
+        "paths.data",
+        "paths.reports",
+        "data=hands",
+    ),
+    "pretrain-flow": Stage(
+        "train the normalising flow on the unpaired 2D poses",
+        "paths.data",
+        "paths.flow",
+        "flow.steps=500",
+    ),
+    "train": Stage(
+        "train the pose model; killed and started again, it resumes",
+        "paths.data, paths.flow, paths.checkpoints",
+        "paths.model",
+        "experiment=paper train.batch=32",
+    ),
+    "evaluate": Stage(
+        "score the model and its baselines against true 3D joints",
+        "paths.data, paths.flow, paths.model",
+        "paths.reports (metrics.json, predictions.npz)",
+        "evaluate.baselines=[mean_pose]",
+    ),
+    "report": Stage(
+        "draw the score table, curves and pictures into one HTML file",
+        "paths.data, paths.model, paths.reports",
+        "paths.reports (report.html, *.png)",
+        "experiment=quickstart",
+    ),
+}
+
+OVERRIDES = """\
+OVERRIDE is KEY=VALUE (train.steps=100), GROUP=CHOICE (data=hands, experiment=paper) or
+skeleton=FILE.yaml. With --config, overrides are KEY=VALUE."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb and return the exit code: 0, 2 for bad input, 130 when interrupted."""
+    arguments = _parser().parse_args(argv)
+    try:
+        print(_predict(arguments) if arguments.verb == "predict" else _stage(arguments))
+    except InputError as error:
+        print(f"skelift {arguments.verb}: error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"skelift {arguments.verb}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _stage(arguments: argparse.Namespace) -> str:
+    from skelift.config import compose, to_yaml
+
+    config = compose(arguments.overrides, arguments.config)
+    if arguments.cfg:
+        return to_yaml(config).rstrip()
+    stage = import_module(f"skelift.stages.{arguments.verb.replace('-', '_')}")
+    return str(stage.run(config))
+
+
+def _predict(arguments: argparse.Namespace) -> str:
+    stage = import_module("skelift.stages.predict")
+    return str(
+        stage.run(
+            images=arguments.images,
+            model=arguments.model,
+            out=arguments.out,
+            draw=arguments.draw,
+            masks=arguments.masks,
+        )
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="skelift",
+        description="3D pose from one picture, learned from unlabelled pictures and unpaired 2D "
+        "poses.",
+        epilog="`skelift VERB --help` says what a verb reads and writes.",
+    )
+    parser.add_argument("--version", action="version", version=f"skelift {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, stage in STAGES.items():
+        _add_stage(verbs, verb, stage)
+    _add_predict(verbs)
+    return parser
+
+
+def _add_stage(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", verb: str, stage: Stage
+) -> None:
+    parser = verbs.add_parser(
+        verb,
+        help=stage.summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{_sentence(stage.summary)}\n\nreads:  {stage.reads}\nwrites: {stage.writes}",
+        epilog=f"{OVERRIDES}\n\nexamples:\n"
+        f"  skelift {verb} {stage.example}\n"
+        f"  skelift {verb} --config params.yaml\n"
+        f"  skelift {verb} --cfg job {stage.example}",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="see below")
+    parser.add_argument(
+        "--cfg", choices=["job"], help="print the composed configuration and run nothing"
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="start from a composed configuration (what --cfg job prints), not from the groups",
+    )
+
+
+def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "find the 3D pose in pictures"
+    parser = verbs.add_parser(
+        "predict",
+        help=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{_sentence(summary)}\n\n"
+        "Each picture shows one body on black, or has a mask: beside it (NAME.mask.png) or in\n"
+        "--masks. The answer has 3D joints in mm (root-relative, camera frame) and 2D joints in\n"
+        "pixels of the picture. One picture gives no scale: mm come from the typical body size\n"
+        "stored with the model.",
+        epilog="examples:\n"
+        "  skelift predict person.png --model models/quickstart/model --out pose.json\n"
+        "  skelift predict frames/*.jpg --masks masks/ --out poses.json --draw drawn/",
+    )
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a picture")
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="a trained model (default: the quickstart's)"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
+    parser.add_argument("--draw", type=Path, metavar="DIR", help="also draw every pose there")
+    parser.add_argument("--masks", type=Path, metavar="DIR", help="masks with the pictures' stems")
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."

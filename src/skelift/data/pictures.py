@@ -1,0 +1,136 @@
+"""Pictures, masks and videos from anywhere, decoded or refused with the file's name.
+
+Pictures are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.errors import InputError
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
+BLACK = 16  # channels up to this count as black: compression leaves a little noise in it
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Decode a picture to RGB, turned upright by its EXIF tag.
+
+    Raises:
+        InputError: the file is missing, truncated or no picture.
+    """
+    return _decode(path, "RGB")
+
+
+def read_mask(path: Path, like: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Decode the mask of the picture ``like``: any grey level above 127 is body.
+
+    Raises:
+        InputError: the file is missing, truncated, no picture, or of another size.
+    """
+    mask = _decode(path, "L")
+    check_size(path, mask, like.shape)
+    return binary(mask)
+
+
+def binary(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """255 where a mask is above 127, else 0."""
+    return np.where(mask > 127, np.uint8(255), np.uint8(0))
+
+
+def mask_of_black_background(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mask of a picture whose background is black already; dark holes in the body are filled."""
+    return filled((picture.max(axis=-1) > BLACK).astype(np.uint8) * np.uint8(255))
+
+
+def filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mask with its enclosed holes, up to a hundredth of its area, filled."""
+    outlines, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    solid = mask.copy()
+    largest_hole = 0.01 * np.count_nonzero(mask)
+    for i, outline in enumerate(outlines):
+        is_hole = tree[0, i, 3] >= 0
+        if is_hole and cv2.contourArea(outline) <= largest_hole:
+            cv2.drawContours(solid, outlines, i, 255, cv2.FILLED)
+    return solid
+
+
+def check_size(path: Path, picture: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+    """InputError unless ``picture`` (from ``path``) has the height and width of ``shape``."""
+    (height, width), (wanted_height, wanted_width) = picture.shape[:2], shape[:2]
+    if (height, width) != (wanted_height, wanted_width):
+        raise InputError(
+            f"{path}: is {width} x {height} pixels, but {wanted_width} x {wanted_height} are "
+            "expected; a mask has its picture's size, and a static camera one size throughout"
+        )
+
+
+def frame_count(video: Path) -> int:
+    """Number of frames that a video's header states; InputError when it cannot be read."""
+    capture = _open_video(video)
+    try:
+        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    finally:
+        capture.release()
+
+
+def read_video(video: Path, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield (index, RGB frame) of every ``every``-th frame, one at a time.
+
+    Raises:
+        InputError: the file is missing, no video, or ends before its stated length.
+    """
+    capture = _open_video(video)
+    try:
+        stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        index = 0
+        while capture.grab():
+            if index % every == 0:
+                _, frame = capture.retrieve()
+                yield index, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)  # type: ignore[misc]
+            index += 1
+        # Some containers round the count; a truncated file misses far more than a frame or two.
+        if index < stated - max(2, stated // 50):
+            raise InputError(
+                f"{video}: ends after {index} of {stated} frames; it is truncated, restore it"
+            )
+    finally:
+        capture.release()
+
+
+def _open_video(path: Path) -> cv2.VideoCapture:
+    if not path.exists():
+        raise InputError(f"{path}: not there; name an existing video")
+    capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        raise InputError(f"{path}: cannot be decoded; give a video that OpenCV reads (H.264 .mp4)")
+    return capture
+
+
+def _decode(path: Path, mode: str) -> NDArray[np.uint8]:
+    # Pillow, not OpenCV: it refuses truncated files, which OpenCV fills up with grey.
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return np.array(ImageOps.exif_transpose(picture).convert(mode))
+    except FileNotFoundError:
+        raise InputError(f"{path}: not there; name an existing picture") from None
+    except (
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        OSError,
+        SyntaxError,
+        ValueError,
+    ) as error:
+        raise InputError(
+            f"{path}: cannot be decoded ({_first_line(error)}); replace or remove the file"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

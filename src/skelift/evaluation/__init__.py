@@ -1,0 +1,1 @@
+"""Metrics, scores and the models that a score is measured against."""

@@ -1,0 +1,204 @@
+"""Rows of the score table that a model is judged against, made in the same run on the same data.
+
+The lifters are given true 2D joints, the others pictures. Supervised ones learn from true 3D.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skelift.config import Config, LossConfig
+from skelift.data.format import Dataset, Split
+from skelift.errors import InputError
+from skelift.evaluation.mean_pose import mean_pose_2d, procrustes_mean_pose
+from skelift.evaluation.predictions import Predicted, predict_split
+from skelift.geometry import View
+from skelift.models.pose import PoseNet
+from skelift.training.batches import Order, PictureSource, over_crop, view_of
+from skelift.training.flow import load_flow
+from skelift.training.loop import Terms, fit
+from skelift.training.objective import Draws, Lifting, SupervisedImage, SupervisedLifting
+from skelift.training.optimise import Optimisers
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every baseline is made from.
+
+    Attributes:
+        config: the run that is evaluated; baselines take its network sizes and seed.
+        data: its data set, with true joints in both splits.
+        device: where to train.
+    """
+
+    config: Config
+    data: Dataset
+    device: torch.device
+
+    @property
+    def test(self) -> Split:
+        """The pictures that are scored."""
+        return self.data.split("test")
+
+    def network(self) -> PoseNet:
+        """A fresh pipeline of the same size as the model's."""
+        config = self.config
+        flow = load_flow(
+            Path(config.paths.flow), len(self.data.skeleton), config.flow, self.device
+        )
+        torch.manual_seed(config.train.seed)
+        pose = PoseNet(config.model, self.data.skeleton, flow.scale)
+        return pose.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def mean_pose(bench: Bench) -> Predicted:
+    """One pose for all: the Procrustes mean of the training poses, the mean of the prior in 2D."""
+    train, count = bench.data.split("train"), len(bench.test)
+    assert train.joints_3d_mm is not None
+    pose_3d = procrustes_mean_pose(train.joints_3d_mm, bench.data.skeleton.root_index)
+    pose_2d = mean_pose_2d(bench.data.prior.poses_2d)
+    return Predicted(
+        np.broadcast_to(pose_2d, (count, *pose_2d.shape)).astype(np.float32),
+        np.broadcast_to(pose_3d, (count, *pose_3d.shape)).astype(np.float32),
+    )
+
+
+def supervised_lifter(bench: Bench) -> Predicted:
+    """Martinez et al.: Lambda from true 2D to true 3D."""
+    pose, lifted = bench.network(), _Lifted(bench, "train")
+    objective = SupervisedLifting(pose)
+    _train(
+        bench,
+        pose.lifter,
+        lambda rows, _: objective(pose.normalise(*lifted.poses(rows)), lifted.true_3d(rows)),
+        len(lifted),
+        "supervised lifter",
+        bench.config.evaluate.lifter_steps,
+        bench.config.evaluate.lifter_batch,
+    )
+    return _lift_test(bench, pose)
+
+
+def unsupervised_lifter(bench: Bench) -> Predicted:
+    """ElePose's setting: Lambda from true 2D by flow and loop alone, without 3D."""
+    config, pose, lifted = bench.config, bench.network(), _Lifted(bench, "train")
+    flow = load_flow(Path(config.paths.flow), len(lifted.skeleton), config.flow, bench.device).flow
+    objective = Lifting(_elepose(config.loss, config.evaluate.flow_weight), pose)
+    batch = config.evaluate.lifter_batch
+
+    def terms(rows: Tensor, step: int) -> Terms:
+        draws = Draws.at(config.train.seed, step, batch, bench.device)
+        result: Terms = objective(pose.normalise(*lifted.poses(rows)), draws, flow)
+        return result
+
+    _train(
+        bench,
+        pose.lifter,
+        terms,
+        len(lifted),
+        "unsupervised lifter",
+        config.evaluate.unsupervised_steps,
+        batch,
+    )
+    return _lift_test(bench, pose)
+
+
+def supervised_image(bench: Bench) -> Predicted:
+    """Upper bound: Phi, Omega and Lambda of the same size, trained on true 2D and 3D."""
+    config, pose = bench.config, bench.network()
+    pictures = PictureSource(bench.data.split("train"), bench.device, labels=True)
+    objective = SupervisedImage(pose)
+    _train(
+        bench,
+        pose,
+        lambda rows, _: objective(pictures.take(rows.cpu().numpy())),
+        len(pictures),
+        "supervised image network",
+        config.evaluate.image_steps,
+        config.evaluate.image_batch,
+    )
+    return predict_split(pose.eval(), bench.test, bench.device, config.evaluate.batch)
+
+
+BASELINES: dict[str, Callable[[Bench], Predicted]] = {
+    "mean_pose": mean_pose,
+    "supervised_lifter": supervised_lifter,
+    "unsupervised_lifter": unsupervised_lifter,
+    "supervised_image": supervised_image,
+}
+
+
+def make_baseline(name: str, bench: Bench) -> Predicted:
+    """Train and predict one row; InputError for an unknown name."""
+    if name not in BASELINES:
+        raise InputError(f"evaluate.baselines: no {name!r}; choose from {', '.join(BASELINES)}")
+    return BASELINES[name](bench)
+
+
+class _Lifted:
+    """True 2D and 3D joints of a split."""
+
+    def __init__(self, bench: Bench, split: str) -> None:
+        chosen = bench.data.split(split)
+        assert chosen.joints_2d is not None
+        assert chosen.joints_3d_mm is not None
+        self.skeleton = bench.data.skeleton
+        self._y = over_crop(chosen.joints_2d, bench.data.info.size).to(bench.device)
+        self._view = view_of(chosen.samples).to(bench.device)
+        self._true = torch.from_numpy(np.array(chosen.joints_3d_mm)).to(bench.device)
+
+    def __len__(self) -> int:
+        return len(self._y)
+
+    def poses(self, rows: Tensor) -> tuple[Tensor, View]:
+        """True 2D poses over the crop and their views."""
+        return self._y[rows], self._view[rows]
+
+    def true_3d(self, rows: Tensor) -> Tensor:
+        """(B, J, 3) mm."""
+        return self._true[rows]
+
+
+def _elepose(loss: LossConfig, flow_weight: float) -> LossConfig:
+    return replace(
+        loss, norms="elepose", l2d=1.0, l3d=1.0, deformation=1.0, bones=1.0, flow=flow_weight
+    )
+
+
+def _train(
+    bench: Bench,
+    network: nn.Module,
+    terms_of: Callable[[Tensor, int], Terms],
+    rows: int,
+    title: str,
+    steps: int,
+    batch: int,
+) -> None:
+    """Adam on one network, learning rate falling to nought."""
+    train = replace(bench.config.train, steps=steps, decay=0.0, betas=[0.9, 0.999])
+    rate = bench.config.evaluate.learning_rate
+    optimisers = Optimisers({"network": network}, {"network": rate}, train)
+    order = Order(rows, batch, train.seed)
+    network.train()
+
+    def take_step(step: int) -> Terms:
+        terms = terms_of(torch.from_numpy(order[step]).to(bench.device), step)
+        optimisers.step(torch.stack(list(terms.values())).sum(), step, ["network"])
+        return terms
+
+    fit(take_step, steps, title=title, batch=batch)
+
+
+@torch.no_grad()
+def _lift_test(bench: Bench, pose: PoseNet) -> Predicted:
+    """Lift the test pictures' true 2D joints."""
+    pose.eval()
+    lifted = _Lifted(bench, "test")
+    v, _ = pose.lift(pose.normalise(*lifted.poses(torch.arange(len(lifted), device=bench.device))))
+    true_2d = bench.test.joints_2d
+    assert true_2d is not None
+    return Predicted(np.array(true_2d), pose.in_mm(v).cpu().numpy())

@@ -1,0 +1,165 @@
+"""Pose metrics, one function each, in float64 NumPy.
+
+Every function is batched over pictures and returns one value a picture, so that the overall score
+and the score of any group of pictures are means of the same numbers. 3D poses are (N, J, 3) mm in
+the camera frame, 2D poses (N, J, 2) pixels; joints are in skeleton order.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+PCK_THRESHOLD_MM = 150.0
+AUC_THRESHOLDS_MM = np.arange(0.0, 151.0, 5.0)
+"""0:5:150 mm of MPI-INF-3DHP: 31 thresholds, so that perfect poses reach 30/31 (0 < 0 is false)."""
+
+
+def joint_distances(predicted: ArrayLike, truth: ArrayLike) -> Array:
+    """Euclidean distance of every joint: (N, J, D) and (N, J, D) -> (N, J)."""
+    distances: Array = np.linalg.norm(_float64(predicted) - _float64(truth), axis=-1)
+    return distances
+
+
+def root_relative(poses: ArrayLike, root: int) -> Array:
+    """Poses (N, J, D) with their root joint moved to the origin."""
+    poses = _float64(poses)
+    return poses - poses[:, root : root + 1]
+
+
+def scale_align(predicted: ArrayLike, truth: ArrayLike, root: int) -> Array:
+    """Root-relative prediction times the scale that brings it nearest to the root-relative truth.
+
+    The scale is the least-squares one of each pose over all joints, argmin_s |s p - g|^2 with
+    s >= 0: a negative scale would be a reflection through the root.
+
+    Args:
+        predicted: (N, J, 3) mm.
+        truth: (N, J, 3) mm.
+        root: index of the root joint.
+
+    Returns:
+        (N, J, 3) mm, root at the origin.
+    """
+    p, g = root_relative(predicted, root), root_relative(truth, root)
+    scale = _ratio((p * g).sum((1, 2)), (p * p).sum((1, 2)))
+    return np.maximum(scale, 0.0)[:, None, None] * p
+
+
+def similarity_align(predicted: ArrayLike, truth: ArrayLike, *, reflection: bool = False) -> Array:
+    """Move each prediction onto its truth: argmin over s, R, t of |s p R + t - g|^2 (Procrustes).
+
+    Args:
+        predicted: (N, J, D).
+        truth: (N, J, D).
+        reflection: also allow mirror images, R in O(D) instead of SO(D), as ElePose does. It
+            hides depth flips: a mirrored pose then scores as a perfect one.
+
+    Returns:
+        (N, J, D) aligned predictions, in the frame and units of the truth.
+    """
+    p, g = _float64(predicted), _float64(truth)
+    centre_p, centre_g = p.mean(1, keepdims=True), g.mean(1, keepdims=True)
+    p, g = p - centre_p, g - centre_g
+    rotated = p @ procrustes_rotation(p, g, reflection=reflection)
+    scale = _ratio((rotated * g).sum((1, 2)), (p * p).sum((1, 2)))
+    aligned: Array = scale[:, None, None] * rotated + centre_g
+    return aligned
+
+
+def procrustes_rotation(centred: Array, target: Array, *, reflection: bool = False) -> Array:
+    """Rotations R that minimise |p R - g|^2 (Kabsch 1976): (N, J, D) twice -> (N, D, D)."""
+    u, _, vt = np.linalg.svd(centred.transpose(0, 2, 1) @ target)
+    if not reflection:
+        # det is -1 where the best map is a mirror image: give up its weakest axis.
+        u[:, :, -1] *= np.linalg.det(u @ vt).round()[:, None]
+    rotation: Array = u @ vt
+    return rotation
+
+
+def mpjpe(predicted: ArrayLike, truth: ArrayLike, root: int) -> Array:
+    """Mean per-joint position error of root-relative poses (Human3.6M protocol I): (N,) mm."""
+    return _mean_distance(root_relative(predicted, root), root_relative(truth, root))
+
+
+def n_mpjpe(predicted: ArrayLike, truth: ArrayLike, root: int) -> Array:
+    """MPJPE after the best scale of each root-relative pose (``scale_align``): (N,) mm."""
+    return _mean_distance(scale_align(predicted, truth, root), root_relative(truth, root))
+
+
+def p_mpjpe(predicted: ArrayLike, truth: ArrayLike) -> Array:
+    """MPJPE after similarity alignment without reflection (protocol II), the headline: (N,) mm."""
+    return _mean_distance(similarity_align(predicted, truth), truth)
+
+
+def p_mpjpe_reflected(predicted: ArrayLike, truth: ArrayLike) -> Array:
+    """MPJPE after similarity alignment that may mirror the pose (ElePose's practice): (N,) mm."""
+    return _mean_distance(similarity_align(predicted, truth, reflection=True), truth)
+
+
+def pck(distances_mm: ArrayLike, threshold_mm: float = PCK_THRESHOLD_MM) -> Array:
+    """Percentage of a picture's joints nearer to the truth than a threshold, strictly.
+
+    Args:
+        distances_mm: (N, K) distances of the counted joints, after the alignment of one's choice.
+        threshold_mm: 150 in MPI-INF-3DHP's protocol.
+
+    Returns:
+        (N,) per cent.
+    """
+    share: Array = (_float64(distances_mm) < threshold_mm).mean(1)
+    return 100.0 * share
+
+
+def auc(distances_mm: ArrayLike) -> Array:
+    """Area under the PCK curve: mean of ``pck`` over 0:5:150 mm. (N, K) -> (N,) per cent."""
+    area: Array = np.mean([pck(distances_mm, t) for t in AUC_THRESHOLDS_MM], axis=0)
+    return area
+
+
+def error_2d_px(predicted: ArrayLike, truth: ArrayLike) -> Array:
+    """Mean 2D distance over the joints, left and right taken as predicted: (N, J, 2) -> (N,) px."""
+    return _mean_distance(predicted, truth)
+
+
+def is_swapped(
+    predicted: ArrayLike, truth: ArrayLike, swap: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Pictures whose 2D error gets smaller (strictly) when left and right change places.
+
+    Args:
+        predicted: (N, J, 2) px.
+        truth: (N, J, 2) px.
+        swap: (J,) permutation that exchanges left and right joints (``Skeleton.swap``).
+
+    Returns:
+        (N,) bool.
+    """
+    exchanged = _float64(predicted)[:, swap]
+    return error_2d_px(exchanged, truth) < error_2d_px(predicted, truth)
+
+
+def error_2d_swapped_px(predicted: ArrayLike, truth: ArrayLike, swap: NDArray[np.int64]) -> Array:
+    """2D error up to a left/right exchange of the whole body: (N,) px.
+
+    For each picture the smaller of two errors: of the prediction as it is, and of the prediction
+    with every left joint exchanged for its right partner at once. One choice a picture, never one
+    a joint or limb. It tells a wrong pose from a right pose with wrong names, which a one-channel
+    stick figure cannot tell apart.
+    """
+    exchanged = _float64(predicted)[:, swap]
+    return np.minimum(error_2d_px(predicted, truth), error_2d_px(exchanged, truth))
+
+
+def _mean_distance(predicted: ArrayLike, truth: ArrayLike) -> Array:
+    mean: Array = joint_distances(predicted, truth).mean(1)
+    return mean
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    """Divide, giving 0 where the denominator is 0 (a pose that is a single point)."""
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+
+
+def _float64(values: ArrayLike) -> Array:
+    return np.asarray(values, dtype=np.float64)

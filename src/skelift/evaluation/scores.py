@@ -1,0 +1,220 @@
+"""Scores of one model: every metric over all pictures, per activity and per side seen.
+
+``measure`` gives the numbers of each picture; every score is a mean of them over some pictures.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skelift.errors import InputError
+from skelift.evaluation import metrics
+from skelift.evaluation.metrics import Array
+from skelift.skeleton import Skeleton
+
+Scores = dict[str, float]
+FRONT_DEGREES = 45.0
+
+
+def score(
+    skeleton: Skeleton,
+    activities: Sequence[str] | NDArray[np.str_],
+    *,
+    predicted_3d_mm: ArrayLike | None = None,
+    true_3d_mm: ArrayLike | None = None,
+    predicted_2d_px: ArrayLike | None = None,
+    true_2d_px: ArrayLike | None = None,
+) -> dict[str, Scores | dict[str, Scores]]:
+    """Score predictions: one row of ``metrics.json``, ready for JSON.
+
+    What a model does not predict, or what nobody knows the truth of, is None, and its entries
+    are then absent.
+
+    Args:
+        skeleton: names the root, the partners and the evaluated joints.
+        activities: (N,) activity of each picture.
+        predicted_3d_mm: (N, J, 3) mm, camera frame; any origin.
+        true_3d_mm: (N, J, 3) mm, camera frame.
+        predicted_2d_px: (N, J, 2) pixels of the crop.
+        true_2d_px: (N, J, 2) pixels of the crop.
+
+    Returns:
+        ``{"overall": scores, "per_activity": {activity: scores}, "per_facing": {side: scores}}``,
+        where scores are ``{"images": count, metric: mean over the pictures}`` (see ``protocol``).
+        ``per_facing`` is absent where sides are unknown (see ``facing``).
+
+    Raises:
+        InputError: shapes that do not fit each other, or values that are not finite.
+    """
+    measured = measure(
+        skeleton,
+        predicted_3d_mm=predicted_3d_mm,
+        true_3d_mm=true_3d_mm,
+        predicted_2d_px=predicted_2d_px,
+        true_2d_px=true_2d_px,
+    )
+    activities = np.asarray(activities)
+    if not len(activities) or any(len(v) != len(activities) for v in measured.values()):
+        raise InputError(
+            f"{len(activities)} activities for {max(map(len, measured.values()), default=0)} "
+            "scored pictures; score at least one picture, each with its activity"
+        )
+    result: dict[str, Scores | dict[str, Scores]] = {
+        "overall": _means(measured, np.arange(len(activities))),
+        "per_activity": _means_by(measured, activities),
+    }
+    sides = facing(true_3d_mm, skeleton) if true_3d_mm is not None else None
+    if sides is not None:
+        result["per_facing"] = _means_by(measured, sides)
+    return result
+
+
+def measure(
+    skeleton: Skeleton,
+    *,
+    predicted_3d_mm: ArrayLike | None = None,
+    true_3d_mm: ArrayLike | None = None,
+    predicted_2d_px: ArrayLike | None = None,
+    true_2d_px: ArrayLike | None = None,
+) -> dict[str, Array]:
+    """All metrics of each picture: metric -> (N,). Arguments and errors as of ``score``."""
+    measured: dict[str, Array] = {}
+    if predicted_3d_mm is not None and true_3d_mm is not None:
+        pair = _checked("3D", predicted_3d_mm, true_3d_mm, (len(skeleton), 3))
+        measured |= _measure_3d(*pair, skeleton)
+    if predicted_2d_px is not None and true_2d_px is not None:
+        pair = _checked("2D", predicted_2d_px, true_2d_px, (len(skeleton), 2))
+        measured |= _measure_2d(*pair, skeleton)
+    return measured
+
+
+def protocol(skeleton: Skeleton, size: int) -> dict[str, str]:
+    """What each metric is, in words: the ``protocol`` entry of ``metrics.json``.
+
+    Args:
+        skeleton: the skeleton of the scored poses.
+        size: side of the square crop whose pixels the 2D errors count.
+    """
+    everything, counted = len(skeleton), len(skeleton.evaluated_indices)
+    pixels = f"pixels of the {size} x {size} crop, mean over all {everything} joints"
+    return {
+        "means": "over pictures, each counted once; activities are not weighted equally",
+        "p_mpjpe_mm": "similarity alignment of each pose without reflection, then the mean "
+        f"distance over all {everything} joints (Human3.6M protocol II)",
+        "p_mpjpe_reflected_mm": "the same with mirrored alignment allowed (as ElePose scores): "
+        "for comparison only, since it hides depth flips",
+        "mpjpe_mm": f"root-relative ({skeleton.root}), no alignment (Human3.6M protocol I)",
+        "n_mpjpe_mm": "root-relative, best scale of each pose",
+        "pck_150": "headline: per cent of joints strictly nearer than 150 mm, root-aligned with "
+        f"the best scale of each pose, {counted} evaluated joints; same as pck_150_root_evaluated",
+        "auc": "headline: mean of PCK over 0:5:150 mm (31 thresholds), aligned as pck_150; same "
+        "as auc_root_evaluated",
+        "alignments": "..._root_...: root-relative with the best scale of each pose; "
+        "..._procrustes_...: similarity alignment without reflection; both fitted to all joints",
+        "joints": f"..._evaluated: {', '.join(skeleton.evaluated or skeleton.joints)}; "
+        f"..._all: all {everything}, the always-correct root among them",
+        "error_2d_px": f"{pixels}, left and right as predicted",
+        "error_2d_swapped_px": f"{pixels}; for each picture the smaller of the error as it is and "
+        "the error with all left and right joints exchanged at once",
+        "swapped_share": "per cent of pictures where the exchanged pose is strictly nearer",
+        "per_facing": "front, side or back of the trunk towards the camera, within "
+        f"{FRONT_DEGREES:.0f} degrees, from the true 3D pose",
+    }
+
+
+def facing(poses_mm: ArrayLike, skeleton: Skeleton) -> NDArray[np.str_] | None:
+    """Which side of the body each true pose shows to the camera.
+
+    The body's left is the mean direction from right to left over partners that hang from the
+    same joint (hips and shoulders), its up runs from the root to the head, and the trunk faces
+    left x up. Front means that this direction comes within 45 degrees of pointing against the
+    camera's z axis, back that it points along it, side all else.
+
+    Args:
+        poses_mm: (N, J, 3) in the camera frame (x right, y down, z forward).
+        skeleton: the poses' skeleton.
+
+    Returns:
+        (N,) of ``front``, ``side``, ``back``, or None for a skeleton without such partners.
+    """
+    parent = {child: start for start, child in skeleton.bones}
+    siblings = [
+        (skeleton.index(left), skeleton.index(right))
+        for left, right in skeleton.pairs
+        if left in parent and parent[left] == parent.get(right)
+    ]
+    if not siblings:
+        return None
+    poses = np.asarray(poses_mm, dtype=np.float64)
+    left_joints, right_joints = np.array(siblings).T
+    left = (poses[:, left_joints] - poses[:, right_joints]).mean(1)
+    up = poses[:, skeleton.head_index] - poses[:, skeleton.root_index]
+    forward = np.cross(left, up)
+    towards_camera = -forward[:, 2]
+    limit = np.cos(np.deg2rad(FRONT_DEGREES)) * np.linalg.norm(forward, axis=1)
+    names = np.full(len(poses), "side")
+    names[towards_camera > limit] = "front"
+    names[towards_camera < -limit] = "back"
+    return names.astype(np.str_)
+
+
+def _measure_3d(predicted: Array, truth: Array, skeleton: Skeleton) -> dict[str, Array]:
+    root = skeleton.root_index
+    measured = {
+        "p_mpjpe_mm": metrics.p_mpjpe(predicted, truth),
+        "p_mpjpe_reflected_mm": metrics.p_mpjpe_reflected(predicted, truth),
+        "mpjpe_mm": metrics.mpjpe(predicted, truth, root),
+        "n_mpjpe_mm": metrics.n_mpjpe(predicted, truth, root),
+    }
+    distances = {
+        "root": metrics.joint_distances(
+            metrics.scale_align(predicted, truth, root), metrics.root_relative(truth, root)
+        ),
+        "procrustes": metrics.joint_distances(metrics.similarity_align(predicted, truth), truth),
+    }
+    subsets = {"evaluated": skeleton.evaluated_indices, "all": np.arange(len(skeleton))}
+    for alignment, distance in distances.items():
+        for subset, joints in subsets.items():
+            measured[f"pck_150_{alignment}_{subset}"] = metrics.pck(distance[:, joints])
+            measured[f"auc_{alignment}_{subset}"] = metrics.auc(distance[:, joints])
+    headline = {name: measured[f"{name}_root_evaluated"] for name in ("pck_150", "auc")}
+    return measured | headline
+
+
+def _measure_2d(predicted: Array, truth: Array, skeleton: Skeleton) -> dict[str, Array]:
+    return {
+        "error_2d_px": metrics.error_2d_px(predicted, truth),
+        "error_2d_swapped_px": metrics.error_2d_swapped_px(predicted, truth, skeleton.swap),
+        "swapped_share": np.where(metrics.is_swapped(predicted, truth, skeleton.swap), 100.0, 0.0),
+    }
+
+
+def _means_by(measured: Mapping[str, Array], groups: NDArray[np.str_]) -> dict[str, Scores]:
+    return {
+        str(group): _means(measured, np.flatnonzero(groups == group)) for group in np.unique(groups)
+    }
+
+
+def _means(measured: Mapping[str, Array], pictures: NDArray[np.intp]) -> Scores:
+    means = {name: float(values[pictures].mean()) for name, values in measured.items()}
+    return {"images": len(pictures), **means}
+
+
+def _checked(
+    what: str, predicted: ArrayLike, truth: ArrayLike, shape: tuple[int, int]
+) -> tuple[Array, Array]:
+    p, g = np.asarray(predicted, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    for name, poses in (("predicted", p), ("true", g)):
+        if poses.shape[1:] != shape or len(poses) != len(p):
+            raise InputError(
+                f"{name} {what} poses have shape {poses.shape}, expected ({len(p)}, "
+                f"{shape[0]}, {shape[1]}); score poses of one skeleton, one a picture"
+            )
+        broken = np.flatnonzero(~np.isfinite(poses).all((1, 2)))
+        if len(broken):
+            raise InputError(
+                f"{name} {what} pose of test picture {broken[0]} is not finite "
+                f"({len(broken)} such); train anew or mend the data set (skelift validate)"
+            )
+    return p, g

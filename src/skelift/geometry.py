@@ -1,0 +1,135 @@
+"""Lifting, rotating and projecting poses (Eq. 1 and Section 3, "Random rotations").
+
+2D poses y here are *normalised*: root-relative, in units in which root-to-head measures about 0.1,
+so that a body at depth DELTA is about one unit tall from root to head. 3D poses v are
+root-relative, camera frame (x right, y down, z forward).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from skelift.errors import InputError
+
+DELTA = 10.0  # constant depth of Eq. 1
+Units = Literal["camera", "crop"]
+
+
+@dataclass(frozen=True)
+class View:
+    """Where each crop lies in its source picture, and that picture's camera.
+
+    Attributes:
+        crop: (B, 3) centre x, centre y and side of the crop, source pixels.
+        focal: (B, 2) focal lengths, source pixels; NaN where unknown.
+        principal: (B, 2) principal point, source pixels; NaN where unknown.
+    """
+
+    crop: Tensor
+    focal: Tensor
+    principal: Tensor
+
+    def to(self, device: torch.device) -> "View":
+        """The same on another device."""
+        return View(*(t.to(device, non_blocking=True) for t in self._fields))
+
+    def __getitem__(self, rows: Tensor) -> "View":
+        return View(*(t[rows] for t in self._fields))
+
+    @property
+    def _fields(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.crop, self.focal, self.principal
+
+
+def root_relative_2d(y: Tensor, view: View, root: int, units: Units) -> Tensor:
+    """Crop coordinates -> root-relative coordinates in which equal bodies look equally large.
+
+    A tight crop scales every pose differently, which breaks the constant scale that loop and flow
+    assume. ``camera`` undoes the crop and divides by the focal length (x / z); ``crop`` keeps the
+    crop's own units, for pictures whose camera is unknown.
+
+    Args:
+        y: (B, J, 2) in [-1, 1] over the crop.
+        view: crop boxes and cameras of the B samples.
+        root: index of the root joint.
+        units: ``camera`` or ``crop``.
+
+    Returns:
+        (B, J, 2) root-relative positions.
+    """
+    if units == "camera":
+        y = y * view.crop[:, None, 2:] / 2 / view.focal[:, None]
+    return y - y[:, root : root + 1]
+
+
+def pose_scale(y: Tensor, head: int) -> float:
+    """The constant of a data set: mean root-to-head length of root-relative poses (M, J, 2)."""
+    scale = y[:, head].norm(dim=-1).mean().item()
+    if not scale > 0:
+        raise InputError(
+            "the 2D poses have no size (or no focal length): set model.units=crop for pictures "
+            "whose camera is unknown"
+        )
+    return scale
+
+
+def normalise(y: Tensor, scale: float) -> Tensor:
+    """Root-relative poses -> units in which root-to-head is about 1 at depth DELTA."""
+    return y / (scale * DELTA)
+
+
+def lift(y: Tensor, d: Tensor, root: int) -> Tensor:
+    """Eq. 1: v_i = (x_i z_i, y_i z_i, z_i) with z_i = d_i + DELTA, at least 1; centred on the root.
+
+    Args:
+        y: (B, J, 2) normalised 2D poses.
+        d: (B, J) depth offsets of Lambda; the root's is taken as 0.
+        root: index of the root joint.
+    """
+    at_root = torch.zeros(d.shape[1], device=d.device, dtype=d.dtype)
+    at_root[root] = 1
+    z = (d * (1 - at_root) + DELTA).clamp(min=1).unsqueeze(-1)
+    v = torch.cat([y * z, z], -1)
+    return v - v[:, root : root + 1]
+
+
+def project(v: Tensor) -> Tensor:
+    """Perspective projection, focal length 1, of root-relative (B, J, 3) poses at depth DELTA."""
+    return v[..., :2] / (v[..., 2:] + DELTA).clamp(min=1)
+
+
+def rotation_x(angle: Tensor) -> Tensor:
+    """(B,) radians -> (B, 3, 3) rotations about the camera's x axis (elevation)."""
+    c, s, o, i = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    return torch.stack([i, o, o, o, c, -s, o, s, c], -1).unflatten(-1, (3, 3))
+
+
+def rotation_y(angle: Tensor) -> Tensor:
+    """(B,) radians -> (B, 3, 3) rotations about the vertical axis (azimuth)."""
+    c, s, o, i = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    return torch.stack([c, o, s, o, i, o, -s, o, c], -1).unflatten(-1, (3, 3))
+
+
+def random_view(elevation: Tensor, azimuth: Tensor, noise: Tensor) -> Tensor:
+    """R = R_e'^T R_a R_e: out of the sample's own elevation, around, and into a fresh one.
+
+    The fresh elevation is drawn from the batch's own normal distribution N(mu_e, sigma_e), through
+    which gradients flow (ElePose). The two R_e of the paper's formula therefore differ.
+
+    Args:
+        elevation: (B,) predicted elevations, radians.
+        azimuth: (B,) angles, uniform in [-pi, pi].
+        noise: (B,) standard normal numbers.
+
+    Returns:
+        (B, 3, 3) rotations.
+    """
+    fresh = elevation.mean() + elevation.std() * noise
+    return rotation_x(-fresh) @ rotation_y(azimuth) @ rotation_x(elevation)
+
+
+def rotate(rotation: Tensor, v: Tensor) -> Tensor:
+    """Rotate (B, J, 3) poses about the root by (B, 3, 3) rotations."""
+    return v @ rotation.transpose(1, 2)

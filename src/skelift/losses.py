@@ -1,0 +1,131 @@
+"""The losses of the paper, one function an equation, and the departures, one function each.
+
+Symbols: u poses of the prior, y poses of pictures (both in [-1, 1] over the crop); s = Phi(x)
+skeleton images; v 3D poses (B, J, 3); ``_hat`` after the random rotation, ``_prime`` after the
+second lift. Every loss is summed over the pose and averaged over the batch.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+
+def discriminator_loss(on_prior: list[Tensor], on_pictures: list[Tensor], form: str) -> Tensor:
+    """What D minimises: the negative of Eq. 3, or its least-squares form.
+
+    Args:
+        on_prior: D's logits on kappa(u), one map a scale.
+        on_pictures: D's logits on Phi(x).
+        form: ``log`` (Eq. 3) or ``least_squares`` (KeypointGAN).
+    """
+    if form == "least_squares":
+        terms = [
+            0.5 * ((real - 1).square().mean() + fake.square().mean())
+            for real, fake in zip(on_prior, on_pictures, strict=True)
+        ]
+    else:
+        terms = [
+            softplus(-real).mean() + softplus(fake).mean()
+            for real, fake in zip(on_prior, on_pictures, strict=True)
+        ]
+    return torch.stack(terms).mean()
+
+
+def adversarial_loss(on_pictures: list[Tensor], form: str) -> Tensor:
+    """Eq. 3 as Phi sees it: its skeleton images should pass for drawn ones.
+
+    The log form is the non-saturating one, -log D(s), which has the same fixed point as
+    log(1 - D(s)) and a gradient where D is sure (Goodfellow et al., Section 3).
+    """
+    if form == "least_squares":
+        return torch.stack([(fake - 1).square().mean() for fake in on_pictures]).mean()
+    return torch.stack([softplus(-fake).mean() for fake in on_pictures]).mean()
+
+
+def pose_from_skeleton_loss(read: Tensor, u: Tensor) -> Tensor:
+    """First term of Eq. 9: |Omega(kappa(u)) - u|^2, for ``read`` = Omega(kappa(u))."""
+    return _squared(read - u)
+
+
+def redraw_loss(drawn: Tensor, s: Tensor) -> Tensor:
+    """Second term of Eq. 9: |kappa(y) - s|^2, as a mean over pixels."""
+    return (drawn - s).square().mean()
+
+
+def loss_3d(v_hat_prime: Tensor, v_hat: Tensor, norms: str) -> Tensor:
+    """Eq. 4: |v_hat' - v_hat|^2. ``elepose``: the unsquared L2 norm of the pose vector."""
+    return _norm(v_hat_prime - v_hat, norms)
+
+
+def loss_2d(y_prime: Tensor, y: Tensor, norms: str) -> Tensor:
+    """Eq. 5: |y' - y|^2. ``elepose``: the L1 norm."""
+    if norms == "elepose":
+        return (y_prime - y).abs().flatten(1).sum(1).mean()
+    return _squared(y_prime - y)
+
+
+def deformation_loss(v_prime: Tensor, v: Tensor, norms: str) -> Tensor:
+    """Eq. 6 on the pairs (0, 1), (2, 3), ... of the batch, which comes shuffled.
+
+    |(v'^(j) - v'^(k)) - (v^(j) - v^(k))|^2: the change of the difference between two samples.
+    """
+    even = len(v) // 2 * 2
+    change = (v_prime - v)[:even]
+    return _norm(change[0::2] - change[1::2], norms)
+
+
+def bone_length_loss(v: Tensor, bones: Tensor, b_bar: Tensor, sigma_b: float) -> Tensor:
+    """Eq. 10 without its constant: sum_n (b_n - b_bar_n)^2 / (2 sigma_b^2).
+
+    Args:
+        v: (B, J, 3) poses of the first lift.
+        bones: (N, 2) joint indices.
+        b_bar: (N,) typical bone lengths over their mean.
+        sigma_b: standard deviation of relative bone lengths; 0.1 gives ElePose's weight of 50.
+    """
+    b = relative_bone_lengths(v, bones)
+    return ((b - b_bar).square() / (2 * sigma_b**2)).sum(1).mean()
+
+
+def relative_bone_lengths(v: Tensor, bones: Tensor) -> Tensor:
+    """b_n: bone lengths (B, N) of (B, J, 3) poses over the mean bone of the same pose."""
+    lengths = (v[:, bones[:, 1]] - v[:, bones[:, 0]]).square().sum(-1).add(1e-12).sqrt()
+    return lengths / lengths.mean(1, keepdim=True)
+
+
+def silhouette_loss(body: Tensor, mask: Tensor) -> Tensor:
+    """Departure: the pose drawn with thick limbs covers the mask, and nothing else.
+
+    Ties the pose to the picture, which nothing in Eq. 12 does.
+
+    Args:
+        body: (B, 1, S, S) the pose y drawn by a wide kappa.
+        mask: (B, 1, S, S) silhouette of the picture in [0, 1].
+    """
+    return (body - mask).square().mean()
+
+
+def mirror_loss(y: Tensor, y_mirrored: Tensor, swap: Tensor) -> Tensor:
+    """Departure: a mirrored picture shows the mirrored pose, left and right exchanged.
+
+    Args:
+        y: (B, J, 2) poses of the pictures, [-1, 1].
+        y_mirrored: (B, J, 2) poses of the mirrored pictures.
+        swap: (J,) permutation that exchanges left and right joints.
+    """
+    return _squared(mirror_pose(y, swap) - y_mirrored)
+
+
+def mirror_pose(y: Tensor, swap: Tensor) -> Tensor:
+    """The pose that the mirrored picture shows: x negated, left and right exchanged."""
+    return torch.cat([-y[..., :1], y[..., 1:]], -1)[:, swap]
+
+
+def _squared(difference: Tensor) -> Tensor:
+    return difference.square().flatten(1).sum(1).mean()
+
+
+def _norm(difference: Tensor, norms: str) -> Tensor:
+    if norms == "elepose":
+        return difference.flatten(1).square().sum(1).add(1e-12).sqrt().mean()
+    return _squared(difference)

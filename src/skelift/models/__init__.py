@@ -1,0 +1,1 @@
+"""The networks: Phi, Omega, D, Lambda and the normalising flow."""

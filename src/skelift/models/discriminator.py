@@ -1,0 +1,44 @@
+"""D: tells drawn poses of the prior from the skeleton images of Phi."""
+
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from skelift.models.layers import instance_norm
+
+
+class Discriminator(nn.Module):
+    """PatchGANs at scales 1, 1/2, 1/4 (KeypointGAN; 2.8 M parameters a scale at width 64).
+
+    Args:
+        channels: channels C of the skeleton image.
+        width: channels of the first convolution.
+        scales: number of PatchGANs; each further one sees the picture at half the size.
+    """
+
+    def __init__(self, channels: int, width: int = 64, scales: int = 3) -> None:
+        super().__init__()
+        self.patch_gans = nn.ModuleList(_patch_gan(channels, width) for _ in range(scales))
+
+    def forward(self, s: Tensor) -> list[Tensor]:
+        """(B, C, S, S) skeleton images -> one (B, 1, h, w) map of logits a scale."""
+        logits = []
+        for patch_gan in self.patch_gans:
+            logits.append(patch_gan(s).float())
+            s = interpolate(s, scale_factor=0.5, mode="bilinear", align_corners=False)
+        return logits
+
+
+def _patch_gan(channels: int, width: int) -> nn.Sequential:
+    def unit(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+        convolution = nn.Conv2d(inputs, outputs, 4, stride, padding=1)
+        return [convolution, instance_norm(outputs), nn.LeakyReLU(0.2, inplace=True)]
+
+    w = width
+    return nn.Sequential(
+        nn.Conv2d(channels, w, 4, 2, padding=1),
+        nn.LeakyReLU(0.2, inplace=True),
+        *unit(w, 2 * w, 2),
+        *unit(2 * w, 4 * w, 2),
+        *unit(4 * w, 8 * w, 1),
+        nn.Conv2d(8 * w, 1, 4, 1, padding=1),
+    )

@@ -1,0 +1,79 @@
+"""Convolution units that Phi, Omega and D are made of."""
+
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+Norm = Callable[[int], nn.Module]
+
+
+class GlobalBatchNorm(nn.BatchNorm2d):
+    """BatchNorm whose statistics are those of the global batch, on any device and backend.
+
+    torch's SyncBatchNorm refuses CPU tensors, and a run must give the same curve on one process
+    and on several. In a single process this is exactly ``nn.BatchNorm2d``.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
+            return super().forward(x)
+        moments = torch.stack([x.float().mean((0, 2, 3)), x.float().square().mean((0, 2, 3))])
+        moments = all_reduce(moments) / dist.get_world_size()  # type: ignore[no-untyped-call]
+        mean, variance = moments[0], moments[1] - moments[0].square()
+        self._track(mean.detach(), variance.detach(), x.numel() // x.shape[1])
+        scale = self.weight * (variance + self.eps).rsqrt()
+        normalised = (x.float() - mean[:, None, None]) * scale[:, None, None]
+        return (normalised + self.bias[:, None, None]).to(x.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        count *= dist.get_world_size()
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+
+
+def instance_norm(channels: int) -> nn.Module:
+    """InstanceNorm without learned scale."""
+    return nn.InstanceNorm2d(channels)
+
+
+def unit(inputs: int, outputs: int, norm: Norm, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution without bias, normalisation, ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, norm(outputs), nn.ReLU(inplace=True))
+
+
+class Encoder(nn.Module):
+    """Four stages, each but the first halving the side: (B, C, S, S) -> w, 2w, 4w, 8w channels."""
+
+    def __init__(self, inputs: int, width: int, norm: Norm) -> None:
+        super().__init__()
+        w = width
+        self.stages = nn.ModuleList(
+            [
+                nn.Sequential(unit(inputs, w, norm, kernel=7), unit(w, w, norm)),
+                nn.Sequential(unit(w, 2 * w, norm, stride=2), unit(2 * w, 2 * w, norm)),
+                nn.Sequential(unit(2 * w, 4 * w, norm, stride=2), unit(4 * w, 4 * w, norm)),
+                nn.Sequential(
+                    unit(4 * w, 8 * w, norm, stride=2),
+                    unit(8 * w, 8 * w, norm),
+                    unit(8 * w, 8 * w, norm, kernel=1),
+                ),
+            ]
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Feature maps of the four stages, finest first."""
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features

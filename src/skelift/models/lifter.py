@@ -1,0 +1,42 @@
+"""Lambda: 2D pose -> depth of each joint and elevation of the camera."""
+
+from torch import Tensor, nn
+
+
+class Lifter(nn.Module):
+    """Lambda (Section 3, after Martinez et al. and ElePose): 10.5 M parameters at width 1024.
+
+    Args:
+        joints: number J of joints.
+        width: units of every hidden layer.
+    """
+
+    def __init__(self, joints: int, width: int = 1024) -> None:
+        super().__init__()
+        self.joints = joints
+        self.trunk = nn.Sequential(nn.Linear(2 * joints, width), ResidualBlock(width))
+        self.depth = _head(width, joints)
+        self.elevation = _head(width, 1)
+
+    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised 2D poses (B, J, 2) -> depth offsets d (B, J) and elevations (B,) in radians."""
+        features = self.trunk(y.flatten(1))
+        return self.depth(features), self.elevation(features).squeeze(1)
+
+
+class ResidualBlock(nn.Module):
+    """Linear, LeakyReLU, linear, LeakyReLU, and the input added; no norm, no dropout."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(width, width), nn.LeakyReLU(0.01), nn.Linear(width, width), nn.LeakyReLU(0.01)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        added: Tensor = x + self.layers(x)
+        return added
+
+
+def _head(width: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(ResidualBlock(width), ResidualBlock(width), nn.Linear(width, outputs))

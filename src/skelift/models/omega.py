@@ -1,0 +1,32 @@
+"""Omega: skeleton image -> 2D pose."""
+
+import torch
+from torch import Tensor, nn
+
+from skelift.models.layers import Encoder, instance_norm
+
+
+class Omega(nn.Module):
+    """y = Omega(s): one map a joint, read out as the expectation along each axis.
+
+    Args:
+        channels: channels C of the skeleton image.
+        joints: number J of joints.
+        width: channels of the first stage; 32 in KeypointGAN (1.2 M parameters).
+    """
+
+    def __init__(self, channels: int, joints: int, width: int = 32) -> None:
+        super().__init__()
+        self.encoder = Encoder(channels, width, instance_norm)
+        self.maps = nn.Conv2d(8 * width, joints, 1)
+
+    def forward(self, s: Tensor) -> Tensor:
+        """(B, C, S, S) skeleton images -> (B, J, 2) positions in [-1, 1], float32."""
+        maps = self.maps(self.encoder(s)[-1]).float()  # (B, J, S/8, S/8)
+        return torch.stack([_expectation(maps.mean(2)), _expectation(maps.mean(3))], -1)
+
+
+def _expectation(logits: Tensor) -> Tensor:
+    """Mean position over [-1, 1] of a softmax along the last axis."""
+    positions = torch.linspace(-1, 1, logits.shape[-1], device=logits.device)
+    return (logits.softmax(-1) * positions).sum(-1)

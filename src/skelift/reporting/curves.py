@@ -1,0 +1,109 @@
+"""Training curves, from the statistics that training writes one JSON line at a time."""
+
+import json
+from collections.abc import Mapping, Sequence
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.errors import InputError
+from skelift.reporting.style import INK, LINES, PIXELS_PER_INCH, quiet
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STATISTICS = "stats.jsonl"
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # steps, values
+_COLUMNS = 3
+
+
+def read_statistics(model: Path) -> dict[str, dict[str, Curve]]:
+    """Read the statistics of a model folder, or of each variant's folder in it.
+
+    Args:
+        model: folder that holds ``stats.jsonl``, or one folder a variant that does. Each line is
+            one object: ``step`` and any numbers, such as ``loss/gan`` or ``images_per_s``.
+
+    Returns:
+        Model name -> quantity -> (steps, values).
+
+    Raises:
+        InputError: there are none, or a line is no such object.
+    """
+    files = [
+        file
+        for file in (model / STATISTICS, *sorted(model.glob(f"*/{STATISTICS}")))
+        if file.exists()
+    ]
+    if not files:
+        raise InputError(f"{model / STATISTICS}: not there; `skelift train` makes it")
+    return {file.parent.name: _read(file) for file in files}
+
+
+def plot_curves(statistics: Mapping[str, Mapping[str, Curve]]) -> "Figure":
+    """One small plot a quantity, one line a model: faint as measured, strong smoothed.
+
+    Quantities that stay positive and span more than a factor of 20 have a logarithmic axis.
+    """
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(name for curves in statistics.values() for name in curves))
+    names.sort(key=lambda name: not name.startswith("loss/"))
+    rows = ceil(len(names) / _COLUMNS)
+    figure = Figure(figsize=(11.0, 0.3 + 2.15 * rows), dpi=PIXELS_PER_INCH, layout="constrained")
+    grid = figure.subplots(rows, _COLUMNS, squeeze=False).flat
+    for axes, name in zip(grid, names, strict=False):
+        curves = [(model, curve[name]) for model, curve in statistics.items() if name in curve]
+        _plot(axes, name, curves)
+    for axes in list(grid)[len(names) :]:
+        axes.set_visible(False)
+    if len(statistics) > 1:
+        figure.legend(
+            *grid[0].get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=4,
+            frameon=False,
+            labelcolor=INK,
+        )
+    return figure
+
+
+def _plot(axes: "Axes", name: str, curves: Sequence[tuple[str, Curve]]) -> None:
+    for (model, (steps, values)), colour in zip(curves, LINES * len(curves), strict=False):
+        axes.plot(steps, values, color=colour, alpha=0.3, linewidth=0.8)
+        axes.plot(steps, _smooth(values), color=colour, linewidth=1.6, label=model)
+    everything = np.concatenate([values for _, (_, values) in curves])
+    if everything.min() > 0 and everything.max() > 20 * everything.min():
+        axes.set_yscale("log")
+    else:
+        axes.ticklabel_format(useOffset=False)
+    axes.set_title(name.removeprefix("loss/").replace("_", " "), loc="left", fontsize=9, color=INK)
+    quiet(axes)
+
+
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over a window of a twentieth of the curve, shorter at the ends."""
+    half = max(1, len(values) // 40)
+    return np.array([values[max(n - half, 0) : n + half + 1].mean() for n in range(len(values))])
+
+
+def _read(file: Path) -> dict[str, Curve]:
+    points: dict[str, list[tuple[float, float]]] = {}
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            step = float(record.pop("step"))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise InputError(
+                f"{file}: line {number} is no JSON object with a step; train anew"
+            ) from None
+        for name, value in record.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                points.setdefault(name, []).append((step, float(value)))
+    if not points:
+        raise InputError(f"{file}: holds no statistics; train for more than one interval")
+    return {name: (np.array(p)[:, 0], np.array(p)[:, 1]) for name, p in points.items()}

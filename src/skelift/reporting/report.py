@@ -1,0 +1,87 @@
+"""The report: one page that needs nothing beside it, and its figures as PNG files."""
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skelift.errors import InputError
+from skelift.files import atomic_file, read_json
+from skelift.reporting import curves, grids, page
+from skelift.reporting.predictions import MADE_BY, SAMPLE, WORST, Predictions
+from skelift.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METRICS = "metrics.json"
+PREDICTIONS = "predictions.npz"
+REPORT = "report.html"
+
+
+def write_report(
+    reports: Path,
+    statistics: Mapping[str, Mapping[str, curves.Curve]],
+    skeleton: Skeleton,
+    configuration: str,
+) -> Path:
+    """Write ``report.html``, ``samples.png``, ``worst.png`` and ``curves.png``.
+
+    Args:
+        reports: folder with ``metrics.json`` and ``predictions.npz``; the report goes beside them.
+        statistics: training curves of each model (``curves.read_statistics``).
+        skeleton: the skeleton of the predictions.
+        configuration: the run's whole configuration, as text.
+
+    Returns:
+        Path of ``report.html``.
+
+    Raises:
+        InputError: a file is missing, broken or of another form.
+    """
+    metrics = read_metrics(reports / METRICS)
+    predictions = Predictions.load(reports / PREDICTIONS)
+    if predictions.joints_3d_mm.shape[1] != len(skeleton):
+        raise InputError(
+            f"{reports / PREDICTIONS}: poses of {predictions.joints_3d_mm.shape[1]} joints, but "
+            f"skeleton {skeleton.name} has {len(skeleton)}; use the skeleton that made them"
+        )
+    figures = {
+        "samples": grids.sample_grid(predictions.of_kind(SAMPLE), skeleton),
+        "curves": curves.plot_curves(statistics),
+    }
+    worst = predictions.of_kind(WORST)
+    if len(worst) and worst.joints_3d_true_mm is not None:
+        figures["worst"] = grids.worst_grid(worst, skeleton)
+    pictures = {name: _png(figure) for name, figure in figures.items()}
+    for name, png in pictures.items():
+        with atomic_file(reports / f"{name}.png") as unfinished:
+            unfinished.write_bytes(png)
+    with atomic_file(reports / REPORT) as unfinished:
+        unfinished.write_text(page.render(metrics, pictures, configuration), encoding="utf-8")
+    return reports / REPORT
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Read ``metrics.json``; InputError when it is missing or has another form.
+
+    Its form: ``{"protocol": {metric: words}, "data": {"name", "synthetic", "test_images", ...},
+    "rows": {row: scores}, "model": row of the model that the report is about}``, with scores as
+    ``evaluation.scores.score`` gives them.
+    """
+    metrics = read_json(path, MADE_BY)
+    missing = sorted({"protocol", "data", "rows", "model"} - set(metrics))
+    missing += sorted({"name", "synthetic", "test_images"} - set(metrics.get("data", {})))
+    if missing or metrics["model"] not in metrics["rows"]:
+        raise InputError(
+            f"{path}: lacks {', '.join(missing) or 'the row of its model'}; "
+            f"make it anew with `{MADE_BY}`"
+        )
+    return dict(metrics)
+
+
+def _png(figure: "Figure") -> bytes:
+    stream = BytesIO()
+    # Without the library's version in it the same numbers give the same file.
+    figure.savefig(stream, format="png", transparent=True, metadata={"Software": None})
+    return stream.getvalue()

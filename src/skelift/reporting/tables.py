@@ -1,0 +1,177 @@
+"""The tables of scores, once for the terminal and the page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric as a column: key in the scores, heading, unit, better direction."""
+
+    key: str
+    heading: str
+    unit: str
+    better: str = "↓"
+    digits: int = 1
+
+    @property
+    def measure(self) -> str:
+        """Unit with the arrow of the better direction, if there is one."""
+        return f"{self.unit} {self.better}".strip()
+
+    def text(self, scores: Mapping[str, float]) -> str:
+        """The value as printed; a dash where a model has none."""
+        return f"{scores[self.key]:.{self.digits}f}" if self.key in scores else "-"
+
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+IMAGES = Column("images", "Pictures", "", better="", digits=0)
+HEADLINE = Column("p_mpjpe_mm", "P-MPJPE", "mm")
+COLUMNS = (
+    HEADLINE,
+    Column("p_mpjpe_reflected_mm", "P-MPJPE mirrored", "mm"),
+    Column("n_mpjpe_mm", "N-MPJPE", "mm"),
+    Column("mpjpe_mm", "MPJPE", "mm"),
+    Column("pck_150", "PCK 150", "%", "↑"),
+    Column("auc", "AUC", "%", "↑"),
+    Column("error_2d_px", "2D error", "px"),
+    Column("error_2d_swapped_px", "2D swapped", "px"),
+    Column("swapped_share", "share swapped", "%"),
+)
+PRINTED = tuple(column for column in COLUMNS if column.key != "n_mpjpe_mm")  # fits 80 characters
+ALIGNED_COLUMNS = tuple(
+    Column(f"{metric}_{alignment}_{joints}", f"{heading} {alignment}, {joints}", "%", "↑")
+    for metric, heading in (("pck_150", "PCK 150"), ("auc", "AUC"))
+    for alignment in ("root", "procrustes")
+    for joints in ("evaluated", "all")
+)
+
+# Row of metrics.json -> its name in print, what it sees of a test picture, what it learns from.
+BASELINES = {
+    "mean_pose": ("Mean pose", "nothing", "true 3D poses"),
+    "supervised_lifter": ("Supervised lifter", "true 2D pose", "true 3D poses"),
+    "unsupervised_lifter": ("Unsupervised lifter", "true 2D pose", "2D poses"),
+    "supervised_image": ("Supervised image net", "picture", "pictures with true 3D poses"),
+}
+OURS = ("picture", "pictures, unpaired 2D poses")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table; ``ours`` marks the model that the report is about."""
+
+    cells: tuple[str, ...]
+    ours: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings, units and rows of text; the first ``labels`` columns are words."""
+
+    headings: tuple[str, ...]
+    units: tuple[str, ...]
+    rows: tuple[Row, ...]
+    labels: int
+
+
+def score_table(metrics: Mapping[str, Any], columns: tuple[Column, ...] = COLUMNS) -> Table:
+    """Models by metrics, over all test pictures."""
+    labelled = {name: (row_labels(name), row["overall"]) for name, row in metrics["rows"].items()}
+    return _table(("Model", "Sees", "Learns from"), labelled, columns, metrics["model"])
+
+
+def group_table(metrics: Mapping[str, Any], group: str, heading: str) -> Table:
+    """Our model's metrics for each group of pictures (``per_activity`` or ``per_facing``)."""
+    groups = metrics["rows"][metrics["model"]].get(group, {})
+    labelled = {name: ((name,), scores) for name, scores in groups.items()}
+    return _table((heading,), labelled, (IMAGES, *COLUMNS))
+
+
+def activity_table(metrics: Mapping[str, Any]) -> Table:
+    """P-MPJPE of every model for each activity."""
+    scored = {
+        name: row["per_activity"]
+        for name, row in metrics["rows"].items()
+        if HEADLINE.key in row["overall"]
+    }
+    activities = sorted({activity for scores in scored.values() for activity in scores})
+    rows = [
+        Row((activity, *(HEADLINE.text(scores.get(activity, {})) for scores in scored.values())))
+        for activity in activities
+    ]
+    headings = ("Activity", *(row_labels(name)[0] for name in scored))
+    return Table(headings, ("", *(HEADLINE.measure for _ in scored)), tuple(rows), labels=1)
+
+
+def row_labels(row: str) -> tuple[str, str, str]:
+    """A row's name in print, what it sees of a test picture and what it learns from."""
+    return BASELINES.get(row, (row, *OURS))
+
+
+def print_scores(metrics: Mapping[str, Any], console: "Console | None" = None) -> None:
+    """Print the score table to the terminal.
+
+    Args:
+        metrics: content of ``metrics.json``.
+        console: where to; by default standard output.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    console = console or Console()
+    table = score_table(metrics, PRINTED)
+    if table.labels == len(table.headings):
+        console.print(f"{describe_data(metrics['data'])}: no true poses, so no scores")
+        return
+    # What a model sees and learns from would not fit beside its scores.
+    shown = [0, *range(table.labels, len(table.headings))]
+    printed = RichTable(
+        box=box.SIMPLE_HEAD,
+        title=describe_data(metrics["data"]),
+        title_justify="left",
+        padding=0,
+        pad_edge=False,
+    )
+    for number in shown:
+        heading = f"{table.headings[number]}\n{table.units[number].replace(' ', NO_BREAK)}"
+        cells = [row.cells[number] for row in table.rows]
+        width = max(len(word) for text in (heading, *cells) for word in text.split())
+        if number:
+            printed.add_column(heading, justify="right", width=width, vertical="bottom")
+        else:
+            printed.add_column(heading, no_wrap=True)
+    for row in table.rows:
+        printed.add_row(*(row.cells[n] for n in shown), style="bold" if row.ours else "")
+    console.print(printed)
+
+
+def describe_data(data: Mapping[str, Any]) -> str:
+    """What was scored, in a line: data set, number and kind of test pictures."""
+    kind = "rendered (synthetic)" if data["synthetic"] else "real"
+    return f"{data['name']}: {data['test_images']} {kind} test pictures"
+
+
+def _table(
+    labels: tuple[str, ...],
+    labelled: Mapping[str, tuple[tuple[str, ...], Mapping[str, float]]],
+    columns: tuple[Column, ...],
+    ours: str = "",
+) -> Table:
+    """A table of scores, its columns those that at least one row has a value for."""
+    keys = {key for _, scores in labelled.values() for key in scores}
+    shown = [column for column in columns if column.key in keys]
+    rows = [
+        Row((*words, *(column.text(scores) for column in shown)), ours=name == ours)
+        for name, (words, scores) in labelled.items()
+    ]
+    return Table(
+        headings=(*labels, *(column.heading for column in shown)),
+        units=(*("" for _ in labels), *(column.measure for column in shown)),
+        rows=tuple(rows),
+        labels=len(labels),
+    )

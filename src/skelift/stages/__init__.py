@@ -1,0 +1,1 @@
+"""The stages: one function, one verb of the command line, one DVC stage each."""

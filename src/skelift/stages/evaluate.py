@@ -1,0 +1,102 @@
+"""Stage: a model -> its scores beside those of the baselines, and the pictures of the report."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skelift.config import Config
+from skelift.data.format import Dataset, Split
+from skelift.evaluation.baselines import Bench, make_baseline
+from skelift.evaluation.metrics import p_mpjpe
+from skelift.evaluation.predictions import Predicted, predict_split, skeleton_images
+from skelift.evaluation.scores import protocol, score
+from skelift.files import write_json
+from skelift.models.pose import PoseNet
+from skelift.reporting.predictions import SAMPLE, WORST, Predictions
+from skelift.reporting.tables import print_scores
+from skelift.training.distributed import join
+from skelift.training.model_files import load_model
+
+
+def run(config: Config) -> Path:
+    """Score the model (or each of ``variants``) on the test pictures of ``paths.data``.
+
+    Baselines are trained here, on the same data, and scored by the same functions. Without true
+    joints there is nothing to score: then only the pictures of the report are written.
+
+    Returns:
+        ``metrics.json`` in ``paths.reports``; ``predictions.npz`` lies beside it.
+    """
+    data = Dataset(config.paths.data)
+    test, reports = data.split("test"), Path(config.paths.reports)
+    rows = {}
+    with join(config.train.device) as world:
+        for name, variant in config.each_variant():
+            pose, _ = load_model(Path(variant.paths.model), world.device)
+            predicted = predict_split(pose, test, world.device, config.evaluate.batch)
+            rows[name or "skelift"] = _scores(data, test, predicted)
+        shown = _shown(config, pose, test, predicted, world.device)
+        if test.joints_3d_mm is not None:
+            bench = Bench(config, data, world.device)
+            for baseline in config.evaluate.baselines:
+                rows[baseline] = _scores(data, test, make_baseline(baseline, bench))
+    metrics = {
+        "protocol": protocol(data.skeleton, data.info.size),
+        "data": {
+            "name": data.info.name,
+            "synthetic": data.info.synthetic,
+            "train_images": data.counts["train"],
+            "test_images": data.counts["test"],
+            "prior_poses": data.counts["prior"],
+            "size": data.info.size,
+        },
+        "model": name or "skelift",
+        "rows": rows,
+    }
+    shown.save(reports / "predictions.npz")
+    write_json(reports / "metrics.json", metrics)
+    print_scores(metrics)
+    return reports / "metrics.json"
+
+
+def _scores(data: Dataset, test: Split, predicted: Predicted) -> dict[str, object]:
+    return dict(
+        score(
+            data.skeleton,
+            test.samples["activity"],
+            predicted_3d_mm=predicted.joints_3d_mm,
+            true_3d_mm=test.joints_3d_mm,
+            predicted_2d_px=predicted.joints_2d,
+            true_2d_px=test.joints_2d,
+        )
+    )
+
+
+def _shown(
+    config: Config, pose: PoseNet, test: Split, predicted: Predicted, device: torch.device
+) -> Predictions:
+    """Pictures drawn at random, and those with the largest P-MPJPE (the paper's Fig. 5)."""
+    count = min(config.evaluate.shown, len(test))
+    rng = np.random.default_rng(config.train.seed)
+    rows: NDArray[np.int64] = np.sort(rng.choice(len(test), count, replace=False))
+    kind = np.array([SAMPLE] * count)
+    true_2d, true_3d, errors = test.joints_2d, test.joints_3d_mm, None
+    if true_3d is not None:
+        errors = p_mpjpe(predicted.joints_3d_mm, true_3d)
+        rows = np.concatenate([rows, np.argsort(-errors)[:count]])
+        kind = np.array([SAMPLE] * count + [WORST] * count)
+        root = pose.skeleton.root_index
+        true_3d = true_3d[rows] - true_3d[rows][:, root : root + 1]
+    return Predictions(
+        images=test.images[rows],
+        skeleton_images=skeleton_images(pose, test, rows, device),
+        joints_2d=predicted.joints_2d[rows],
+        joints_3d_mm=predicted.joints_3d_mm[rows],
+        activity=test.samples["activity"][rows],
+        kind=kind,
+        joints_2d_true=None if true_2d is None else true_2d[rows],
+        joints_3d_true_mm=true_3d,
+        p_mpjpe_mm=None if errors is None else errors[rows],
+    )

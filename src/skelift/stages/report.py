@@ -1,0 +1,27 @@
+"""Stage ``report``: scores, curves and predictions on one page."""
+
+from pathlib import Path
+
+from skelift.config import Config, to_yaml
+
+
+def run(config: Config) -> Path:
+    """Write ``report.html`` and its figures beside the metrics.
+
+    Reads ``metrics.json`` and ``predictions.npz`` of ``paths.reports`` and ``stats.jsonl`` of
+    ``paths.model`` (or of each variant's folder in it).
+
+    Args:
+        config: the run.
+
+    Returns:
+        Path of ``report.html``.
+
+    Raises:
+        InputError: a file is missing or broken.
+    """
+    from skelift.reporting.curves import read_statistics
+    from skelift.reporting.report import write_report
+
+    statistics = read_statistics(Path(config.paths.model))
+    return write_report(Path(config.paths.reports), statistics, config.body, to_yaml(config))

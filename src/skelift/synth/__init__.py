@@ -1,0 +1,1 @@
+"""Rendered people and hands: skinned bodies in motion-capture poses, before perspective cameras."""

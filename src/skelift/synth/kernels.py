@@ -1,0 +1,234 @@
+"""The compiled inner loops: skinning, projection, z-buffer rasterisation and shading.
+
+Plain loops over vertices, faces and pixels for numba; every array is float32 unless said
+otherwise. Lengths are metres in the camera frame (x right, y down, z forward), picture
+coordinates are continuous pixels (the centre of pixel i lies at i + 0.5).
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+SUPERSAMPLING = 2
+NO_FACE = -1
+
+
+@njit(cache=True, fastmath=True)
+def skin(
+    points: NDArray[np.floating[Any]],
+    part: NDArray[np.uint8],
+    weight: NDArray[np.floating[Any]],
+    turn: NDArray[np.floating[Any]],
+    shift: NDArray[np.floating[Any]],
+    out: NDArray[np.floating[Any]],
+) -> None:
+    """Linear blend skinning: out_v = sum_k w_vk (R_k x_v + t_k).
+
+    Args:
+        points: (V, 3) rest positions; with ``shift`` zero, normals turn the same way.
+        part: (V, K) parts that move each vertex, the heaviest first.
+        weight: (V, K) their weights, zero behind the last one.
+        turn: (P, 3, 3) rotation of each part.
+        shift: (P, 3) translation of each part.
+        out: (V, 3) receives the result.
+    """
+    for v in range(points.shape[0]):
+        px, py, pz = points[v, 0], points[v, 1], points[v, 2]
+        x = y = z = np.float32(0)
+        for k in range(part.shape[1]):
+            w = weight[v, k]
+            if w == 0:
+                break
+            p = part[v, k]
+            x += w * (turn[p, 0, 0] * px + turn[p, 0, 1] * py + turn[p, 0, 2] * pz + shift[p, 0])
+            y += w * (turn[p, 1, 0] * px + turn[p, 1, 1] * py + turn[p, 1, 2] * pz + shift[p, 1])
+            z += w * (turn[p, 2, 0] * px + turn[p, 2, 1] * py + turn[p, 2, 2] * pz + shift[p, 2])
+        out[v, 0], out[v, 1], out[v, 2] = x, y, z
+
+
+@njit(cache=True, fastmath=True)
+def vertex_normals(
+    points: NDArray[np.floating[Any]], faces: NDArray[np.int32]
+) -> NDArray[np.floating[Any]]:
+    """(V, 3) unit normals: the area-weighted mean of the normals of each vertex's faces."""
+    normals = np.zeros_like(points)
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, uy, uz = (
+            points[b, 0] - points[a, 0],
+            points[b, 1] - points[a, 1],
+            points[b, 2] - points[a, 2],
+        )
+        vx, vy, vz = (
+            points[c, 0] - points[a, 0],
+            points[c, 1] - points[a, 1],
+            points[c, 2] - points[a, 2],
+        )
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for i in (a, b, c):
+            normals[i, 0] += nx
+            normals[i, 1] += ny
+            normals[i, 2] += nz
+    for v in range(points.shape[0]):
+        length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2) + 1e-20
+        for i in range(3):
+            normals[v, i] /= length
+    return normals
+
+
+@njit(cache=True, fastmath=True)
+def project(
+    points: NDArray[np.float32], focal: float, principal: float, out: NDArray[np.float32]
+) -> tuple[float, float, float, float, float]:
+    """Perspective projection of (V, 3) points into the source picture.
+
+    ``out`` (V, 3) receives x, y in source pixels and the inverse depth 1/z, which is linear over
+    the picture. Returns the box x_low, y_low, x_high, y_high and the smallest z.
+    """
+    x_low = y_low = nearest = np.float32(1e30)
+    x_high = y_high = np.float32(-1e30)
+    f, c = np.float32(focal), np.float32(principal)
+    for v in range(points.shape[0]):
+        z = points[v, 2]
+        inverse = np.float32(1) / z
+        x = points[v, 0] * inverse * f + c
+        y = points[v, 1] * inverse * f + c
+        out[v, 0], out[v, 1], out[v, 2] = x, y, inverse
+        x_low, x_high = min(x_low, x), max(x_high, x)
+        y_low, y_high = min(y_low, y), max(y_high, y)
+        nearest = min(nearest, z)
+    return x_low, y_low, x_high, y_high, nearest
+
+
+@njit(cache=True, fastmath=True)
+def rasterise(
+    pixels: NDArray[np.float32],
+    faces: NDArray[np.int32],
+    inverse_depth: NDArray[np.float32],
+    face: NDArray[np.int32],
+) -> None:
+    """Z-buffer: the nearest front face at the centre of every pixel.
+
+    Args:
+        pixels: (V, 3) x, y in pixels and inverse depth.
+        faces: (F, 3) vertices, counter-clockwise seen from outside; back faces are skipped.
+        inverse_depth: (H, W) receives 1/z, 0 where there is no face.
+        face: (H, W) int32 receives the face's index, or NO_FACE.
+    """
+    height, width = face.shape
+    inverse_depth[:] = 0
+    face[:] = NO_FACE
+    half = np.float32(0.5)
+    for t in range(faces.shape[0]):
+        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+        x0, y0, i0 = pixels[a, 0], pixels[a, 1], pixels[a, 2]
+        x1, y1 = pixels[b, 0] - x0, pixels[b, 1] - y0
+        x2, y2 = pixels[c, 0] - x0, pixels[c, 1] - y0
+        area = x1 * y2 - x2 * y1
+        if area >= 0:  # y points down: the front is clockwise here
+            continue
+        left = max(int(np.ceil(min(np.float32(0), x1, x2) + x0 - half)), 0)
+        right = min(int(np.floor(max(np.float32(0), x1, x2) + x0 - half)), width - 1)
+        if left > right:
+            continue
+        top = max(int(np.ceil(min(np.float32(0), y1, y2) + y0 - half)), 0)
+        bottom = min(int(np.floor(max(np.float32(0), y1, y2) + y0 - half)), height - 1)
+        if top > bottom:
+            continue
+        scale = np.float32(1) / area
+        i1, i2 = pixels[b, 2] - i0, pixels[c, 2] - i0
+        for row in range(top, bottom + 1):
+            y = row + half - y0
+            for column in range(left, right + 1):
+                x = column + half - x0
+                w1 = (x * y2 - x2 * y) * scale
+                w2 = (x1 * y - x * y1) * scale
+                if w1 >= 0 and w2 >= 0 and w1 + w2 <= 1:
+                    near = i0 + w1 * i1 + w2 * i2
+                    if near > inverse_depth[row, column]:
+                        inverse_depth[row, column] = near
+                        face[row, column] = t
+
+
+@njit(cache=True, fastmath=True)
+def shade(
+    pixels: NDArray[np.float32],
+    faces: NDArray[np.int32],
+    face: NDArray[np.int32],
+    normals: NDArray[np.float32],
+    rest: NDArray[np.float32],
+    surface: NDArray[np.uint8],
+    palettes: NDArray[np.float32],
+    stripe: NDArray[np.float32],
+    light: NDArray[np.float32],
+    ambient: float,
+    image: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+) -> None:
+    """Lambert shading of a rasterised body, averaged over SUPERSAMPLING^2 samples a pixel.
+
+    Args:
+        pixels: (V, 3) as rasterised.
+        faces: (F, 3) vertices.
+        face: (S * SUPERSAMPLING, S * SUPERSAMPLING) index of the visible face.
+        normals: (V, 3) in the camera frame.
+        rest: (V, 3) rest positions, on which the stripes lie.
+        surface: (V,) index into the palettes.
+        palettes: (2, M, 3) colours in [0, 1] of each surface, off and on the stripes.
+        stripe: (3,) wave vector of the stripes, stripes per metre.
+        light: (3,) unit vector towards the light, camera frame.
+        ambient: brightness in full shadow.
+        image: (S, S, 3) uint8 receives the picture, black where there is no body.
+        mask: (S, S) uint8 receives the covered fraction, 255 on the body.
+    """
+    size = image.shape[0]
+    samples = SUPERSAMPLING * SUPERSAMPLING
+    ambient32 = np.float32(ambient)
+    half = np.float32(0.5)
+    for row in range(size):
+        for column in range(size):
+            red = green = blue = np.float32(0)
+            covered = 0
+            for sample in range(samples):
+                r = row * SUPERSAMPLING + sample // SUPERSAMPLING
+                k = column * SUPERSAMPLING + sample % SUPERSAMPLING
+                t = face[r, k]
+                if t < 0:
+                    continue
+                covered += 1
+                a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+                x0, y0 = pixels[a, 0], pixels[a, 1]
+                x1, y1 = pixels[b, 0] - x0, pixels[b, 1] - y0
+                x2, y2 = pixels[c, 0] - x0, pixels[c, 1] - y0
+                x, y = k + half - x0, r + half - y0
+                scale = np.float32(1) / (x1 * y2 - x2 * y1)
+                # Screen barycentrics times inverse depth are perspective-correct weights.
+                w1 = (x * y2 - x2 * y) * scale
+                w2 = (x1 * y - x * y1) * scale
+                w0 = (1 - w1 - w2) * pixels[a, 2]
+                w1 *= pixels[b, 2]
+                w2 *= pixels[c, 2]
+                total = np.float32(1) / (w0 + w1 + w2)
+                w0, w1, w2 = w0 * total, w1 * total, w2 * total
+                nx = w0 * normals[a, 0] + w1 * normals[b, 0] + w2 * normals[c, 0]
+                ny = w0 * normals[a, 1] + w1 * normals[b, 1] + w2 * normals[c, 1]
+                nz = w0 * normals[a, 2] + w1 * normals[b, 2] + w2 * normals[c, 2]
+                facing = nx * light[0] + ny * light[1] + nz * light[2]
+                facing /= np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
+                bright = ambient32 + (np.float32(1.1) - ambient32) * max(np.float32(0), facing)
+                phase = np.float32(0)
+                for i in range(3):
+                    phase += stripe[i] * (w0 * rest[a, i] + w1 * rest[b, i] + w2 * rest[c, i])
+                on = int(np.floor(2 * phase)) & 1
+                sa, sb, sc = surface[a], surface[b], surface[c]
+                p = palettes[on]
+                red += min(np.float32(1), (w0 * p[sa, 0] + w1 * p[sb, 0] + w2 * p[sc, 0]) * bright)
+                green += min(np.float32(1), (w0 * p[sa, 1] + w1 * p[sb, 1] + w2 * p[sc, 1]) * bright)
+                blue += min(np.float32(1), (w0 * p[sa, 2] + w1 * p[sb, 2] + w2 * p[sc, 2]) * bright)
+            to_byte = np.float32(255 / samples)
+            image[row, column, 0] = np.uint8(red * to_byte + half)
+            image[row, column, 1] = np.uint8(green * to_byte + half)
+            image[row, column, 2] = np.uint8(blue * to_byte + half)
+            mask[row, column] = np.uint8(covered * to_byte + half)

@@ -1,0 +1,48 @@
+"""New poses from captured ones: mirrored, put together from two, or a little bent.
+
+A pose is (..., len(PARTS), 3, 3): the rotation of each part from the canonical rest pose.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.synth.motion import PARENT_PART, PARTS, UPPER_BODY
+from skelift.synth.rotation import from_vector
+
+_HIPS = PARTS.index("hips")
+_UPPER = np.array([PARTS.index(part) for part in UPPER_BODY])
+_PARENT = [PARTS.index(parent) if parent else -1 for parent in PARENT_PART.values()]
+_SWAP = [PARTS.index({"l_": "r_", "r_": "l_"}.get(p[:2], p[:2]) + p[2:]) for p in PARTS]
+# Conjugation with diag(-1, 1, 1), entry by entry.
+_REFLECT = np.array([[1, -1, -1], [-1, 1, 1], [-1, 1, 1]])
+
+
+def mirror(pose: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The pose seen in a mirror: left and right exchanged."""
+    return pose[..., _SWAP, :, :] * _REFLECT.astype(pose.dtype)
+
+
+def graft(lower: NDArray[np.floating], upper: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The upper body of one pose on the hips and legs of another, turned with the hips."""
+    grafted = lower.copy()
+    onto = lower[..., _HIPS, :, :] @ upper[..., _HIPS, :, :].swapaxes(-1, -2)
+    grafted[..., _UPPER, :, :] = onto[..., None, :, :] @ upper[..., _UPPER, :, :]
+    return grafted
+
+
+def bend(pose: NDArray[np.floating], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn every part but the hips about its joint, and what hangs on it along.
+
+    Args:
+        pose: (B, P, 3, 3).
+        vectors: (B, P, 3) rotation vectors in the frame of each part, radians; the hips' is not
+            used.
+    """
+    turns = from_vector(vectors)
+    bent = np.empty(pose.shape)
+    bent[:, _HIPS] = pose[:, _HIPS]
+    for part, parent in enumerate(_PARENT):
+        if parent >= 0:
+            local = pose[:, parent].swapaxes(-1, -2) @ pose[:, part]
+            bent[:, part] = bent[:, parent] @ local @ turns[:, part]
+    return bent

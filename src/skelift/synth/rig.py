@@ -1,0 +1,198 @@
+"""A body cut into rigid parts, ready to be posed and skinned."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.synth.body import Body
+from skelift.synth.kernels import vertex_normals
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points that move with a rig: rest positions and their blend of parts.
+
+    Attributes:
+        rest: (N, 3) rest positions in metres.
+        part: (N, K) uint8 parts that move each point, the heaviest first.
+        weight: (N, K) their weights, zero behind the last one.
+    """
+
+    rest: NDArray[np.floating]
+    part: NDArray[np.uint8]
+    weight: NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Rig:
+    """One person, cut into rigid parts.
+
+    Bones that never turn against their parent move as one part, which leaves most vertices with
+    a single weight.
+
+    Attributes:
+        person: name of the person.
+        parents: parent of each of the P parts, -1 at the root; parents come first.
+        pivots: (P, 3) joint about which each part turns, at rest.
+        align: (P, 3, 3) rotation of each part from the body's own rest to the rest pose that
+            rotations are given from.
+        mesh: the vertices.
+        normals: (V, 3) float32 at rest.
+        faces: (F, 3) int32.
+        surface: (V,) uint8 index into a palette.
+        joints: the skeleton's joints, as points.
+    """
+
+    person: str
+    parents: tuple[int, ...]
+    pivots: NDArray[np.float64]
+    align: NDArray[np.float64]
+    mesh: Points
+    normals: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    surface: NDArray[np.uint8]
+    joints: Points
+
+
+class Cutter:
+    """Cuts a body along chosen bones.
+
+    Args:
+        body: the body.
+        first_bone: part -> the bone that turns it; parents before children. The bones
+            below belong to the part too, down to the next part's first bone.
+        joined: bone -> part, for bones that move with another part than their parent's.
+    """
+
+    def __init__(
+        self, body: Body, first_bone: Mapping[str, str], joined: Mapping[str, str] | None = None
+    ) -> None:
+        self.body = body
+        self.parts = tuple(first_bone)
+        started = {bone: part for part, bone in first_bone.items()} | dict(joined or {})
+        self.part_of_bone = np.zeros(len(body.bone_names), dtype=np.int64)
+        for bone, name in enumerate(body.bone_names):
+            parent = body.bone_parents[bone]
+            inherited = self.part_of_bone[parent] if parent >= 0 else 0
+            self.part_of_bone[bone] = (
+                self.parts.index(started[name]) if name in started else inherited
+            )
+        self.parents = tuple(self._holder(bone) for bone in first_bone.values())
+        self.pivots = np.stack([body.head_of(bone) for bone in first_bone.values()])
+
+    def vertices(self, chosen: NDArray[np.bool_] | NDArray[np.integer]) -> Points:
+        """Vertices of the body as points, float32."""
+        blend = self._blend(chosen)
+        order = np.argsort(-blend, axis=1, kind="stable")[:, : self.body.skin_weight.shape[1]]
+        return Points(
+            rest=self.body.vertices[chosen],
+            part=order.astype(np.uint8),
+            weight=np.take_along_axis(blend, order, 1).astype(np.float32),
+        )
+
+    def joint(self, *bones: str) -> Points:
+        """The middle of the joints about which the bones turn, as one point.
+
+        It moves with the parts that the bones hang on.
+        """
+        parents = [self.body.bone_parents[self.body.bone(bone)] for bone in bones]
+        parts = [self.part_of_bone[max(parent, 0)] for parent in parents]
+        if len(set(parts)) > 1:
+            raise ValueError(f"{bones} hang on different parts")
+        rest = np.mean([self.body.head_of(bone) for bone in bones], axis=0, keepdims=True)
+        return Points(rest, np.array([parts[:1]], dtype=np.uint8), np.ones((1, 1)))
+
+    def _blend(self, chosen: NDArray[np.bool_] | NDArray[np.integer]) -> NDArray[np.float64]:
+        """(V, P) weight of each part on each chosen vertex."""
+        bones, weights = self.body.skin_bone[chosen], self.body.skin_weight[chosen]
+        blend = np.zeros((len(bones), max(len(self.parts), bones.shape[1])))
+        rows = np.arange(len(bones))
+        for column in range(bones.shape[1]):
+            np.add.at(blend, (rows, self.part_of_bone[bones[:, column]]), weights[:, column])
+        return blend
+
+    def _holder(self, bone: str) -> int:
+        parent = int(self.body.bone_parents[self.body.bone(bone)])
+        return int(self.part_of_bone[parent]) if parent >= 0 else -1
+
+
+def join(points: Sequence[Points]) -> Points:
+    """Several points as one, blends padded with zero weights; float64."""
+    width = max(p.part.shape[1] for p in points)
+
+    def padded(array: NDArray[np.generic]) -> NDArray[np.generic]:
+        return np.pad(array, ((0, 0), (0, width - array.shape[1])))
+
+    return Points(
+        rest=np.concatenate([p.rest for p in points]).astype(np.float64),
+        part=np.concatenate([padded(p.part) for p in points]).astype(np.uint8),
+        weight=np.concatenate([padded(p.weight) for p in points]).astype(np.float64),
+    )
+
+
+def rest_normals(body: Body) -> NDArray[np.float32]:
+    """(V, 3) unit vertex normals of a body at rest."""
+    return vertex_normals(body.vertices, body.faces)
+
+
+class Crew:
+    """The rigs of several persons, posed together.
+
+    All rigs have the same parts and joints.
+    """
+
+    def __init__(self, rigs: Sequence[Rig]) -> None:
+        self.rigs = tuple(rigs)
+        self._parents = rigs[0].parents
+        self._pivots = np.stack([rig.pivots for rig in rigs])
+        self._align = np.stack([rig.align for rig in rigs])
+        self._joint_rest = np.stack([rig.joints.rest for rig in rigs])
+        self._joint_part = np.stack([rig.joints.part for rig in rigs])
+        self._joint_weight = np.stack([rig.joints.weight for rig in rigs])
+
+    def pose(
+        self, person: NDArray[np.int64], rotations: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Pose B persons.
+
+        Args:
+            person: (B,) index of the rig.
+            rotations: (B, P, 3, 3) global rotation of each part from the common rest pose.
+
+        Returns:
+            turn (B, P, 3, 3) and shift (B, P, 3), which take a rest position x of part p to
+            turn_p x + shift_p. The root part's pivot stays where it is.
+        """
+        pivots = self._pivots[person]
+        turn = rotations.astype(np.float64) @ self._align[person]
+        place = pivots.copy()
+        for part, parent in enumerate(self._parents):
+            if parent >= 0:
+                place[:, part] = place[:, parent] + _rotate(
+                    turn[:, parent], pivots[:, part] - pivots[:, parent]
+                )
+        return turn, place - _rotate(turn, pivots)
+
+    def joints(
+        self,
+        person: NDArray[np.int64],
+        turn: NDArray[np.float64],
+        shift: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """(B, J, 3) joints of posed persons."""
+        part, rows = self._joint_part[person], np.arange(len(person))[:, None, None]
+        moved = _rotate(turn[rows, part], self._joint_rest[person][:, :, None]) + shift[rows, part]
+        joints: NDArray[np.float64] = (self._joint_weight[person][..., None] * moved).sum(axis=2)
+        return joints
+
+    def rest_joints(self) -> NDArray[np.float64]:
+        """(N, J, 3) joints of each person at rest."""
+        return self._joint_rest
+
+
+def _rotate(rotations: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., 3) vectors turned by (..., 3, 3) rotations."""
+    turned: NDArray[np.float64] = (rotations @ vectors[..., None])[..., 0]
+    return turned

@@ -1,0 +1,225 @@
+"""Scenes, and the camera that photographs them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.config import CameraConfig
+from skelift.data.crop import CropBox, to_crop
+from skelift.data.format import SAMPLE
+from skelift.errors import InputError
+from skelift.skeleton import Skeleton
+from skelift.synth import kernels
+from skelift.synth.draws import Draws
+from skelift.synth.rig import Crew, Rig
+from skelift.synth.rotation import about_x, about_y
+
+NEAREST_M = 0.1
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """B persons to be photographed; lengths in metres.
+
+    Attributes:
+        person: (B,) index of the rig.
+        rotations: (B, P, 3, 3) global rotation of each part.
+        view: (B, 3, 3) rotation from the body's frame to the camera's.
+        distance: (B,) metres from the camera to the root.
+        aim: (B, 2) radians by which the camera looks past the root, right and down.
+        palettes: (B, 2, M, 3) colours of the surfaces, off and on the stripes.
+        stripe: (B, 3) wave vector of the stripes, per metre.
+        light: (B, 3) unit vector towards the light, in the body's frame.
+        ambient: (B,) brightness in full shadow.
+        samples: (B,) SAMPLE records: who, what and from where; the studio adds the camera.
+    """
+
+    person: NDArray[np.int64]
+    rotations: NDArray[np.floating]
+    view: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    aim: NDArray[np.float64]
+    palettes: NDArray[np.float64]
+    stripe: NDArray[np.float64]
+    light: NDArray[np.float64]
+    ambient: NDArray[np.float64]
+    samples: NDArray[np.void]
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+
+class Cast(Protocol):
+    """Who is photographed, in which poses: people or hands."""
+
+    skeleton: Skeleton
+    crew: Crew
+    box_of_mesh: bool  # crop around the mesh, or around the joints only
+
+    def scenes(self, split: str, rows: Sequence[int]) -> Scenes:
+        """The scenes of the given rows of ``train``, ``test`` or ``prior``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Labels:
+    """True joints of B photographs.
+
+    Attributes:
+        joints_2d: (B, J, 2) float32 pixels of the crop.
+        joints_3d_mm: (B, J, 3) float32 mm in the camera frame.
+        samples: (B,) complete SAMPLE records.
+    """
+
+    joints_2d: NDArray[np.float32]
+    joints_3d_mm: NDArray[np.float32]
+    samples: NDArray[np.void]
+
+
+class Studio:
+    """Photographs scenes with a perspective camera.
+
+    Args:
+        cast: who is photographed.
+        camera: the camera.
+        size: side of the pictures, in pixels.
+        margin: free border of the crop, as a fraction of the body's larger side.
+    """
+
+    def __init__(self, cast: Cast, camera: CameraConfig, size: int, margin: float) -> None:
+        self.cast = cast
+        self.size = size
+        self._margin = margin
+        self._focal = camera.focal_px
+        self._source_size = camera.source_size
+        self._principal = camera.source_size / 2
+        fine = size * kernels.SUPERSAMPLING
+        self._inverse_depth = np.empty((fine, fine), dtype=np.float32)
+        self._face = np.empty((fine, fine), dtype=np.int32)
+        most = max(len(rig.mesh.rest) for rig in cast.crew.rigs)
+        self._points, self._normals, self._pixels = np.empty((3, most, 3), dtype=np.float32)
+
+    def label(self, scenes: Scenes) -> Labels:
+        """True joints and crop boxes, without rendering."""
+        turn, shift, joints = self._before_camera(scenes)
+        crops = np.stack(
+            [self._see(scenes, row, turn[row], shift[row], joints[row]) for row in range(len(scenes))]
+        )
+        return self._labels(scenes, joints, crops)
+
+    def photograph(
+        self, scenes: Scenes
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Labels]:
+        """Render B pictures.
+
+        Returns:
+            (B, S, S, 3) uint8 RGB on black, (B, S, S) uint8 masks, and the true joints.
+        """
+        turn, shift, joints = self._before_camera(scenes)
+        images = np.empty((len(scenes), self.size, self.size, 3), dtype=np.uint8)
+        masks = np.empty((len(scenes), self.size, self.size), dtype=np.uint8)
+        crops = np.empty((len(scenes), 3), dtype=np.float32)
+        palettes = scenes.palettes.astype(np.float32)
+        stripes = scenes.stripe.astype(np.float32)
+        lights = (scenes.view @ scenes.light[..., None])[..., 0].astype(np.float32)
+        still = np.zeros(shift.shape[1:], dtype=np.float32)
+        for row in range(len(scenes)):
+            crops[row] = self._see(scenes, row, turn[row], shift[row], joints[row])
+            rig = self._rig(scenes, row)
+            mesh, count = rig.mesh, len(rig.mesh.rest)
+            pixels, normals = self._pixels[:count], self._normals[:count]
+            kernels.skin(rig.normals, mesh.part, mesh.weight, turn[row], still, normals)
+            self._to_fine_crop(pixels, crops[row])
+            kernels.rasterise(pixels, rig.faces, self._inverse_depth, self._face)
+            kernels.shade(
+                pixels,
+                rig.faces,
+                self._face,
+                normals,
+                mesh.rest,
+                rig.surface,
+                palettes[row],
+                stripes[row],
+                lights[row],
+                scenes.ambient[row],
+                images[row],
+                masks[row],
+            )
+        return images, masks, self._labels(scenes, joints, crops)
+
+    def _rig(self, scenes: Scenes, row: int) -> Rig:
+        return self.cast.crew.rigs[scenes.person[row]]
+
+    def _before_camera(
+        self, scenes: Scenes
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+        """Part transforms into the camera frame, and the joints there, in metres."""
+        crew, root = self.cast.crew, self.cast.skeleton.root_index
+        turn, shift = crew.pose(scenes.person, scenes.rotations)
+        origin = crew.joints(scenes.person, turn, shift)[:, root]
+        past = about_y(-scenes.aim[:, 0]) @ about_x(scenes.aim[:, 1])
+        view = (past @ scenes.view)[:, None]
+        turn = view @ turn
+        away = past[:, :, 2] * scenes.distance[:, None]
+        shift = (view @ (shift - origin[:, None])[..., None])[..., 0] + away[:, None]
+        joints = crew.joints(scenes.person, turn, shift)
+        return turn.astype(np.float32), shift.astype(np.float32), joints
+
+    def _see(
+        self,
+        scenes: Scenes,
+        row: int,
+        turn: NDArray[np.float32],
+        shift: NDArray[np.float32],
+        joints: NDArray[np.float64],
+    ) -> NDArray[np.float32]:
+        """Skin and project one mesh into the source picture; returns its (3,) crop box."""
+        mesh = self._rig(scenes, row).mesh
+        count = len(mesh.rest)
+        points, pixels = self._points[:count], self._pixels[:count]
+        kernels.skin(mesh.rest, mesh.part, mesh.weight, turn, shift, points)
+        *box, nearest = kernels.project(points, self._focal, self._principal, pixels)
+        if nearest < NEAREST_M:
+            raise InputError(
+                f"data.synth.camera.distance_m: {scenes.distance[row]:.2f} m puts a body into the "
+                "camera; raise it"
+            )
+        low, high = np.array(box[:2]), np.array(box[2:])
+        if not self.cast.box_of_mesh:
+            seen = self._source_pixels(joints)
+            low, high = seen.min(axis=0), seen.max(axis=0)
+        return CropBox.around(low, high, self._margin).as_array()
+
+    def _source_pixels(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return points[..., :2] / points[..., 2:] * self._focal + self._principal
+
+    def _to_fine_crop(self, pixels: NDArray[np.float32], crop: NDArray[np.float32]) -> None:
+        """Source pixels -> supersampled crop pixels, in place."""
+        x, y, side = crop
+        scale = self.size * kernels.SUPERSAMPLING / side
+        pixels[:, 0] = (pixels[:, 0] - (x - side / 2)) * scale
+        pixels[:, 1] = (pixels[:, 1] - (y - side / 2)) * scale
+
+    def _labels(
+        self, scenes: Scenes, joints: NDArray[np.float64], crops: NDArray[np.float32]
+    ) -> Labels:
+        samples = scenes.samples.astype(SAMPLE)
+        samples["crop"] = crops
+        samples["source_size"] = self._source_size
+        samples["focal"] = self._focal
+        samples["principal"] = self._principal
+        joints_2d = to_crop(self._source_pixels(joints), crops.astype(np.float64), self.size)
+        return Labels(
+            joints_2d.astype(np.float32), (joints * 1000).astype(np.float32), samples
+        )
+
+
+def random_light(draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Light from above: (B, 3) unit vectors towards it (Z up), and (B,) ambient brightness."""
+    light = draws.normal(shape=(3,))
+    light[:, 2] = np.abs(light[:, 2]) + 0.3
+    light /= np.linalg.norm(light, axis=1, keepdims=True)
+    return light, draws.uniform(0.3, 0.55)

@@ -1,0 +1,1 @@
+"""Training: objectives, the loop around them, and its state on disk."""

@@ -1,0 +1,123 @@
+"""From data sets on disk to tensors of a step, each step a function of seed and number alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skelift.data.format import Prior, Split
+from skelift.geometry import Units, View, root_relative_2d
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of a step: x (B, 3, S, S) in [0, 1], masks (B, 1, S, S) in [0, 1], their views.
+
+    ``joints_2d`` (B, J, 2) over the crop and ``joints_3d_mm`` (B, J, 3) in the camera frame are
+    read by the supervised baselines only.
+    """
+
+    x: Tensor
+    mask: Tensor
+    view: View
+    joints_2d: Tensor | None = None
+    joints_3d_mm: Tensor | None = None
+
+
+class PictureSource:
+    """Pictures of a split, gathered by row; kept on the device as uint8 where that is a GPU."""
+
+    def __init__(self, split: Split, device: torch.device, *, labels: bool = False) -> None:
+        self.device = device
+        self.size = split.images.shape[1]
+        self._images, self._masks = split.images, split.masks
+        self._resident: tuple[Tensor, Tensor] | None = None
+        if device.type == "cuda":
+            self._resident = (
+                torch.from_numpy(split.images[:]).to(device),
+                torch.from_numpy(split.masks[:]).to(device),
+            )
+        self._view = view_of(split.samples).to(device)
+        self._labels: tuple[Tensor, Tensor] | None = None
+        if labels:
+            if split.joints_2d is None or split.joints_3d_mm is None:
+                raise ValueError(f"{split.folder} has no true joints to learn from")
+            self._labels = (
+                over_crop(split.joints_2d, self.size).to(device),
+                torch.from_numpy(np.array(split.joints_3d_mm)).to(device),
+            )
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def typical_crop_side(self) -> float:
+        """Mean side of the crops over the focal length; 2 where no camera is known."""
+        sides = self._view.crop[:, 2] / self._view.focal[:, 0]
+        return float(sides.nanmean()) if sides.isfinite().any() else 2.0
+
+    def take(self, rows: NDArray[np.int64]) -> Pictures:
+        """Pictures of the given rows, on the device."""
+        on_device = torch.from_numpy(rows).to(self.device)
+        if self._resident:
+            images, masks = (t[on_device] for t in self._resident)
+        else:
+            images = torch.from_numpy(self._images[rows]).to(self.device)
+            masks = torch.from_numpy(self._masks[rows]).to(self.device)
+        labels = [t[on_device] for t in self._labels] if self._labels else [None, None]
+        return Pictures(
+            images.permute(0, 3, 1, 2).float() / 255,  # channels_last: the memory stays as it lies
+            masks.unsqueeze(1).float() / 255,
+            self._view[on_device],
+            *labels,
+        )
+
+
+class PoseSource:
+    """Unpaired 2D poses: over the crop for kappa, root-relative for Lambda and the flow."""
+
+    def __init__(self, prior: Prior, size: int, device: torch.device) -> None:
+        self.u = over_crop(prior.poses_2d, size).to(device)
+        self.view = view_of(prior.samples).to(device)
+
+    def __len__(self) -> int:
+        return len(self.u)
+
+    def root_relative(self, root: int, units: Units) -> Tensor:
+        """(M, J, 2) all poses, root-relative, in the units of the lifter."""
+        return root_relative_2d(self.u, self.view, root, units)
+
+
+class Order:
+    """Rows of each step: a fresh permutation an epoch, derived from (seed, epoch)."""
+
+    def __init__(self, rows: int, batch: int, seed: int) -> None:
+        self.rows, self.batch, self.seed = rows, batch, seed
+        self._epoch: tuple[int, NDArray[np.int64]] | None = None
+
+    def __getitem__(self, step: int) -> NDArray[np.int64]:
+        places = np.arange(step * self.batch, (step + 1) * self.batch)
+        chosen = np.empty(self.batch, dtype=np.int64)
+        for epoch in np.unique(places // self.rows):
+            here = places // self.rows == epoch
+            chosen[here] = self._permutation(int(epoch))[places[here] % self.rows]
+        return chosen
+
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, np.random.default_rng([self.seed, epoch]).permutation(self.rows))
+        return self._epoch[1]
+
+
+def view_of(samples: NDArray[np.void]) -> View:
+    """Views of SAMPLE records."""
+    return View(*(torch.from_numpy(np.array(samples[f])) for f in ("crop", "focal", "principal")))
+
+
+def over_crop(pixels: NDArray[np.floating], size: int) -> Tensor:
+    """Crop pixels (N, J, 2) -> [-1, 1] over the crop, float32."""
+    return torch.from_numpy(np.array(pixels, dtype=np.float32)) * (2 / size) - 1
+
+

@@ -1,0 +1,40 @@
+"""Tensors on disk, in safetensors and written atomically."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from skelift.errors import InputError
+from skelift.files import atomic_file
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and text metadata; a killed writer leaves the previous file untouched."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_file(path) as unfinished:
+        save_file(contiguous, unfinished, dict(metadata))
+
+
+def load_tensors(path: Path, made_by: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and metadata; InputError when the file is missing or broken."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except FileNotFoundError:
+        raise InputError(f"{path}: not there; `{made_by}` makes it") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); make it anew with `{made_by}`") from None
+
+
+def nest(**groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Join named groups of tensors into one mapping with ``group/name`` keys."""
+    return {f"{group}/{name}": t for group, tensors in groups.items() for name, t in tensors.items()}
+
+
+def group(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """One group of what ``nest`` joined."""
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}

@@ -1,0 +1,90 @@
+"""Several processes, one run: what ``torchrun`` starts."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather
+
+from skelift.errors import InputError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all that train together."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    def share(self, batch: int) -> slice:
+        """This process's rows of a global batch."""
+        if batch % self.size:
+            raise InputError(
+                f"train.batch={batch} cannot be shared by {self.size} processes; take a multiple"
+            )
+        local = batch // self.size
+        return slice(self.rank * local, (self.rank + 1) * local)
+
+    def parallel(self, module: nn.Module) -> nn.Module:
+        """Average the module's gradients over all processes."""
+        if self.size == 1:
+            return module
+        devices = [self.device.index] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(
+            module, device_ids=devices, broadcast_buffers=False, find_unused_parameters=True
+        )
+
+
+@contextmanager
+def join(device: str) -> Iterator[World]:
+    """Join the processes that ``torchrun`` started, or be the only one.
+
+    Args:
+        device: ``auto`` (CUDA where there is one), or a torch device name.
+    """
+    size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    chosen = _device(device, int(os.environ.get("LOCAL_RANK", 0)))
+    if size == 1:
+        yield World(0, 1, chosen)
+        return
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield World(rank, size, chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+def gather(local: Tensor) -> Tensor:
+    """Rows of all processes, in rank order; gradients flow back to each row's owner.
+
+    The lifting losses need the statistics of the whole batch (elevation, pairs), and their network
+    is small: every process computes them on the global batch.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return local
+    gathered = all_gather(local.contiguous())  # type: ignore[no-untyped-call]
+    return torch.cat(tuple(gathered))
+
+
+def _device(name: str, local_rank: int) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"train.device={name}: {str(error).splitlines()[0]}") from None
+    if device.type == "cuda":
+        device = torch.device("cuda", local_rank if device.index is None else device.index)
+        torch.cuda.set_device(device)
+    return device

@@ -1,0 +1,154 @@
+"""Pretraining of the normalising flow (Eq. 8), judged on clips that it never sees."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skelift.config import FlowConfig
+from skelift.data.format import Dataset
+from skelift.files import write_json
+from skelift.geometry import Units, normalise, pose_scale
+from skelift.losses import mirror_pose
+from skelift.models.flow import PoseFlow
+from skelift.training.batches import Order, PoseSource
+from skelift.training.checkpoint import load_tensors, save_tensors
+from skelift.training.loop import Interval, Terms, fit
+
+WEIGHTS = "flow.safetensors"
+MADE_BY = "skelift pretrain-flow"
+_EVALUATED = 4096  # poses of each side that an evaluation looks at
+
+
+@dataclass(frozen=True)
+class TrainedFlow:
+    """A pretrained flow and the constant of the data set that it was trained on.
+
+    Attributes:
+        flow: frozen, in evaluation mode.
+        scale: mean root-to-head length of the prior, in ``units``.
+        units: coordinates of the poses.
+    """
+
+    flow: PoseFlow
+    scale: float
+    units: Units
+
+
+def pretrain(
+    data: Dataset, config: FlowConfig, units: Units, out: Path, device: torch.device
+) -> Path:
+    """Train the flow on the prior's poses and write ``flow.safetensors`` and ``flow.json``.
+
+    A tenth of the prior's clips is held out: the flow fits its own poses to any density, and a flow
+    that has only learned them by heart misleads the lifter. The weights of the best held-out NLL
+    are kept.
+
+    Args:
+        data: the data set whose prior is learned.
+        config: sizes, steps, noise.
+        units: ``camera`` or ``crop``.
+        out: folder to write to.
+        device: where to train.
+
+    Returns:
+        ``out``.
+    """
+    torch.manual_seed(config.seed)
+    skeleton = data.skeleton
+    source = PoseSource(data.prior, data.info.size, device)
+    relative = source.root_relative(skeleton.root_index, units)
+    scale = pose_scale(relative, skeleton.head_index)
+    poses = normalise(relative, scale)
+    held = torch.from_numpy(_held_out(data.prior.samples["clip"], config))
+    train, test = poses[~held], poses[held]
+    if config.mirror:
+        train = torch.cat([train, mirror_pose(train, torch.as_tensor(skeleton.swap))])
+    flow = PoseFlow(len(skeleton), config.pca, config.blocks, config.hidden, config.seed).to(device)
+    flow.fit_pca(train)
+    history = _optimise(flow, train, test, config)
+    save_tensors(out / WEIGHTS, flow.state_dict(), {"scale": repr(scale), "units": units})
+    kept = min(history, key=lambda row: row["nll_held_out"])
+    write_json(out / "flow.json", {"scale": scale, "units": units, **kept, "history": history})
+    return out
+
+
+def load_flow(folder: Path, joints: int, config: FlowConfig, device: torch.device) -> TrainedFlow:
+    """The frozen flow that ``pretrain`` wrote; InputError when it is missing or of another shape."""
+    tensors, about = load_tensors(folder / WEIGHTS, MADE_BY)
+    flow = PoseFlow(joints, config.pca, config.blocks, config.hidden, config.seed)
+    load_weights(flow, tensors, folder / WEIGHTS, MADE_BY)
+    flow.eval().requires_grad_(False).to(device)
+    units: Units = "camera" if about["units"] == "camera" else "crop"
+    return TrainedFlow(flow, float(about["scale"]), units)
+
+
+def _optimise(
+    flow: PoseFlow, train: Tensor, test: Tensor, config: FlowConfig
+) -> list[dict[str, float]]:
+    adam = torch.optim.Adam(
+        flow.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    order = Order(len(train), config.batch, config.seed)
+    noise = torch.Generator().manual_seed(config.seed)
+    history: list[dict[str, float]] = []
+    best: dict[str, Tensor] = {}
+
+    def take_step(step: int) -> Terms:
+        y = train[torch.from_numpy(order[step])]
+        # The root stays at the origin: noise there would be a direction that no pose has.
+        jitter = torch.randn(y.shape, generator=noise).to(y.device) * (y != 0)
+        loss = flow.nll(y + 0.1 * config.noise * jitter).mean()
+        adam.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(flow.parameters(), 1.0)
+        adam.step()
+        return {"nll": loss}
+
+    @torch.no_grad()
+    def judge(interval: Interval) -> None:
+        nll = [flow.nll(poses[:_EVALUATED]).mean().item() for poses in (train, test)]
+        history.append({"step": interval.step, "nll_train": nll[0], "nll_held_out": nll[1]})
+        if nll[1] <= min(row["nll_held_out"] for row in history):
+            best.update({name: t.clone() for name, t in flow.state_dict().items()})
+
+    interval = max(config.steps // 20, 1)
+    fit(
+        take_step,
+        config.steps,
+        title="pretrain-flow",
+        batch=config.batch,
+        interval=interval,
+        each_interval=judge,
+    )
+    flow.load_state_dict(best)
+    return history
+
+
+def _held_out(clips: NDArray[np.str_], config: FlowConfig) -> NDArray[np.bool_]:
+    names = np.unique(clips)
+    rng = np.random.default_rng(config.seed)
+    if len(names) == 1:  # one clip: hold out its end
+        held = np.arange(len(clips)) >= (1 - config.held_out) * len(clips)
+    else:
+        count = max(round(config.held_out * len(names)), 1)
+        held = np.isin(clips, rng.choice(names, count, replace=False))
+    return held
+
+
+def load_weights(
+    network: torch.nn.Module, tensors: dict[str, Tensor], file: Path, made_by: str
+) -> None:
+    """Load weights into a network of the configured shape; InputError when they do not fit."""
+    from skelift.errors import InputError
+
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(
+            f"{file}: does not fit the configured network ({str(error).splitlines()[-1].strip()}); "
+            f"make it anew with `{made_by}`"
+        ) from None

@@ -1,0 +1,105 @@
+"""The loop around a step: progress with ETA, statistics, the check for non-finite losses."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from torch import Tensor
+
+Terms = dict[str, Tensor]
+Statistics = dict[str, float]
+
+
+class NonFiniteLoss(Exception):
+    """A loss became NaN or infinite; the message names step and term."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What happened in the steps since the last interval."""
+
+    step: int  # steps done
+    statistics: Statistics
+
+
+def fit(
+    take_step: Callable[[int], Terms],
+    steps: int,
+    *,
+    title: str,
+    batch: int,
+    interval: int = 50,
+    first: int = 0,
+    each_interval: Callable[[Interval], None] | None = None,
+    show: bool = True,
+) -> None:
+    """Take steps ``first`` ... ``steps - 1``.
+
+    Args:
+        take_step: does step number n and returns its loss terms (scalars on the device).
+        steps: number of the last step + 1.
+        title: what the progress bar says.
+        batch: pictures (or poses) a step, for the speed in the statistics.
+        interval: steps a line of statistics; the losses are read from the device only then.
+        first: the first step (after a resume).
+        each_interval: called with the mean of every term (``loss/<term>``) and ``per_second``.
+        show: draw a progress bar.
+
+    Raises:
+        NonFiniteLoss: a term is NaN or infinite. Checked before ``each_interval`` is called, so
+            nothing saved there comes from a broken step.
+    """
+    with _progress(show) as progress:
+        task = progress.add_task(title, total=steps, completed=first, note="")
+        window: list[Terms] = []
+        started = time.perf_counter()
+        for step in range(first, steps):
+            window.append({name: t.detach() for name, t in take_step(step).items()})
+            progress.advance(task)
+            if (step + 1) % interval and step + 1 < steps:
+                continue
+            means = _means(window, step + 1 - len(window))
+            speed = batch * len(window) / (time.perf_counter() - started)
+            done = Interval(step + 1, means | {"per_second": speed})
+            progress.update(task, note=_note(means, speed))
+            if each_interval:
+                each_interval(done)
+            window, started = [], time.perf_counter()
+
+
+def _means(window: list[Terms], first: int) -> Statistics:
+    names = list(window[0])
+    table = torch.stack([torch.stack([terms[name] for name in names]) for terms in window]).cpu()
+    bad = (~table.isfinite()).nonzero()
+    if len(bad):
+        row, column = bad[0].tolist()
+        raise NonFiniteLoss(
+            f"loss term {names[column]!r} is {table[row, column].item()} at step {first + row}"
+        )
+    return {f"loss/{name}": mean for name, mean in zip(names, table.mean(0).tolist(), strict=True)}
+
+
+def _note(means: Statistics, speed: float) -> str:
+    total = sum(means.values())
+    return f"loss {total:.4g}  {speed:.0f}/s"
+
+
+def _progress(show: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        disable=not show,
+    )

@@ -1,0 +1,73 @@
+"""A trained model on disk: ``model.safetensors`` and the ``model.json`` that explains it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skelift import __version__
+from skelift.config import ModelConfig
+from skelift.data.format import DatasetInfo
+from skelift.errors import InputError
+from skelift.files import read_json, write_json
+from skelift.models.pose import PoseNet
+from skelift.skeleton import Skeleton
+from skelift.training.checkpoint import load_tensors, save_tensors
+from skelift.training.flow import load_weights
+
+WEIGHTS, CARD = "model.safetensors", "model.json"
+MADE_BY = "skelift train"
+
+
+def save_model(
+    folder: Path,
+    pose: PoseNet,
+    weights: Mapping[str, Tensor],
+    config: ModelConfig,
+    data: DatasetInfo,
+    about: Mapping[str, Any],
+    *,
+    name: str,
+    crop_side: float,
+) -> None:
+    """Write weights, and the card with all that prediction needs besides them.
+
+    ``crop_side`` is the typical side of a training crop over its focal length: pictures of unknown
+    camera are taken to have it. Models that lift in crop units do not use it.
+    """
+    save_tensors(folder / WEIGHTS, weights, {"format": "skelift-model"})
+    card = {
+        "name": name,
+        "skelift_version": __version__,
+        "skeleton": pose.skeleton.to_mapping(),
+        "size": data.size,
+        "margin": data.margin,
+        "scale": pose.scale,
+        "crop_side": crop_side,
+        "model": asdict(config),
+        "data": {
+            "name": data.name,
+            "synthetic": data.synthetic,
+            "provenance": data.provenance,
+            "licence": data.licence,
+        },
+        "units": "mm",
+        "frame": "camera: x right, y down, z forward; root-relative",
+    }
+    write_json(folder / CARD, card | dict(about))
+
+
+def load_model(folder: Path, device: torch.device) -> tuple[PoseNet, dict[str, Any]]:
+    """The pipeline in evaluation mode, and its card; InputError when either is missing or broken."""
+    card = read_json(folder / CARD, MADE_BY)
+    try:
+        skeleton = Skeleton.from_mapping(card["skeleton"])
+        pose = PoseNet(ModelConfig(**card["model"]), skeleton, float(card["scale"]))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder / CARD}: incomplete ({error}); make it anew with `{MADE_BY}`") from None
+    tensors, _ = load_tensors(folder / WEIGHTS, MADE_BY)
+    load_weights(pose, tensors, folder / WEIGHTS, MADE_BY)
+    return pose.eval().requires_grad_(False).to(device), card

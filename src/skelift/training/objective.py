@@ -1,0 +1,227 @@
+"""What is minimised: the paper's objective (Eq. 12), and those of the supervised references.
+
+Each objective is a module whose forward gives the weighted terms of one step, so that
+DistributedDataParallel sees one forward and one backward.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from skelift import losses
+from skelift.config import LossConfig
+from skelift.geometry import project, random_view, rotate
+from skelift.models.discriminator import Discriminator
+from skelift.models.flow import PoseFlow
+from skelift.models.pose import PoseNet
+from skelift.render import Kappa
+from skelift.training.batches import Pictures
+from skelift.training.distributed import gather
+
+Terms = dict[str, Tensor]
+SILHOUETTE_GAMMA = 60.0  # squared kappa: limbs of a half-width of a tenth of the picture's side / 2
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of a step for the global batch, derived from (seed, step) alone.
+
+    Attributes:
+        azimuth: (B,) uniform in [-pi, pi].
+        noise: (B,) standard normal, for the fresh elevation.
+        shuffle: (B,) permutation, for the pairs of Eq. 6.
+    """
+
+    azimuth: Tensor
+    noise: Tensor
+    shuffle: Tensor
+
+    @classmethod
+    def at(cls, seed: int, step: int, batch: int, device: torch.device) -> "Draws":
+        """Draws of one step; the same on every process and device."""
+        rng = torch.Generator().manual_seed((seed << 32) + step)
+        azimuth = (2 * torch.rand(batch, generator=rng) - 1) * torch.pi
+        noise = torch.randn(batch, generator=rng)
+        shuffle = torch.randperm(batch, generator=rng)
+        return cls(*(t.to(device) for t in (azimuth, noise, shuffle)))
+
+
+class Lifting(nn.Module):
+    """The rotation loop on normalised 2D poses: L_base (Eq. 11), L_NF (Eq. 8), L_bl (Eq. 10)."""
+
+    def __init__(self, config: LossConfig, pose: PoseNet) -> None:
+        super().__init__()
+        self.config = config
+        self.pose = pose
+
+    def forward(self, y: Tensor, draws: Draws, flow: PoseFlow) -> Terms:
+        """Weighted terms for (B, J, 2) normalised poses."""
+        with torch.autocast(y.device.type, enabled=False):
+            return self._terms(y.float(), draws, flow)
+
+    def _terms(self, y: Tensor, draws: Draws, flow: PoseFlow) -> Terms:
+        c, lift = self.config, self.pose.lift
+        v, elevation = lift(y)
+        rotation = random_view(elevation, draws.azimuth, draws.noise)
+        v_hat = rotate(rotation, v)
+        y_hat = project(v_hat)
+        v_hat_prime, _ = lift(y_hat)
+        v_prime = rotate(rotation.transpose(1, 2), v_hat_prime)
+        y_prime = project(v_prime)
+        pairs = draws.shuffle
+        bones, b_bar = self.pose.bone_indices, self.pose.b_bar
+        return _weighted(
+            {
+                "l2d": (c.l2d, lambda: losses.loss_2d(y_prime, y, c.norms)),
+                "l3d": (c.l3d, lambda: losses.loss_3d(v_hat_prime, v_hat, c.norms)),
+                "deformation": (
+                    c.deformation,
+                    lambda: losses.deformation_loss(v_prime[pairs], v[pairs], c.norms),
+                ),
+                "flow": (c.flow, lambda: flow.nll(y_hat).mean()),
+                "bones": (c.bones, lambda: losses.bone_length_loss(v, bones, b_bar, c.sigma_b)),
+            }
+        )
+
+
+class SelfSupervised(nn.Module):
+    """Eq. 12 as Phi, Omega and Lambda see it.
+
+    Args:
+        config: weights and forms of the terms.
+        pose: the three networks.
+        kappa: renderer of the skeleton images.
+    """
+
+    def __init__(self, config: LossConfig, pose: PoseNet, kappa: Kappa) -> None:
+        super().__init__()
+        self.config = config
+        self.pose = pose
+        self.lifting = Lifting(config, pose)
+        self.kappa = kappa
+        plain = torch.zeros(len(pose.skeleton.bones), dtype=torch.int64).numpy()
+        self.wide = Kappa(kappa.bones, plain, kappa.size, SILHOUETTE_GAMMA, squared=True)
+
+    def forward(
+        self,
+        pictures: Pictures,
+        u: Tensor,
+        draws: Draws,
+        discriminator: Discriminator,
+        flow: PoseFlow,
+        lifting_weight: float,
+    ) -> tuple[Terms, Tensor, Tensor]:
+        """One step.
+
+        Args:
+            pictures: this process's share of the pictures.
+            u: (B, J, 2) poses of the prior, this process's share.
+            draws: random numbers of the global batch.
+            discriminator: D, whose weights are not moved here.
+            flow: the frozen flow.
+            lifting_weight: 0 ... 1, how far the lifting losses reach Phi and Omega.
+
+        Returns:
+            The weighted terms, and what D learns from: kappa(u) and Phi(x), both detached.
+        """
+        c = self.config
+        x, mask = pictures.x, pictures.mask
+        if c.mirror:
+            x = torch.cat([x, x.flip(3)])
+        s = self.pose.phi(x)
+        w = self.kappa(u)
+        y, read = self.pose.omega(torch.cat([s, w.to(s.dtype)])).split([len(s), len(u)])
+        target = s.detach() if c.detach_skeleton else s
+        terms = _weighted(
+            {
+                "gan": (c.gan, lambda: losses.adversarial_loss(discriminator(s), c.gan_form)),
+                "omega": (c.omega, lambda: losses.pose_from_skeleton_loss(read, u)),
+                "render": (c.render, lambda: losses.redraw_loss(self.kappa(y), target)),
+            }
+        )
+        y_mirrored = y[len(pictures.x) :]
+        y = y[: len(pictures.x)]
+        terms |= _weighted(
+            {
+                "silhouette": (c.silhouette, lambda: losses.silhouette_loss(self.wide(y), mask)),
+                "mirror": (
+                    c.mirror,
+                    lambda: losses.mirror_loss(y, y_mirrored, self.pose.swap),
+                ),
+            }
+        )
+        normalised = self.pose.normalise(_scale_gradient(y, lifting_weight), pictures.view)
+        terms |= self.lifting(gather(normalised), draws, flow)
+        return terms, w.detach(), s.detach().float()
+
+
+class Discrimination(nn.Module):
+    """Eq. 3 as D sees it."""
+
+    def __init__(self, form: str, discriminator: Discriminator) -> None:
+        super().__init__()
+        self.form = form
+        self.discriminator = discriminator
+
+    def forward(self, w: Tensor, s: Tensor) -> Terms:
+        """D's loss on drawn poses w and skeleton images s, both (B, C, S, S)."""
+        real = self.discriminator(w)
+        fake = self.discriminator(s[: len(w)])
+        return {"discriminator": losses.discriminator_loss(real, fake, self.form)}
+
+
+class SupervisedLifting(nn.Module):
+    """Martinez et al.: Lambda from true 2D to true 3D (root-relative, mean bone 1)."""
+
+    def __init__(self, pose: PoseNet) -> None:
+        super().__init__()
+        self.pose = pose
+
+    def forward(self, y: Tensor, joints_3d_mm: Tensor) -> Terms:
+        """Squared error of the lifted normalised poses y (B, J, 2)."""
+        v, _ = self.pose.lift(y)
+        return {"lift": _supervised_3d(self.pose, v, joints_3d_mm)}
+
+
+class SupervisedImage(nn.Module):
+    """Upper bound: the same networks, trained on the true 2D and 3D joints of the pictures."""
+
+    def __init__(self, pose: PoseNet) -> None:
+        super().__init__()
+        self.pose = pose
+
+    def forward(self, pictures: Pictures) -> Terms:
+        """Squared errors in 2D (over the crop) and 3D (root-relative, mean bone 1)."""
+        poses = self.pose(pictures.x, pictures.view)
+        assert pictures.joints_2d is not None
+        assert pictures.joints_3d_mm is not None
+        return {
+            "joints_2d": losses.pose_from_skeleton_loss(poses.y, pictures.joints_2d),
+            "lift": 0.1 * _supervised_3d(self.pose, poses.v, pictures.joints_3d_mm),
+        }
+
+
+def _supervised_3d(pose: PoseNet, v: Tensor, joints_3d_mm: Tensor) -> Tensor:
+    root = pose.skeleton.root_index
+    true = joints_3d_mm - joints_3d_mm[:, root : root + 1]
+    return (_in_mean_bones(pose, v) - _in_mean_bones(pose, true)).square().flatten(1).sum(1).mean()
+
+
+def _in_mean_bones(pose: PoseNet, v: Tensor) -> Tensor:
+    bones = v[:, pose.bone_indices[:, 1]] - v[:, pose.bone_indices[:, 0]]
+    return v / bones.square().sum(-1).add(1e-12).sqrt().mean(1)[:, None, None]
+
+
+def _scale_gradient(y: Tensor, factor: float) -> Tensor:
+    """The identity, whose gradient is multiplied by ``factor``."""
+    if factor == 1:
+        return y
+    if factor == 0:
+        return y.detach()
+    return y.detach() + factor * (y - y.detach())
+
+
+def _weighted(terms: dict) -> Terms:  # type: ignore[type-arg]
+    """Compute the terms whose weight is not zero, weighted."""
+    return {name: weight * loss() for name, (weight, loss) in terms.items() if weight}

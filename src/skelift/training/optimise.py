@@ -1,0 +1,99 @@
+"""Optimisers, their schedule, and averaged weights."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from skelift.config import TrainConfig
+
+
+class Optimisers:
+    """One Adam a network, gradients clipped and learning rates scheduled alike.
+
+    Args:
+        networks: name -> network.
+        rates: name -> learning rate at the first step.
+        config: betas, clipping and decay.
+    """
+
+    def __init__(
+        self, networks: Mapping[str, nn.Module], rates: Mapping[str, float], config: TrainConfig
+    ) -> None:
+        self.clip, self.decay, self.steps = config.clip, config.decay, config.steps
+        self.rates = dict(rates)
+        self.weights = {name: list(network.parameters()) for name, network in networks.items()}
+        beta1, beta2 = config.betas
+        self.adams = {
+            name: torch.optim.Adam(weights, lr=rates[name], betas=(beta1, beta2), foreach=True)
+            for name, weights in self.weights.items()
+        }
+
+    def step(self, loss: Tensor, step: int, names: Sequence[str]) -> None:
+        """Move the named networks down the gradient of ``loss``."""
+        for name in names:
+            self.adams[name].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for name in names:
+            if self.clip:
+                nn.utils.clip_grad_norm_(self.weights[name], self.clip)
+            adam = self.adams[name]
+            adam.param_groups[0]["lr"] = self.rates[name] * self.factor(step)
+            adam.step()
+
+    def factor(self, step: int) -> float:
+        """Learning rates of a step over those of the first: linear, down to ``decay``."""
+        return 1 - (1 - self.decay) * step / max(self.steps - 1, 1)
+
+    def state(self) -> dict[str, Tensor]:
+        """Adam's moments and step counts, by name."""
+        return {
+            f"{name}.{number}.{key}": torch.as_tensor(value)
+            for name, adam in self.adams.items()
+            for number, moments in adam.state_dict()["state"].items()
+            for key, value in moments.items()
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what ``state`` gave."""
+        for name, adam in self.adams.items():
+            moments: dict[int, dict[str, Tensor]] = {}
+            for path, value in state.items():
+                owner, number, key = path.rsplit(".", 2)
+                if owner == name:
+                    moments.setdefault(int(number), {})[key] = value
+            groups = adam.state_dict()["param_groups"]
+            adam.load_state_dict({"state": moments, "param_groups": groups})
+
+
+class Average:
+    """Exponential moving average of a network's weights; buffers are taken as they are.
+
+    Args:
+        network: the network that is followed.
+        decay: share of the old average kept a step; 0 follows the weights exactly.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network, self.decay = network, decay
+        self.weights = {name: t.detach().clone() for name, t in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the weights of the step that just ended."""
+        if self.decay:
+            for name, tensor in self.network.state_dict().items():
+                if tensor.is_floating_point():
+                    self.weights[name].lerp_(tensor, 1 - self.decay)
+                else:
+                    self.weights[name].copy_(tensor)
+
+    def state(self) -> dict[str, Tensor]:
+        """The weights to evaluate and ship."""
+        return self.weights if self.decay else dict(self.network.state_dict())
+
+
+def freeze(weights: Iterable[Tensor], frozen: bool) -> None:
+    """Stop (or let) gradients reach the given weights."""
+    for weight in weights:
+        weight.requires_grad_(not frozen)

@@ -1,0 +1,188 @@
+"""End-to-end training of Phi, Omega, Lambda and D (Section 3.1)."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skelift.config import Config
+from skelift.data.format import Dataset
+from skelift.errors import InputError
+from skelift.files import sha256
+from skelift.models.discriminator import Discriminator
+from skelift.models.pose import PoseNet, kappa_for
+from skelift.training.batches import Order, Pictures, PictureSource, PoseSource
+from skelift.training.checkpoint import group, load_tensors, nest, save_tensors
+from skelift.training.distributed import World
+from skelift.training.flow import WEIGHTS as FLOW_WEIGHTS
+from skelift.training.flow import load_flow
+from skelift.training.loop import Terms
+from skelift.training.objective import Discrimination, Draws, SelfSupervised
+from skelift.training.optimise import Average, Optimisers, freeze
+
+CHECKPOINT = "last.safetensors"
+_GENERATOR = ("phi", "omega", "lifter")
+
+
+class Trainer:
+    """All that a run moves, and one step of it.
+
+    A step is a function of the state and the step's number alone: row order, prior poses and random
+    rotations are derived from (seed, step). So a resumed run repeats the killed one bit by bit.
+
+    Args:
+        config: the run.
+        data: the data set of ``config.paths.data``.
+        world: this process and its device.
+    """
+
+    def __init__(self, config: Config, data: Dataset, world: World) -> None:
+        self.config, self.data, self.world = config, data, world
+        train, device = config.train, world.device
+        torch.manual_seed(train.seed)
+        split = data.split("train")
+        self.pictures = PictureSource(split, device)
+        self.prior = PoseSource(data.prior, data.info.size, device)
+        self.picture_order = Order(len(self.pictures), train.batch, train.seed)
+        self.pose_order = Order(len(self.prior), train.batch, train.seed + 1)
+        self.share = world.share(train.batch)
+
+        trained = load_flow(Path(config.paths.flow), len(data.skeleton), config.flow, device)
+        if trained.units != config.model.units:
+            raise InputError(
+                f"{config.paths.flow}: the flow was trained in {trained.units} units, "
+                f"model.units={config.model.units}; run `skelift pretrain-flow` with the same"
+            )
+        self.flow = trained.flow
+        kappa = kappa_for(config.model, data.skeleton, data.info.size)
+        memory = torch.channels_last
+        self.pose = PoseNet(config.model, data.skeleton, trained.scale)
+        self.pose = self.pose.to(device, memory_format=memory)  # type: ignore[call-overload]
+        m = config.model
+        self.disc = Discriminator(kappa.channels, m.disc_width, m.disc_scales)
+        self.disc = self.disc.to(device, memory_format=memory)  # type: ignore[call-overload]
+        self.objective = world.parallel(SelfSupervised(config.loss, self.pose, kappa))
+        self.discrimination = world.parallel(Discrimination(config.loss.gan_form, self.disc))
+        self.average = Average(self.pose, train.ema)
+        rate, lifter_rate = train.learning_rate, train.lifter_learning_rate
+        self.optimisers = Optimisers(
+            {
+                "phi": self.pose.phi,
+                "omega": self.pose.omega,
+                "lifter": self.pose.lifter,
+                "disc": self.disc,
+            },
+            {"phi": rate, "omega": rate, "lifter": lifter_rate, "disc": rate},
+            train,
+        )
+        self.bf16 = uses_bf16(train.precision, device)
+        if train.compile == "on" or (train.compile == "auto" and device.type == "cuda"):
+            for network in (self.pose.phi, self.pose.omega, *self.disc.patch_gans):
+                network.compile()
+
+    def step(self, step: int) -> Terms:
+        """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
+        config, device = self.config, self.world.device
+        pictures = self.pictures.take(self.picture_order[step][self.share])
+        rows = torch.from_numpy(self.pose_order[step][self.share])
+        u = self.prior.u[rows.to(device)]
+        draws = Draws.at(config.train.seed, step, config.train.batch, device)
+
+        freeze(self.disc.parameters(), True)
+        terms, w, s = self._generate(pictures, u, draws, step)
+        self.optimisers.step(torch.stack(list(terms.values())).sum(), step, _GENERATOR)
+        freeze(self.disc.parameters(), False)
+        if config.loss.gan:
+            with self._autocast():
+                judged: Terms = self.discrimination(w, s)
+            self.optimisers.step(judged["discriminator"], step, ["disc"])
+            terms |= judged
+        self.average.update()
+        return terms
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on."""
+        return nest(
+            pose=self.pose.state_dict(),
+            disc=self.disc.state_dict(),
+            average=self.average.weights,
+            optimisers=self.optimisers.state(),
+        )
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take back what ``state`` gave."""
+        self.pose.load_state_dict(group(state, "pose"))
+        self.disc.load_state_dict(group(state, "disc"))
+        for name, tensor in group(state, "average").items():
+            self.average.weights[name].copy_(tensor)
+        self.optimisers.restore(group(state, "optimisers"))
+
+    def _generate(
+        self, pictures: Pictures, u: Tensor, draws: Draws, step: int
+    ) -> tuple[Terms, Tensor, Tensor]:
+        weight = lifting_weight(step, self.config.loss.warm_up, self.config.loss.ramp)
+        with self._autocast():
+            result: tuple[Terms, Tensor, Tensor] = self.objective(
+                pictures, u, draws, self.disc, self.flow, weight
+            )
+        return result
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16)
+
+
+def lifting_weight(step: int, warm_up: int, ramp: int) -> float:
+    """How far the lifting losses reach Phi and Omega: 0 while warming up, then up to 1."""
+    if step < warm_up:
+        return 0.0
+    return min((step - warm_up + 1) / ramp, 1.0) if ramp else 1.0
+
+
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """Whether the image networks run in bf16: on GPUs, and on CPUs with AMX tiles, in ``auto``."""
+    if precision == "auto":
+        amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        return device.type == "cuda" or bool(amx())
+    if precision not in ("fp32", "bf16"):
+        raise InputError(f"train.precision={precision}: choose auto, fp32 or bf16")
+    return precision == "bf16"
+
+
+def fingerprint(config: Config, data: Dataset) -> str:
+    """Digest of all that a run's weights depend on; a checkpoint of another run is not resumed."""
+    train = asdict(config.train)
+    for key in ("interval", "checkpoint_every"):
+        train.pop(key)
+    content: dict[str, Any] = {
+        "train": train,
+        "model": asdict(config.model),
+        "loss": asdict(config.loss),
+        "data": data.checksums,
+        "flow": sha256(Path(config.paths.flow) / FLOW_WEIGHTS),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def save_checkpoint(folder: Path, trainer: Trainer, step: int, digest: str) -> None:
+    """Write the state after ``step`` steps, in the place of the previous one."""
+    save_tensors(
+        folder / CHECKPOINT, trainer.state(), {"step": str(step), "fingerprint": digest}
+    )
+
+
+def resume(folder: Path, trainer: Trainer, digest: str) -> int:
+    """Restore the last checkpoint of the same run; returns the number of steps done."""
+    file = folder / CHECKPOINT
+    if not file.exists():
+        return 0
+    state, about = load_tensors(file, "skelift train")
+    if about["fingerprint"] != digest:
+        if trainer.world.leads:
+            print(f"{file}: of a run with another configuration or data; starting afresh")
+        return 0
+    trainer.restore(state)
+    return int(about["step"])

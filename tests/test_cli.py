@@ -1,0 +1,136 @@
+"""The command line: help, exit codes, and the way from a verb to its stage."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from skelift.cli import STAGES, main
+from skelift.config import compose
+from skelift.errors import InputError
+
+HEAVY = ("torch", "numpy", "hydra", "omegaconf", "cv2", "numba", "scipy", "matplotlib", "pandas")
+
+
+class StageDouble(ModuleType):
+    """Test double of a stage module: records what ``run`` was given."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        super().__init__("stage_double")
+        self.error = error
+        self.calls: list[Any] = []
+
+    def run(self, *args: Any, **kwargs: Any) -> Path:
+        self.calls.append(args[0] if args else SimpleNamespace(**kwargs))
+        if self.error:
+            raise self.error
+        return Path("what/it/wrote")
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, verb: str, stage: StageDouble) -> StageDouble:
+    monkeypatch.setitem(sys.modules, f"skelift.stages.{verb.replace('-', '_')}", stage)
+    return stage
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["predict", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import sys\nfrom skelift.cli import main\n"
+        f"try: main({arguments})\nexcept SystemExit: pass\n"
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "usage: skelift" in done.stdout
+    assert done.stderr.strip() == "[]"
+
+
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(verb in printed for verb in (*STAGES, "predict"))
+
+
+def test_unknown_verb_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["fly"])
+    assert ended.value.code == 2
+    assert "synthesize" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", STAGES)
+def test_verb_runs_its_stage_and_prints_the_path(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = stand_in(monkeypatch, verb, StageDouble())
+    assert main([verb, "train.steps=7"]) == 0
+    assert capsys.readouterr().out == "what/it/wrote\n"
+    assert stage.calls == [compose(["train.steps=7"])]
+
+
+@pytest.mark.parametrize("verb", STAGES)
+def test_examples_in_the_help_compose(verb: str) -> None:
+    compose(STAGES[verb].example.split())
+
+
+def test_cfg_job_prints_a_configuration_that_composes_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    stage = stand_in(monkeypatch, "train", StageDouble())
+    assert main(["train", "--cfg", "job", "experiment=paper"]) == 0
+    assert not stage.calls
+    file = tmp_path / "params.yaml"
+    file.write_text(capsys.readouterr().out)
+    assert main(["train", "--config", str(file), "train.steps=7"]) == 0
+    assert stage.calls == [compose(["experiment=paper", "train.steps=7"])]
+
+
+def test_bad_input_is_one_line_and_exit_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in(monkeypatch, "train", StageDouble(InputError("cat.png: truncated; copy it anew")))
+    assert main(["train"]) == 2
+    printed = capsys.readouterr()
+    assert printed.err == "skelift train: error: cat.png: truncated; copy it anew\n"
+    assert printed.out == ""
+
+
+def test_bad_configuration_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "train.steps=abc"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("skelift train: error: configuration: train.steps: Value 'abc'")
+    assert error.count("\n") == 1
+
+
+def test_interrupt_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, "train", StageDouble(KeyboardInterrupt()))
+    assert main(["train"]) == 130
+
+
+def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, "train", StageDouble(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        main(["train"])
+
+
+def test_predict_passes_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = stand_in(monkeypatch, "predict", StageDouble())
+    assert main(["predict", "a.png", "b.png", "--model", "m", "--out", "o.json"]) == 0
+    assert main(["predict", "a.png", "--out", "o.json", "--draw", "d", "--masks", "k"]) == 0
+    images = [Path("a.png"), Path("b.png")]
+    assert [vars(call) for call in stage.calls] == [
+        dict(images=images, model=Path("m"), out=Path("o.json"), draw=None, masks=None),
+        dict(images=images[:1], model=None, out=Path("o.json"), draw=Path("d"), masks=Path("k")),
+    ]
+
+
+def test_python_dash_m_and_exit_code() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "skelift", "train", "bogus=1"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("skelift train: error: configuration: no key bogus")
