@@ -15,6 +15,8 @@ TORCH_BACKEND := $(addprefix --torch-backend=,$(SKELIFT_TORCH_BACKEND))
 READY := .venv/ready
 UV := UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" .venv/bin/uv
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Keep bytecode: compiling torch anew would cost every stage seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## list the targets
@@ -32,7 +34,7 @@ $(READY): pyproject.toml requirements.lock
 .PHONY: demo
 demo: $(READY) ## images to a scored model: run the pipeline, print the scores and the report's path
 	dvc repro
-	@skelift report --config params.yaml
+	@python -m skelift.reporting $$(sed -n 's/^  reports: //p' params.yaml)
 
 .PHONY: params
 params: $(READY) ## compose params.yaml anew from an experiment: make params EXPERIMENT=paper

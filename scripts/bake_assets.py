@@ -59,11 +59,8 @@ for _prefix, _sign in (("l_", -1), ("r_", 1)):
     }
 # Order of a frame behind its duration and root position: quaternions w x y z, or one angle
 # about Z for knees and elbows.
-FRAME_JOINTS = ("hips", "chest", "head") + tuple(
-    f"{side}_{joint}"
-    for side in ("r", "l")
-    for joint in ("thigh", "shin", "foot", "upper_arm", "forearm")
-)
+LIMB_JOINTS = ("thigh", "shin", "foot", "upper_arm", "forearm")
+FRAME_JOINTS = ("hips", "chest", "head", *(f"{s}_{j}" for s in ("r", "l") for j in LIMB_JOINTS))
 
 
 def bake_bodies() -> dict[str, NDArray[Any]]:
@@ -101,9 +98,9 @@ def bake_bodies() -> dict[str, NDArray[Any]]:
         "faces": model.faces.numpy().astype(np.uint16),
         "bone_labels": np.array(model.bone_labels),
         "bone_parents": np.array([-1 if p is None else p for p in model.bone_parents], np.int16),
-        "skin_bone": np.take_along_axis(
-            model.vertex_bone_indices.numpy(), strongest, 1
-        ).astype(np.uint8),
+        "skin_bone": np.take_along_axis(model.vertex_bone_indices.numpy(), strongest, 1).astype(
+            np.uint8
+        ),
         "skin_weight": (kept / kept.sum(axis=1, keepdims=True)).astype(np.float16),
         "phenotype_labels": np.array(model.phenotype_labels),
         "phenotypes": np.stack(list(drawn.values()), axis=1).astype(np.float32),

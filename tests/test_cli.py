@@ -119,12 +119,14 @@ def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_predict_passes_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = stand_in(monkeypatch, "predict", StageDouble())
-    assert main(["predict", "a.png", "b.png", "--model", "m", "--out", "o.json"]) == 0
-    assert main(["predict", "a.png", "--out", "o.json", "--draw", "d", "--masks", "k"]) == 0
-    images = [Path("a.png"), Path("b.png")]
+    assert main(["predict", "a.png", "b.png", "--out", "o.json"]) == 0
+    options = ["--model", "m", "--draw", "d", "--masks", "k", "--focal", "900"]
+    assert main(["predict", "a.png", "--out", "o.json", *options]) == 0
+    nothing = dict(model=None, draw=None, masks=None, focal=None)
+    everything = dict(model=Path("m"), draw=Path("d"), masks=Path("k"), focal=900.0)
     assert [vars(call) for call in stage.calls] == [
-        dict(images=images, model=Path("m"), out=Path("o.json"), draw=None, masks=None),
-        dict(images=images[:1], model=None, out=Path("o.json"), draw=Path("d"), masks=Path("k")),
+        dict(images=[Path("a.png"), Path("b.png")], out=Path("o.json"), **nothing),
+        dict(images=[Path("a.png")], out=Path("o.json"), **everything),
     ]
 
 

@@ -65,8 +65,8 @@ def test_own_skeleton_needs_no_code(tmp_path: Path) -> None:
         ("skeleton=/bogus.yaml", "/bogus.yaml: not there"),
         ("skeleton.root=tail", "tail not among its joints"),
         ("train.steps", "train.steps"),
-        ("variants.small=['model.widht=4']", "did you mean model.width"),
-        ("variants.small=['model.width=narrow']", "model.width: Value 'narrow'"),
+        ("+variants.small=['model.widht=4']", "did you mean model.width"),
+        ("+variants.small=['model.width=narrow']", "model.width: Value 'narrow'"),
     ],
 )
 def test_bad_override_is_one_clear_line(override: str, message: str) -> None:

@@ -21,6 +21,7 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 ORDER = ["synthesize", "validate", "pretrain-flow", "train", "evaluate", "report"]
 TINY = [
     "data.size=32",
+    "model.disc_scales=1",
     "data.synth.train=96",
     "data.synth.test=32",
     "data.synth.prior=256",
@@ -33,6 +34,7 @@ TINY = [
     "train.interval=2",
     "train.checkpoint_every=2",
     "evaluate.lifter_steps=10",
+    "evaluate.unsupervised_steps=10",
     "evaluate.image_steps=4",
     "evaluate.lifter_batch=16",
 ]

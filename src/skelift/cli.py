@@ -11,9 +11,9 @@ from importlib import import_module
 from pathlib import Path
 
 from skelift import __version__
-from skelift.errors import InputError
+from skelift.errors import InputError, RunError
 
-BAD_INPUT, INTERRUPTED = 2, 130
+RUN_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,17 @@ skeleton=FILE.yaml. With --config, overrides are KEY=VALUE."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb and return the exit code: 0, 2 for bad input, 130 when interrupted."""
+    """Run a verb and return the exit code: 0, 1 for a run that failed, 2 for bad input, 130 when
+    interrupted."""
     arguments = _parser().parse_args(argv)
     try:
         print(_predict(arguments) if arguments.verb == "predict" else _stage(arguments))
     except InputError as error:
         print(f"skelift {arguments.verb}: error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except RunError as error:
+        print(f"skelift {arguments.verb}: error: {error}", file=sys.stderr)
+        return RUN_FAILED
     except KeyboardInterrupt:
         print(f"skelift {arguments.verb}: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -109,6 +113,7 @@ def _predict(arguments: argparse.Namespace) -> str:
             out=arguments.out,
             draw=arguments.draw,
             masks=arguments.masks,
+            focal=arguments.focal,
         )
     )
 
@@ -170,11 +175,17 @@ def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a picture")
     parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="a trained model (default: the quickstart's)"
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="a trained model (default: models/quickstart/model)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
     parser.add_argument("--draw", type=Path, metavar="DIR", help="also draw every pose there")
     parser.add_argument("--masks", type=Path, metavar="DIR", help="masks with the pictures' stems")
+    parser.add_argument(
+        "--focal", type=float, metavar="PX", help="focal length in pixels, where it is known"
+    )
 
 
 def _sentence(summary: str) -> str:

@@ -12,6 +12,8 @@ from typing import Any, get_args, get_type_hints
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 
+GROUPS = ("experiment", "skeleton", "data", "flow", "model", "loss", "train", "evaluate")
+
 
 @dataclass
 class Paths:
@@ -66,13 +68,19 @@ class SynthConfig:
 class FolderConfig:
     """Pictures that ``skelift prepare`` turns into a data set, and the unpaired 2D poses."""
 
-    images: str = ""  # folder of pictures, or a video file
-    masks: str = ""  # folder of masks with the same stems; empty: see background
-    poses: str = ""  # .npz (poses_2d [, names]) or COCO keypoints .json
-    background: str = "keep"  # keep | median | subtractor: how a static camera's background goes
-    focal_px: float = 0.0  # 0: unknown
-    test_fraction: float = 0.1
+    images: str = ""  # folder of pictures or videos (sub-folders too), or a video file
+    # What sub-folders, and a video's own name, stand for, from the outermost in: any of
+    # person, clip, camera, activity, as in person/clip/camera.
+    layout: str = "clip"
+    masks: str = ""  # folder of masks in the same tree, same stems; empty: see background
+    # keep: it is black already; median, subtractor: the camera is static, the body moves.
+    background: str = "keep"
+    poses: str = ""  # COCO keypoints .json, .npz (poses_2d [, joints, clip]), or a data set folder
+    focal_px: float = 0.0  # in pixels of the source pictures; 0: unknown
+    test_fraction: float = 0.1  # by person where known, else by clip; of a single clip, its end
     every: int = 1  # keep every n-th frame
+    provenance: str = ""
+    licence: str = ""
 
 
 @dataclass
@@ -134,11 +142,14 @@ class LossConfig:
     # Departures from the paper; all off in loss=paper.
     gan_form: str = "log"  # log | least_squares
     norms: str = "squared"  # squared | elepose
+    judge_redrawn: bool = False  # D judges kappa(y) instead of s
     detach_skeleton: bool = False  # Eq. 9's second term moves Omega only
     silhouette: float = 0.0  # the drawn body covers the mask, and nothing else
     mirror: float = 0.0  # a mirrored picture gives the mirrored pose
-    warm_up: int = 0  # steps before the lifting losses reach Phi and Omega at all ...
-    ramp: int = 0  # ... and steps over which they then grow to full weight
+    lifted_prior: int = 0  # poses of the prior that Lambda also lifts, a step
+    warm_up: int = 0  # steps before the poses of pictures are lifted at all ...
+    ramp: int = 0  # ... steps over which the lifting losses' reach to Phi and Omega then grows ...
+    reach: float = 1.0  # ... to this share of their gradient
 
 
 @dataclass
@@ -149,6 +160,7 @@ class TrainConfig:
     batch: int = 16
     learning_rate: float = 2e-4
     betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
+    disc_learning_rate: float = 2e-4
     lifter_learning_rate: float = 2e-4
     decay: float = 1.0  # learning rates at the last step, as a fraction of the first
     clip: float = 1.0  # gradient norm per optimiser; 0: off

@@ -1,4 +1,4 @@
-"""Errors that a person can mend."""
+"""Errors that end a command with one line instead of a traceback."""
 
 
 class InputError(Exception):
@@ -6,3 +6,7 @@ class InputError(Exception):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class RunError(Exception):
+    """A run that cannot go on, through no fault of its input. One line; exit code 1."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from skelift.data.crop import CropBox, to_source
-from skelift.data.pictures import mask_of_black_background
+from skelift.data.pictures import binary, mask_of_black_background
 from skelift.geometry import View
 from skelift.skeleton import Skeleton
 from skelift.training.model_files import load_model
@@ -114,7 +114,7 @@ class Predictor:
             crop = CropBox(width / 2, height / 2, float(max(width, height)))
         else:
             crop = CropBox.around_mask(mask, self.card["margin"])
-            picture = cv2.bitwise_and(picture, picture, mask=mask)  # type: ignore[assignment]
+            picture = cv2.bitwise_and(picture, picture, mask=binary(mask))  # type: ignore[assignment]
         typical = crop.side / self.card["crop_side"]
         return PreparedPicture(
             x=crop.cut(picture, self.card["size"]),

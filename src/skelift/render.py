@@ -9,6 +9,8 @@ differentiated (the minimum's gradient is that of its argument): a fused kernel 
 over limbs elsewhere.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,7 @@ from torch.autograd.function import once_differentiable
 from skelift.skeleton import Skeleton
 
 _TINY = 1e-30  # keeps 0 / 0 out without moving any other value
+_FAR = 1e30  # finite, unlike infinity: fastmath takes every number to be
 
 
 @dataclass(frozen=True)
@@ -72,15 +75,18 @@ class Kappa:
         return self._fall_off(self._squared_distances(u.float()))
 
     def _fall_off(self, squared_distance: Tensor) -> Tensor:
-        if self.squared:
-            return torch.exp(-self.gamma * squared_distance)
-        return torch.exp(-self.gamma * (squared_distance + _TINY).sqrt())
+        distance = squared_distance if self.squared else (squared_distance + _TINY).sqrt()
+        return torch.exp(-self.gamma * distance).float()
 
     def _squared_distances(self, u: Tensor) -> Tensor:
-        """(B, C, S, S) squared distance of each pixel to the nearest limb of each channel."""
-        axis = (2 * torch.arange(self.size, device=u.device) + 1) / self.size - 1
+        """(B, C, S, S) squared distance of each pixel to the nearest limb of each channel.
+
+        In float64: the direction q / d of a pixel on a limb is a difference of near-equal numbers.
+        """
+        pixel = torch.arange(self.size, device=u.device, dtype=torch.float64)
+        axis = (2 * pixel + 1) / self.size - 1
         grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).reshape(1, -1, 2)
-        batch = torch.arange(len(u), device=u.device)[:, None]
+        batch, exact = torch.arange(len(u), device=u.device)[:, None], u.double()
         distances = []
         for c in range(self.channels):
             limbs = torch.as_tensor(self.bones[self.channel == c], device=u.device)
@@ -88,19 +94,20 @@ class Kappa:
                 best = torch.full((len(u), grid.shape[1]), torch.inf, device=u.device)
                 nearest = torch.zeros_like(best, dtype=torch.long)
                 for n, (i, j) in enumerate(limbs.tolist()):
-                    d = _squared_distance(grid, u[:, None, i], u[:, None, j])
+                    d = _squared_distance(grid.float(), u[:, None, i], u[:, None, j])
                     nearest = torch.where(d < best, n, nearest)
                     best = torch.minimum(best, d)
-            ends = limbs[nearest]  # (B, S*S, 2)
-            distances.append(_squared_distance(grid, u[batch, ends[..., 0]], u[batch, ends[..., 1]]))
+            start, end = limbs[nearest].unbind(-1)  # (B, S*S)
+            distances.append(_squared_distance(grid, exact[batch, start], exact[batch, end]))
         return torch.stack(distances, 1).unflatten(2, (self.size, self.size))
 
 
 def _squared_distance(e: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Squared distance of points e to the segments from a to b; all (..., 2)."""
     limb = b - a
-    r = ((e - a) * limb).sum(-1) / (limb.square().sum(-1) + _TINY)
-    return (e - a - r.clamp(0, 1).unsqueeze(-1) * limb).square().sum(-1)
+    with torch.no_grad():  # at the minimum over r the distance does not change with r
+        r = (((e - a) * limb).sum(-1) / (limb.square().sum(-1) + _TINY)).clamp(0, 1)
+    return (e - a - r.unsqueeze(-1) * limb).square().sum(-1)
 
 
 class _FusedKappa(torch.autograd.Function):
@@ -112,7 +119,8 @@ class _FusedKappa(torch.autograd.Function):
         shape = (len(points), kappa.channels, kappa.size, kappa.size)
         image = np.empty(shape, dtype=np.float32)
         nearest = np.empty(shape, dtype=np.uint8)
-        _draw(points, kappa.bones, kappa.channel, kappa.gamma, kappa.squared, image, nearest)
+        with _threads_of_torch():
+            _draw(points, kappa.bones, kappa.channel, kappa.gamma, kappa.squared, image, nearest)
         drawn = torch.from_numpy(image)
         ctx.save_for_backward(u, drawn)
         ctx.nearest, ctx.kappa = nearest, kappa
@@ -126,11 +134,27 @@ class _FusedKappa(torch.autograd.Function):
         points = np.ascontiguousarray(u.detach().numpy())
         moved = np.zeros_like(points)
         upstream = gradient.contiguous().numpy()
-        _draw_gradient(
-            points, kappa.bones, kappa.gamma, kappa.squared,
-            drawn.detach().numpy(), ctx.nearest, upstream, moved,
-        )  # fmt: skip
+        with _threads_of_torch():
+            _draw_gradient(
+                points, kappa.bones, kappa.gamma, kappa.squared,
+                drawn.detach().numpy(), ctx.nearest, upstream, moved,
+            )  # fmt: skip
         return torch.from_numpy(moved), None
+
+
+@contextmanager
+def _threads_of_torch() -> Iterator[None]:
+    """Run a kernel on as many threads as torch uses, and leave torch that number.
+
+    numba and torch share one OpenMP pool: numba's first parallel kernel sets its size to all cores,
+    which changes how torch splits its sums from then on, and with that their last bits.
+    """
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @numba.njit(parallel=True, fastmath=True, cache=True)  # type: ignore[untyped-decorator]
@@ -144,7 +168,7 @@ def _draw(
         owner = np.empty(size, dtype=np.int32)
         for row in range(size):
             y = np.float32((2 * row + 1) / size - 1)
-            best[:] = np.float32(np.inf)
+            best[:] = np.float32(_FAR)
             owner[:] = 0
             for n in range(len(bones)):
                 if channel[n] != c:
@@ -169,10 +193,17 @@ def _draw(
 
 @numba.njit(parallel=True, fastmath=True, cache=True)  # type: ignore[untyped-decorator]
 def _draw_gradient(
-    u: Any, bones: Any, gamma: float, squared: bool, image: Any, nearest: Any, upstream: Any, moved: Any
+    u: Any,
+    bones: Any,
+    gamma: float,
+    squared: bool,
+    image: Any,
+    nearest: Any,
+    upstream: Any,
+    moved: Any,
 ) -> None:
     batch, channels, size, _ = image.shape
-    # In float64: the direction q / d of a pixel on a limb is a difference of near-equal numbers.
+    # In float64, for the reason given in _squared_distances.
     for b in numba.prange(batch):
         for c in range(channels):
             for row in range(size):

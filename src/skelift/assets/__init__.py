@@ -1,0 +1,1 @@
+"""Bodies and motion that ship with the package; PROVENANCE.md says where they come from."""

@@ -4,7 +4,7 @@ Pictures are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body. The w
 pictures of at most ``WORK_SIDE`` pixels a side; a crop of a body is smaller still.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 import cv2
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skelift.data.pictures import binary, filled
 
 WORK_SIDE = 480
-SAMPLES = 32  # frames that teach a background, spread over the clip
+SAMPLES = 24  # frames that teach a background, spread over the clip
 
 # Distances between colours: the largest difference over the channels, of 255.
 NOISE = 9  # up to here a pixel surely shows the background ...
@@ -50,14 +50,14 @@ class MedianBackground:
         frames: pictures of one camera and one size, spread over the clip.
     """
 
-    def __init__(self, frames: Sequence[Picture]) -> None:
+    def __init__(self, frames: Iterable[Picture]) -> None:
         stack = np.stack([_shrink(frame) for frame in frames])
         self._median = np.median(stack, axis=0).astype(np.float32)
         hulls = np.stack([self._hull(frame) for frame in stack])
         self._learn(stack, _grow(hulls, 4))
         for certain in CERTAIN_CHANGE[:-1]:
             bodies = [
-                _largest_part(self._cut(frame, hull, certain), gap=1)
+                _largest_part(self._cut(frame, hull, certain), gap=0)
                 for frame, hull in zip(stack, hulls, strict=True)
             ]
             self._learn(stack, _grow(np.stack(bodies), 3))
@@ -71,7 +71,8 @@ class MedianBackground:
     def _learn(self, stack: NDArray[np.uint8], covered: NDArray[np.uint8]) -> None:
         """Median of the (T, h, w, 3) frames where ``covered`` (T, h, w) is 0, and its trust."""
         free = np.ma.MaskedArray(stack, np.broadcast_to(covered[..., None] > 0, stack.shape))
-        self._background = np.ma.median(free, axis=0).filled(0).astype(np.float32)
+        median = np.ma.median(free, axis=0)  # type: ignore[no-untyped-call]
+        self._background = median.filled(0).astype(np.float32)
         seen = np.count_nonzero(covered == 0, axis=0)
         differs = _distance(stack, self._background) > CHANGE
         disagreeing = np.count_nonzero(differs & (covered == 0), axis=0)
@@ -104,18 +105,22 @@ class SubtractorBackground:
     Quicker than ``MedianBackground`` and good enough for bodies that walk through the picture.
     """
 
-    def __init__(self, frames: Sequence[Picture]) -> None:
+    def __init__(self, frames: Iterable[Picture]) -> None:
         self._subtractor = cv2.createBackgroundSubtractorMOG2(
-            history=len(frames), varThreshold=25, detectShadows=True
+            history=SAMPLES, varThreshold=25, detectShadows=True
         )
+        # Of a pixel's colours only the most frequent is background: a body in few of the sample
+        # frames would otherwise be taught as one more.
+        self._subtractor.setBackgroundRatio(0.5)
         for frame in frames:
-            self._subtractor.apply(_shrink(frame), learningRate=1 / len(frames))
+            self._subtractor.apply(_shrink(frame))
 
     def mask(self, picture: Picture) -> Mask:
         """Mask of the body in a picture of the same camera; all 0 where nobody is in sight."""
         small = _shrink(picture)
         # Shadows come as 127 and count as background.
-        return _enlarge(_clean(binary(self._subtractor.apply(small, learningRate=0))), picture)
+        moving = np.asarray(self._subtractor.apply(small, learningRate=0), dtype=np.uint8)
+        return _enlarge(_clean(binary(moving)), picture)
 
 
 def _shrink(picture: Picture) -> Picture:
@@ -129,7 +134,8 @@ def _shrink(picture: Picture) -> Picture:
 
 def _enlarge(mask: Mask, like: Picture) -> Mask:
     height, width = like.shape[:2]
-    return binary(cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR))  # type: ignore[arg-type]
+    resized: Mask = np.asarray(cv2.resize(mask, (width, height)), dtype=np.uint8)
+    return binary(resized)
 
 
 def _distance(frames: NDArray[np.uint8], background: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -138,17 +144,18 @@ def _distance(frames: NDArray[np.uint8], background: NDArray[np.float32]) -> NDA
     return distance
 
 
-def _disc(radius: int) -> NDArray[np.uint8]:
-    size = 2 * radius + 1
+def _disc(like: Mask, pixels: float) -> NDArray[np.uint8]:
+    """Disc of a radius given in pixels of a picture with ``WORK_SIDE``, scaled to this one."""
+    size = 2 * max(1, round(pixels * max(like.shape) / WORK_SIDE)) + 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))  # type: ignore[return-value]
 
 
 def _grow(masks: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
-    return np.stack([cv2.dilate(mask, _disc(radius)) for mask in masks])
+    return np.stack([cv2.dilate(mask, _disc(mask, radius)) for mask in masks])
 
 
 def _opened(mask: Mask) -> Mask:
-    return cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(1))  # type: ignore[return-value]
+    return cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(mask, 1))  # type: ignore[return-value]
 
 
 def _connected(weak: NDArray[np.bool_], strong: NDArray[np.bool_]) -> Mask:
@@ -157,13 +164,13 @@ def _connected(weak: NDArray[np.bool_], strong: NDArray[np.bool_]) -> Mask:
     return _select(np.asarray(labels), np.unique(labels[strong & weak]))
 
 
-def _parts(mask: Mask, gap: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def _parts(mask: Mask, gap: int) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
     """Label of each pixel's part, parts up to ``gap`` pixels apart being one; area of each."""
-    _, labels = cv2.connectedComponents(cv2.dilate(mask, _disc(gap // 2)))
-    labels = np.where(mask > 0, labels, 0).astype(np.int32)
-    area = np.bincount(labels.ravel())
+    _, labels = cv2.connectedComponents(cv2.dilate(mask, _disc(mask, gap / 2)) if gap else mask)
+    parts: NDArray[np.int32] = np.where(mask > 0, labels, 0).astype(np.int32)
+    area = np.bincount(parts.ravel())
     area[0] = 0  # the background's
-    return labels, area
+    return parts, area
 
 
 def _large_parts(mask: Mask, gap: int, share: float) -> Mask:
@@ -211,7 +218,7 @@ def _grab_cut(frame: Picture, labels: NDArray[np.uint8], inside: NDArray[np.bool
 
 def _clean(body: Mask) -> Mask:
     """Close cracks, drop specks, fill small holes; all 0 when less than a body is left."""
-    closed = cv2.morphologyEx(body, cv2.MORPH_CLOSE, _disc(2))
-    parts = _large_parts(np.asarray(closed, dtype=np.uint8), gap=1, share=0.02)
+    closed = cv2.morphologyEx(body, cv2.MORPH_CLOSE, _disc(body, 2))
+    parts = _large_parts(np.asarray(closed, dtype=np.uint8), gap=0, share=0.02)
     solid = filled(_largest_part(parts, GAP))
     return solid if np.count_nonzero(solid) >= SMALLEST_BODY * solid.size else np.zeros_like(solid)

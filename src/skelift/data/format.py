@@ -79,6 +79,7 @@ class Shards:
     """Read-only memory-mapped rows kept in several .npy files, gathered by index."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
+        """Map the files; there must be at least one."""
         self._shards = [_open_npy(path) for path in paths]
         self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
 
@@ -116,12 +117,12 @@ class Split:
     @cached_property
     def images(self) -> Shards:
         """(N, S, S, 3) uint8 RGB."""
-        return Shards(sorted(self.folder.glob("images-*.npy")))
+        return self._shards("images")
 
     @cached_property
     def masks(self) -> Shards:
         """(N, S, S) uint8, 255 on the body."""
-        return Shards(sorted(self.folder.glob("masks-*.npy")))
+        return self._shards("masks")
 
     @cached_property
     def samples(self) -> NDArray[np.void]:
@@ -140,6 +141,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def _shards(self, kind: str) -> Shards:
+        paths = sorted(self.folder.glob(f"{kind}-*.npy"))
+        if not paths:
+            raise InputError(f"{self.folder}: holds no {kind}; make the data set anew")
+        return Shards(paths)
 
     def _optional(self, name: str) -> NDArray[np.float32] | None:
         path = self.folder / name
@@ -176,11 +183,19 @@ class Dataset:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         made_by = "skelift synthesize` or `skelift prepare"
-        content = read_json(self.folder / "dataset.json", made_by)
-        if content.get("format_version") != FORMAT_VERSION:
+        description = self.folder / "dataset.json"
+        content = read_json(description, made_by)
+        version = content.get("format_version") if isinstance(content, dict) else None
+        if version != FORMAT_VERSION:
             raise InputError(
-                f"{self.folder / 'dataset.json'}: format {content.get('format_version')}, this "
-                f"version reads {FORMAT_VERSION}; make the data set anew with `{made_by}`"
+                f"{description}: format {version}, this version reads {FORMAT_VERSION}; "
+                f"make the data set anew with `{made_by}`"
+            )
+        missing = {"counts", "checksums", "skeleton", *_INFO_KEYS} - set(content)
+        if missing:
+            raise InputError(
+                f"{description}: lacks {', '.join(sorted(missing))}; "
+                f"make the data set anew with `{made_by}`"
             )
         self.counts: dict[str, int] = content["counts"]
         self.checksums: dict[str, str] = content["checksums"]
@@ -228,7 +243,7 @@ class DatasetWriter:
     """Fills a data set folder; made by ``write_dataset``.
 
     Arrays are allocated first and filled in any order, by any number of processes: ``folder``
-    plus ``open_rows`` is all that a worker needs.
+    plus ``SplitRows`` is all that a worker needs.
     """
 
     def __init__(self, folder: Path, info: DatasetInfo) -> None:
@@ -250,6 +265,14 @@ class DatasetWriter:
             _create_npy(folder / "joints_2d.npy", (count, joints, 2), np.float32)
         if with_3d:
             _create_npy(folder / "joints_3d_mm.npy", (count, joints, 3), np.float32)
+
+    def trim_split(self, name: str, count: int) -> None:
+        """Keep the first ``count`` rows of a split that was allocated for more."""
+        self.counts[name] = count
+        for path in sorted((self.folder / name).glob("*.npy")):
+            kind, _, shard = path.stem.partition("-")
+            first = int(shard) * SHARD_IMAGES if kind in ("images", "masks") else 0
+            _trim_npy(path, max(0, count - first))
 
     def write_prior(self, poses_2d: NDArray[np.floating], samples: NDArray[np.void]) -> None:
         """Write the unpaired poses: (M, J, 2) crop pixels and their (M,) SAMPLE records."""
@@ -308,6 +331,18 @@ def write_dataset(folder: Path, info: DatasetInfo) -> Iterator[DatasetWriter]:
 
 def _create_npy(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
     np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+
+def _trim_npy(path: Path, rows: int) -> None:
+    """Shorten an array on disk to its first rows; without rows the file goes."""
+    array = np.load(path, mmap_mode="r")
+    if rows == 0:
+        path.unlink()
+    elif rows < len(array):
+        shorter = path.with_suffix(".tmp")
+        with shorter.open("wb") as stream:
+            np.save(stream, array[:rows])
+        shorter.replace(path)
 
 
 def _open_npy(path: Path) -> NDArray[Any]:

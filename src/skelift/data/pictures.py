@@ -3,7 +3,7 @@
 Pictures are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import cv2
@@ -48,14 +48,13 @@ def mask_of_black_background(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mask with its enclosed holes, up to a hundredth of its area, filled."""
-    outlines, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    """The mask with its enclosed holes, up to a hundredth of its area each, filled."""
+    # The frame makes all of the background one part, with label 1.
+    outside = np.pad(mask == 0, 1, constant_values=True).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
+    holes = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] <= 0.01 * np.count_nonzero(mask))
     solid = mask.copy()
-    largest_hole = 0.01 * np.count_nonzero(mask)
-    for i, outline in enumerate(outlines):
-        is_hole = tree[0, i, 3] >= 0
-        if is_hole and cv2.contourArea(outline) <= largest_hole:
-            cv2.drawContours(solid, outlines, i, 255, cv2.FILLED)
+    solid[np.isin(labels[1:-1, 1:-1], holes[holes > 1])] = 255
     return solid
 
 
@@ -70,34 +69,42 @@ def check_size(path: Path, picture: NDArray[np.uint8], shape: tuple[int, ...]) -
 
 
 def frame_count(video: Path) -> int:
-    """Number of frames that a video's header states; InputError when it cannot be read."""
+    """Number of frames of a video; InputError when it cannot be read."""
     capture = _open_video(video)
     try:
-        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        if stated > 0:
+            return stated
+        count = 0  # a stream whose header does not say
+        while capture.grab():
+            count += 1
+        return count
     finally:
         capture.release()
 
 
-def read_video(video: Path, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (index, RGB frame) of every ``every``-th frame, one at a time.
+def read_video(video: Path, wanted: Container[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield (index, RGB frame) of the wanted frames, one at a time.
 
     Raises:
         InputError: the file is missing, no video, or ends before its stated length.
     """
+    count = frame_count(video)
     capture = _open_video(video)
     try:
-        stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        index = 0
-        while capture.grab():
-            if index % every == 0:
-                _, frame = capture.retrieve()
+        for index in range(count):
+            if not capture.grab():
+                # Some containers round the count; a truncated file misses far more.
+                if index >= count - max(2, count // 50):
+                    return
+                raise InputError(
+                    f"{video}: ends after {index} of {count} frames; it is truncated, restore it"
+                )
+            if index in wanted:
+                decoded, frame = capture.retrieve()
+                if not decoded:
+                    raise InputError(f"{video}: frame {index} cannot be decoded; restore the file")
                 yield index, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)  # type: ignore[misc]
-            index += 1
-        # Some containers round the count; a truncated file misses far more than a frame or two.
-        if index < stated - max(2, stated // 50):
-            raise InputError(
-                f"{video}: ends after {index} of {stated} frames; it is truncated, restore it"
-            )
     finally:
         capture.release()
 

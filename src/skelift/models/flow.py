@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from skelift.errors import InputError
+
 
 class PoseFlow(nn.Module):
     """f of Eq. 7: RealNVP on the leading PCA coefficients of normalised 2D poses.
@@ -18,6 +20,9 @@ class PoseFlow(nn.Module):
         blocks: affine coupling blocks.
         hidden: hidden units of each block's subnet.
         seed: of the blocks' fixed rotations.
+
+    Raises:
+        InputError: more coefficients than root-relative poses have.
     """
 
     mean: Tensor
@@ -27,6 +32,11 @@ class PoseFlow(nn.Module):
         self, joints: int, pca: int = 26, blocks: int = 8, hidden: int = 1024, seed: int = 0
     ) -> None:
         super().__init__()
+        if pca > 2 * joints - 2:
+            raise InputError(
+                f"flow.pca={pca}: root-relative poses of {joints} joints have only "
+                f"{2 * joints - 2} coordinates that vary; set flow.pca to that or less"
+            )
         self.register_buffer("mean", torch.zeros(2 * joints))
         self.register_buffer("components", torch.eye(2 * joints)[:pca].clone())
         rng = torch.Generator().manual_seed(seed)

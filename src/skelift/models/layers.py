@@ -18,15 +18,15 @@ class GlobalBatchNorm(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, H, W), this process's share of the batch."""
         if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
             return super().forward(x)
-        moments = torch.stack([x.float().mean((0, 2, 3)), x.float().square().mean((0, 2, 3))])
-        moments = all_reduce(moments) / dist.get_world_size()  # type: ignore[no-untyped-call]
-        mean, variance = moments[0], moments[1] - moments[0].square()
+        mean = _over_all(x.float().mean((0, 2, 3)))
+        centred = x.float() - mean[:, None, None]
+        variance = _over_all(centred.square().mean((0, 2, 3)))
         self._track(mean.detach(), variance.detach(), x.numel() // x.shape[1])
         scale = self.weight * (variance + self.eps).rsqrt()
-        normalised = (x.float() - mean[:, None, None]) * scale[:, None, None]
-        return (normalised + self.bias[:, None, None]).to(x.dtype)
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -38,6 +38,12 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+
+
+def _over_all(local: Tensor) -> Tensor:
+    """Mean of equally weighted local means; gradients flow to every process."""
+    mean: Tensor = all_reduce(local) / dist.get_world_size()  # type: ignore[no-untyped-call]
+    return mean
 
 
 def instance_norm(channels: int) -> nn.Module:

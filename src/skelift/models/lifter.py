@@ -19,7 +19,7 @@ class Lifter(nn.Module):
         self.elevation = _head(width, 1)
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised 2D poses (B, J, 2) -> depth offsets d (B, J) and elevations (B,) in radians."""
+        """Normalised poses (B, J, 2) -> depth offsets d (B, J), elevations (B,) in radians."""
         features = self.trunk(y.flatten(1))
         return self.depth(features), self.elevation(features).squeeze(1)
 
@@ -34,6 +34,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, width) -> (B, width)."""
         added: Tensor = x + self.layers(x)
         return added
 

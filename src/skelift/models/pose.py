@@ -54,7 +54,9 @@ class PoseNet(nn.Module):
         self.omega = Omega(channels, len(skeleton), config.width)
         self.lifter = Lifter(len(skeleton), config.lifter_width)
         self.scale = scale
-        self.register_buffer("bone_indices", torch.as_tensor(skeleton.bone_indices), persistent=False)
+        self.register_buffer(
+            "bone_indices", torch.as_tensor(skeleton.bone_indices), persistent=False
+        )
         b_bar = torch.as_tensor(skeleton.relative_bone_lengths, dtype=torch.float32)
         self.register_buffer("b_bar", b_bar, persistent=False)
         self.register_buffer("swap", torch.as_tensor(skeleton.swap), persistent=False)

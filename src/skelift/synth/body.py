@@ -1,5 +1,6 @@
 """Skinned bodies: their meshes, bones and skin weights."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -7,6 +8,7 @@ from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +34,7 @@ class Body:
     Attributes:
         name: name of the person.
         vertices: (V, 3) float32 rest positions.
-        faces: (F, 3) int32 vertices, counter-clockwise seen from outside.
+        faces: (F, 3) uint32 vertices, counter-clockwise seen from outside.
         material: (V,) uint8, see ``Material``; all SKIN for a body without modelled clothes.
         skin_bone: (V, 4) uint8 bones that move each vertex.
         skin_weight: (V, 4) float32 their weights, summing to 1.
@@ -43,7 +45,7 @@ class Body:
 
     name: str
     vertices: NDArray[np.float32]
-    faces: NDArray[np.int32]
+    faces: NDArray[np.uint32]
     material: NDArray[np.uint8]
     skin_bone: NDArray[np.uint8]
     skin_weight: NDArray[np.float32]
@@ -62,6 +64,13 @@ class Body:
         strongest = np.take_along_axis(self.skin_bone, self.skin_weight.argmax(1)[:, None], 1)
         return np.array(self.bone_names)[strongest[:, 0]]
 
+    @cached_property
+    def normals(self) -> NDArray[np.float32]:
+        """(V, 3) unit vertex normals at rest."""
+        from skelift.synth.kernels import vertex_normals
+
+        return vertex_normals(self.vertices, self.faces)
+
     def bone(self, name: str) -> int:
         """Index of a bone."""
         return self.bone_names.index(name)
@@ -73,8 +82,10 @@ class Body:
 
     def moved_by(self, *prefixes: str) -> NDArray[np.bool_]:
         """(V,) whether the name of the strongest bone starts with one of the prefixes."""
-        masks = [np.char.startswith(self.strongest_bone, prefix) for prefix in prefixes]
-        return np.logical_or.reduce(masks)
+        moved = np.zeros(len(self.vertices), dtype=bool)
+        for prefix in prefixes:
+            moved |= np.char.startswith(self.strongest_bone, prefix)
+        return moved
 
 
 def load_bodies(source: str) -> list[Body]:
@@ -100,9 +111,9 @@ def load_npz(path: Path, content: str) -> dict[str, NDArray[Any]]:
             return dict(archive)
     except FileNotFoundError:
         raise InputError(
-            f"{path}: not there; name an .npz file of {content}, or {ASSETS} for those in the package"
+            f"{path}: not there; name an .npz file of {content}, or {ASSETS} for the package's"
         ) from None
-    except (ValueError, OSError, EOFError, AttributeError, TypeError) as error:
+    except (ValueError, OSError, EOFError, TypeError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: no readable .npz file of {content} ({error})") from None
 
 
@@ -157,8 +168,8 @@ def _body(
     weight = skin_weight.astype(np.float32)
     return Body(
         name=f"person_{index:02d}",
-        vertices=np.ascontiguousarray(vertices, dtype=np.float32) / 10_000,
-        faces=np.ascontiguousarray(faces, dtype=np.int32),
+        vertices=(vertices / 10_000).astype(np.float32),
+        faces=np.ascontiguousarray(faces, dtype=np.uint32),
         material=material.astype(np.uint8),
         skin_bone=skin_bone.astype(np.uint8),
         skin_weight=weight / weight.sum(axis=1, keepdims=True),

@@ -1,19 +1,17 @@
 """A rendered data set, made on all cores."""
 
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict
-from itertools import islice
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
-from skelift.config import Config, SynthConfig
+from skelift.config import Config, DataConfig, SynthConfig
 from skelift.data.format import SAMPLE, DatasetInfo, SplitRows, write_dataset
 from skelift.errors import InputError
-from skelift.synth.scene import Labels, Studio
+from skelift.synth.scene import Cast, Labels, Studio
 from skelift.synth.splits import PRIOR, TEST, TRAIN
 
 BLOCK = 128  # rows a task
@@ -32,6 +30,7 @@ def synthesize(config: Config) -> Path:
     synth = config.data.synth
     if synth is None:
         raise InputError(f"data={config.data.name}: nothing to render; `skelift prepare` makes it")
+    _check(config.data, synth)
     studio, info = open_studio(config, synth)
     counts = {TRAIN: synth.train, TEST: synth.test, PRIOR: synth.prior}
     folder = Path(config.paths.data)
@@ -49,32 +48,80 @@ def synthesize(config: Config) -> Path:
 
 
 def open_studio(config: Config, synth: SynthConfig) -> tuple[Studio, DatasetInfo]:
-    """The studio that renders a configuration, and what dataset.json says of its pictures."""
-    from skelift.synth.body import load_bodies
-    from skelift.synth.motion import load_motion
-    from skelift.synth.people import People, measured
+    """The studio that renders a configuration, and what dataset.json says of its pictures.
 
+    The skeleton's bone lengths are the mean of the training persons' bodies at rest; no test
+    person is measured.
+    """
     data = config.data
-    bodies = load_bodies(synth.bodies)
-    motion = load_motion(synth.motion, synth.fps)
-    people = People(bodies, motion, synth, config.body, data.seed)
-    training = people.crew.rest_joints()[people.persons[TRAIN]]
+    cast = gather(config, synth)
+    training = cast.persons[TRAIN]
     info = DatasetInfo(
         name=data.name,
-        skeleton=measured(config.body, training),
+        skeleton=cast.crew.measure(config.body, training),
         size=data.size,
         margin=data.margin,
         synthetic=True,
         provenance=(
-            f"Synthetic: rendered by skelift from {len(bodies)} bodies ({synth.bodies}) in motion-"
-            f"capture poses ({synth.motion}). bone_lengths_mm: mean at rest of the "
-            f"{len(training)} training persons. Prior: other clips, training persons. "
-            + motion.credit
+            f"Synthetic {synth.kind}, rendered by skelift. Bodies: {synth.bodies}, made with anny "
+            f"(CC0). {cast.credit} bone_lengths_mm: mean at rest of the {len(training)} training "
+            "persons. The prior has the training persons in poses of its own."
         ),
-        licence="Rendered data; bodies CC0",
-        details={"synth": asdict(synth), "seed": data.seed} | people.details(),
+        licence="CC0 bodies; for the motion see provenance",
+        # Not the number of workers: it changes nothing.
+        details={"synth": asdict(replace(synth, workers=0)), "seed": data.seed} | cast.details(),
     )
-    return Studio(people, synth.camera, data.size, data.margin), info
+    return Studio(cast, synth.camera, data.size, data.margin), info
+
+
+def _check(data: DataConfig, synth: SynthConfig) -> None:
+    """Refuse numbers that make no data set (InputError names the option)."""
+    near_far, elevation = synth.camera.distance_m, synth.camera.elevation_deg
+    chances = (synth.mix, synth.mirror)
+    rules = [
+        (data.size >= 1, "size: 1 or more"),
+        (data.margin >= 0, "margin: 0 or more"),
+        (data.seed >= 0, "seed: 0 or more"),
+        (synth.train >= 1, "synth.train: 1 or more"),
+        (synth.test >= 1, "synth.test: 1 or more"),
+        (synth.prior >= 1, "synth.prior: 1 or more"),
+        (0 < synth.test_persons < 1, "synth.test_persons: between 0 and 1"),
+        (len(synth.clips) == 3 and min(synth.clips) > 0, "synth.clips: three shares above 0"),
+        (min(chances) >= 0 and max(chances) <= 1, "synth.mix, synth.mirror: from 0 to 1"),
+        (synth.wobble_deg >= 0, "synth.wobble_deg: 0 or more"),
+        (synth.fps > 0, "synth.fps: above 0"),
+        (synth.workers >= 0, "synth.workers: 0 (one a core) or more"),
+        (
+            len(near_far) == 2 and 0 < near_far[0] <= near_far[1],
+            "synth.camera.distance_m: two numbers above 0, the smaller first",
+        ),
+        (
+            len(elevation) == 2 and elevation[1] >= 0,
+            "synth.camera.elevation_deg: a mean, and a std of 0 or more",
+        ),
+        (synth.camera.aim_deg >= 0, "synth.camera.aim_deg: 0 or more"),
+        (synth.camera.focal_px > 0, "synth.camera.focal_px: above 0"),
+        (synth.camera.source_size > 0, "synth.camera.source_size: above 0"),
+    ]
+    for kept, rule in rules:
+        if not kept:
+            raise InputError(f"data.{rule}; correct it")
+
+
+def gather(config: Config, synth: SynthConfig) -> Cast:
+    """Load bodies and motion, and share them out."""
+    from skelift.synth.body import load_bodies
+    from skelift.synth.hands import Hands
+    from skelift.synth.motion import load_motion
+    from skelift.synth.people import People
+
+    seed = config.data.seed
+    if synth.kind == "hands":
+        return Hands(load_bodies(synth.bodies), synth, config.body, seed)
+    if synth.kind == "people":
+        motion = load_motion(synth.motion, synth.fps)
+        return People(load_bodies(synth.bodies), motion, synth, config.body, seed)
+    raise InputError(f"data.synth.kind: {synth.kind!r} is unknown; take people or hands")
 
 
 # The studio and the folder of a worker process, set once when it starts.
@@ -122,7 +169,7 @@ def _all_cores(
         for split, count in counts.items()
         for start in range(0, count, BLOCK)
     ]
-    done = _pooled(studio, folder, tasks, workers or len(os.sched_getaffinity(0)))
+    done = _pooled(studio, folder, tasks, workers or _cores())
     for task, labels in track(done, "Rendering", total=len(tasks)):
         if labels is not None:
             yield task, labels
@@ -134,8 +181,17 @@ def _pooled(
     if workers == 1:
         yield from ((task, _make(studio, folder, task)) for task in tasks)
         return
+    # The first task compiles the kernels, which forked workers then have.
+    yield tasks[0], _make(studio, folder, tasks[0])
     with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(studio, folder)) as pool:
         try:
-            yield from pool.map(_work_on, tasks)
+            yield from pool.map(_work_on, tasks[1:])
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

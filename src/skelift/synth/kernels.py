@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 SUPERSAMPLING = 2
 NO_FACE = -1
 
+# Python's own numbers would make numba compute in float64.
+_ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
+
 
 @njit(cache=True, fastmath=True)
 def skin(
@@ -36,7 +39,7 @@ def skin(
     """
     for v in range(points.shape[0]):
         px, py, pz = points[v, 0], points[v, 1], points[v, 2]
-        x = y = z = np.float32(0)
+        x = y = z = _ZERO
         for k in range(part.shape[1]):
             w = weight[v, k]
             if w == 0:
@@ -50,7 +53,7 @@ def skin(
 
 @njit(cache=True, fastmath=True)
 def vertex_normals(
-    points: NDArray[np.floating[Any]], faces: NDArray[np.int32]
+    points: NDArray[np.floating[Any]], faces: NDArray[np.uint32]
 ) -> NDArray[np.floating[Any]]:
     """(V, 3) unit normals: the area-weighted mean of the normals of each vertex's faces."""
     normals = np.zeros_like(points)
@@ -81,7 +84,7 @@ def vertex_normals(
 @njit(cache=True, fastmath=True)
 def project(
     points: NDArray[np.float32], focal: float, principal: float, out: NDArray[np.float32]
-) -> tuple[float, float, float, float, float]:
+) -> tuple[np.float32, np.float32, np.float32, np.float32, np.float32]:
     """Perspective projection of (V, 3) points into the source picture.
 
     ``out`` (V, 3) receives x, y in source pixels and the inverse depth 1/z, which is linear over
@@ -92,7 +95,7 @@ def project(
     f, c = np.float32(focal), np.float32(principal)
     for v in range(points.shape[0]):
         z = points[v, 2]
-        inverse = np.float32(1) / z
+        inverse = _ONE / z
         x = points[v, 0] * inverse * f + c
         y = points[v, 1] * inverse * f + c
         out[v, 0], out[v, 1], out[v, 2] = x, y, inverse
@@ -105,7 +108,7 @@ def project(
 @njit(cache=True, fastmath=True)
 def rasterise(
     pixels: NDArray[np.float32],
-    faces: NDArray[np.int32],
+    faces: NDArray[np.uint32],
     inverse_depth: NDArray[np.float32],
     face: NDArray[np.int32],
 ) -> None:
@@ -120,42 +123,46 @@ def rasterise(
     height, width = face.shape
     inverse_depth[:] = 0
     face[:] = NO_FACE
-    half = np.float32(0.5)
+    # The first pixel centre at or behind each vertex, across and down: a triangle holds centres
+    # from the smallest of its three to before the largest, and most hold none.
+    first = np.empty((pixels.shape[0], 2), dtype=np.int16)
+    for v in range(pixels.shape[0]):
+        first[v, 0] = min(max(np.ceil(pixels[v, 0] - _HALF), _ZERO), np.float32(width))
+        first[v, 1] = min(max(np.ceil(pixels[v, 1] - _HALF), _ZERO), np.float32(height))
     for t in range(faces.shape[0]):
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
-        x0, y0, i0 = pixels[a, 0], pixels[a, 1], pixels[a, 2]
+        left = min(first[a, 0], first[b, 0], first[c, 0])
+        right = max(first[a, 0], first[b, 0], first[c, 0])
+        top = min(first[a, 1], first[b, 1], first[c, 1])
+        bottom = max(first[a, 1], first[b, 1], first[c, 1])
+        if left == right or top == bottom:
+            continue
+        x0, y0 = pixels[a, 0], pixels[a, 1]
         x1, y1 = pixels[b, 0] - x0, pixels[b, 1] - y0
         x2, y2 = pixels[c, 0] - x0, pixels[c, 1] - y0
         area = x1 * y2 - x2 * y1
-        if area >= 0:  # y points down: the front is clockwise here
+        if area >= _ZERO:  # y points down: a front face runs clockwise on the screen
             continue
-        left = max(int(np.ceil(min(np.float32(0), x1, x2) + x0 - half)), 0)
-        right = min(int(np.floor(max(np.float32(0), x1, x2) + x0 - half)), width - 1)
-        if left > right:
-            continue
-        top = max(int(np.ceil(min(np.float32(0), y1, y2) + y0 - half)), 0)
-        bottom = min(int(np.floor(max(np.float32(0), y1, y2) + y0 - half)), height - 1)
-        if top > bottom:
-            continue
-        scale = np.float32(1) / area
+        scale = _ONE / area
+        i0 = pixels[a, 2]
         i1, i2 = pixels[b, 2] - i0, pixels[c, 2] - i0
-        for row in range(top, bottom + 1):
-            y = row + half - y0
-            for column in range(left, right + 1):
-                x = column + half - x0
+        for row in range(top, bottom):
+            y = np.float32(row) + _HALF - y0
+            for column in range(left, right):
+                x = np.float32(column) + _HALF - x0
                 w1 = (x * y2 - x2 * y) * scale
                 w2 = (x1 * y - x * y1) * scale
-                if w1 >= 0 and w2 >= 0 and w1 + w2 <= 1:
-                    near = i0 + w1 * i1 + w2 * i2
-                    if near > inverse_depth[row, column]:
-                        inverse_depth[row, column] = near
-                        face[row, column] = t
+                near = i0 + w1 * i1 + w2 * i2
+                inside = min(w1, w2, _ONE - w1 - w2) >= _ZERO
+                if inside and near > inverse_depth[row, column]:
+                    inverse_depth[row, column] = near
+                    face[row, column] = t
 
 
 @njit(cache=True, fastmath=True)
 def shade(
     pixels: NDArray[np.float32],
-    faces: NDArray[np.int32],
+    faces: NDArray[np.uint32],
     face: NDArray[np.int32],
     normals: NDArray[np.float32],
     rest: NDArray[np.float32],
@@ -185,50 +192,48 @@ def shade(
     """
     size = image.shape[0]
     samples = SUPERSAMPLING * SUPERSAMPLING
-    ambient32 = np.float32(ambient)
-    half = np.float32(0.5)
+    shadow = np.float32(ambient)
+    lit = np.float32(1.1) - shadow
+    to_byte = np.float32(255 / samples)
     for row in range(size):
         for column in range(size):
-            red = green = blue = np.float32(0)
-            covered = 0
+            red = green = blue = covered = _ZERO
             for sample in range(samples):
                 r = row * SUPERSAMPLING + sample // SUPERSAMPLING
                 k = column * SUPERSAMPLING + sample % SUPERSAMPLING
                 t = face[r, k]
-                if t < 0:
+                if t == NO_FACE:
                     continue
-                covered += 1
+                covered += _ONE
                 a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
                 x0, y0 = pixels[a, 0], pixels[a, 1]
                 x1, y1 = pixels[b, 0] - x0, pixels[b, 1] - y0
                 x2, y2 = pixels[c, 0] - x0, pixels[c, 1] - y0
-                x, y = k + half - x0, r + half - y0
-                scale = np.float32(1) / (x1 * y2 - x2 * y1)
+                x, y = np.float32(k) + _HALF - x0, np.float32(r) + _HALF - y0
+                scale = _ONE / (x1 * y2 - x2 * y1)
                 # Screen barycentrics times inverse depth are perspective-correct weights.
                 w1 = (x * y2 - x2 * y) * scale
                 w2 = (x1 * y - x * y1) * scale
-                w0 = (1 - w1 - w2) * pixels[a, 2]
+                w0 = (_ONE - w1 - w2) * pixels[a, 2]
                 w1 *= pixels[b, 2]
                 w2 *= pixels[c, 2]
-                total = np.float32(1) / (w0 + w1 + w2)
+                total = _ONE / (w0 + w1 + w2)
                 w0, w1, w2 = w0 * total, w1 * total, w2 * total
                 nx = w0 * normals[a, 0] + w1 * normals[b, 0] + w2 * normals[c, 0]
                 ny = w0 * normals[a, 1] + w1 * normals[b, 1] + w2 * normals[c, 1]
                 nz = w0 * normals[a, 2] + w1 * normals[b, 2] + w2 * normals[c, 2]
                 facing = nx * light[0] + ny * light[1] + nz * light[2]
-                facing /= np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
-                bright = ambient32 + (np.float32(1.1) - ambient32) * max(np.float32(0), facing)
-                phase = np.float32(0)
+                facing /= np.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-12)
+                bright = shadow + lit * max(_ZERO, facing)
+                phase = _ZERO
                 for i in range(3):
                     phase += stripe[i] * (w0 * rest[a, i] + w1 * rest[b, i] + w2 * rest[c, i])
-                on = int(np.floor(2 * phase)) & 1
+                p = palettes[int(np.floor(_TWO * phase)) & 1]
                 sa, sb, sc = surface[a], surface[b], surface[c]
-                p = palettes[on]
-                red += min(np.float32(1), (w0 * p[sa, 0] + w1 * p[sb, 0] + w2 * p[sc, 0]) * bright)
-                green += min(np.float32(1), (w0 * p[sa, 1] + w1 * p[sb, 1] + w2 * p[sc, 1]) * bright)
-                blue += min(np.float32(1), (w0 * p[sa, 2] + w1 * p[sb, 2] + w2 * p[sc, 2]) * bright)
-            to_byte = np.float32(255 / samples)
-            image[row, column, 0] = np.uint8(red * to_byte + half)
-            image[row, column, 1] = np.uint8(green * to_byte + half)
-            image[row, column, 2] = np.uint8(blue * to_byte + half)
-            mask[row, column] = np.uint8(covered * to_byte + half)
+                red += min(_ONE, (w0 * p[sa, 0] + w1 * p[sb, 0] + w2 * p[sc, 0]) * bright)
+                green += min(_ONE, (w0 * p[sa, 1] + w1 * p[sb, 1] + w2 * p[sc, 1]) * bright)
+                blue += min(_ONE, (w0 * p[sa, 2] + w1 * p[sb, 2] + w2 * p[sc, 2]) * bright)
+            image[row, column, 0] = np.uint8(red * to_byte + _HALF)
+            image[row, column, 1] = np.uint8(green * to_byte + _HALF)
+            image[row, column, 2] = np.uint8(blue * to_byte + _HALF)
+            mask[row, column] = np.uint8(covered * to_byte + _HALF)

@@ -42,8 +42,10 @@ PARENT_PART = {
     }.items()
 }
 PARTS = tuple(PARENT_PART)
-REQUIRED_PARTS = ("hips", "head") + tuple(
-    f"{side}_{part}" for side in "lr" for part in ("upper_arm", "forearm", "thigh", "shin")
+REQUIRED_PARTS = (
+    "hips",
+    "head",
+    *(f"{side}_{part}" for side in "lr" for part in ("upper_arm", "forearm", "thigh", "shin")),
 )
 # Limb -> the part at its far end; its canonical direction follows.
 LIMBS = {

@@ -1,8 +1,6 @@
 """Whole people: motion retargeted onto bodies, clothes, and the seventeen joints."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -12,13 +10,14 @@ from skelift.config import CameraConfig, SynthConfig
 from skelift.data.format import SAMPLE
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
-from skelift.synth.body import Body, Material
+from skelift.synth.body import Body
+from skelift.synth.colours import HEAD_BONES, random_light, random_look, surfaces
 from skelift.synth.draws import Draws
 from skelift.synth.motion import LIMBS, PARTS, Motion, canonical_direction
 from skelift.synth.poses import bend, graft, mirror
-from skelift.synth.rig import Crew, Cutter, Points, Rig, join, rest_normals
+from skelift.synth.rig import Crew, Cutter, Points, Rig, join
 from skelift.synth.rotation import about_x, about_z, between
-from skelift.synth.scene import Scenes, random_light
+from skelift.synth.scene import Scenes
 from skelift.synth.splits import STREAMS, split_clips, split_persons
 
 # Part -> the bone that turns it.
@@ -58,48 +57,8 @@ JOINT_BONES = {
         "wrist": "wrist",
     }.items()
 }
-HEAD_BONES = ("head", "neck", "eye")
 # Camera frame of someone who stands at -Y and looks along +Y.
 FRONT_VIEW = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-
-
-class Surface(IntEnum):
-    """What is coloured alike."""
-
-    SKIN = 0
-    HAIR = 1
-    SHOE = 2
-    TORSO = 3
-    HIPS = 4
-    THIGH = 5
-    SHIN = 6
-    UPPER_ARM = 7
-    FOREARM = 8
-
-
-_SURFACE_OF_BONE = {
-    "head": Surface.SKIN,
-    "neck": Surface.SKIN,
-    "eye": Surface.SKIN,
-    "wrist": Surface.SKIN,
-    "finger": Surface.SKIN,
-    "metacarpal": Surface.SKIN,
-    "spine": Surface.TORSO,
-    "clavicle": Surface.TORSO,
-    "shoulder": Surface.TORSO,
-    "root": Surface.HIPS,
-    "pelvis": Surface.HIPS,
-    "upperleg": Surface.THIGH,
-    "lowerleg": Surface.SHIN,
-    "foot": Surface.SHOE,
-    "toe": Surface.SHOE,
-    "upperarm": Surface.UPPER_ARM,
-    "lowerarm": Surface.FOREARM,
-}
-SKIN_TONES = np.array(
-    [[0.95, 0.78, 0.66], [0.85, 0.64, 0.5], [0.62, 0.43, 0.31], [0.4, 0.26, 0.18], [0.9, 0.7, 0.55]]
-)
-HAIR_TONE = np.array([0.12, 0.08, 0.05])
 
 
 def rig_person(body: Body, skeleton: Skeleton) -> Rig:
@@ -111,9 +70,9 @@ def rig_person(body: Body, skeleton: Skeleton) -> Rig:
         pivots=cutter.pivots,
         align=np.stack([_align(body, part) for part in PARTS]),
         mesh=cutter.vertices(np.ones(len(body.vertices), dtype=bool)),
-        normals=rest_normals(body),
+        normals=body.normals,
         faces=body.faces,
-        surface=_surfaces(body),
+        surface=surfaces(body),
         joints=join([_joint(cutter, name) for name in skeleton.joints]),
     )
 
@@ -146,90 +105,14 @@ def _joint(cutter: Cutter, name: str) -> Points:
     )
 
 
-def _surfaces(body: Body) -> NDArray[np.uint8]:
-    """(V,) Surface of each vertex."""
-    by_bone = np.full(len(body.vertices), Surface.TORSO)
-    for prefix, surface in _SURFACE_OF_BONE.items():
-        by_bone[body.moved_by(prefix)] = surface
-    if body.clothed:
-        surface = np.select(
-            [body.material == m for m in (Material.SKIN, Material.SHOE, Material.HAIR)],
-            [Surface.SKIN, Surface.SHOE, Surface.HAIR],
-            # Of a suit, what lies on neck, hands or feet belongs to the nearest garment.
-            np.select(
-                [by_bone == Surface.SKIN, by_bone == Surface.SHOE],
-                [Surface.TORSO, Surface.SHIN],
-                by_bone,
-            ),
-        )
-    else:
-        surface = by_bone
-    if not (body.material == Material.HAIR).any():
-        surface[_scalp(body)] = Surface.HAIR
-    return surface.astype(np.uint8)
-
-
-def _scalp(body: Body) -> NDArray[np.bool_]:
-    """(V,) the skin of the head that hair grows on: its top, and the back further down."""
-    head = body.moved_by(*HEAD_BONES) & (body.material == Material.SKIN)
-    height, behind = body.vertices[:, 2], body.vertices[:, 1]
-    top = height[head].max()
-    return head & (
-        (height > top - 0.06) | ((behind > np.median(behind[head])) & (height > top - 0.2))
-    )
-
-
-@dataclass(frozen=True)
-class Look:
-    """Colours of B persons: see ``Scenes``."""
-
-    palettes: NDArray[np.float64]
-    stripe: NDArray[np.float64]
-
-
-def random_look(draws: Draws, clothed: NDArray[np.bool_]) -> Look:
-    """Random skin, hair and clothes; (B,) ``clothed`` bodies have their clothes' own outlines.
-
-    On plain bodies the colours end somewhere along the limbs: short or long sleeves and legs.
-    """
-    count = len(draws)
-    skin = SKIN_TONES[draws.integer(len(SKIN_TONES))] * draws.uniform(0.9, 1.05)[:, None]
-    top, bottom = draws.uniform(0.05, 1, (3,)), draws.uniform(0.05, 0.8, (3,))
-    colours = np.empty((count, len(Surface), 3))
-    colours[:, Surface.SKIN] = skin
-    colours[:, Surface.HAIR] = HAIR_TONE * draws.uniform(0.5, 6)[:, None]
-    colours[:, Surface.SHOE] = draws.uniform(0.03, 0.6, (3,))
-    colours[:, [Surface.TORSO, Surface.UPPER_ARM, Surface.FOREARM]] = top[:, None]
-    colours[:, [Surface.HIPS, Surface.THIGH, Surface.SHIN]] = bottom[:, None]
-    sleeve = draws.uniform()  # one draw: who has long sleeves has short ones too
-    trousers = draws.uniform()
-    for surface, bare in {
-        Surface.UPPER_ARM: sleeve > 0.9,
-        Surface.FOREARM: sleeve > 0.5,
-        Surface.SHIN: trousers > 0.65,
-    }.items():
-        undressed = bare & ~clothed
-        colours[undressed, surface] = skin[undressed]
-    striped = colours.copy()
-    stripes = draws.uniform(0, 1, (3,))
-    for surface in (Surface.TORSO, Surface.UPPER_ARM, Surface.FOREARM):
-        covered = (colours[:, surface] == top).all(axis=1)
-        striped[covered, surface] = stripes[covered]
-    wave = np.eye(3)[draws.integer(3)] * (draws.uniform(20, 80) / np.pi)[:, None]
-    wave *= draws.chance(0.5)[:, None]
-    palettes = np.stack([colours, striped], axis=1).clip(0, 1)
-    return Look(palettes, wave)
-
-
-def random_view(
-    draws: Draws, camera: CameraConfig
-) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+def random_view(draws: Draws, camera: CameraConfig) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
     """(B, 3, 3) body to camera rotations of an orbiting camera, and (B,) names of the views.
 
     Azimuth 0 looks the rest pose in the face; a camera of positive elevation looks down.
     """
     azimuth = draws.uniform(0, 2 * np.pi)
-    elevation = np.deg2rad(draws.normal(*camera.elevation_deg))
+    mean, std = np.deg2rad(camera.elevation_deg)
+    elevation = draws.normal(mean, std)
     view = about_x(elevation) @ FRONT_VIEW @ about_z(azimuth)
     names = [
         f"az{a:03.0f}el{e:+03.0f}"
@@ -273,10 +156,16 @@ class People:
             for split, clips in self.clips.items()
         }
 
+    @property
+    def credit(self) -> str:
+        """Where the poses come from."""
+        return self.motion.credit
+
     def scenes(self, split: str, rows: Sequence[int]) -> Scenes:
         """The scenes of the given rows of a split; a row's scene depends on its index alone."""
         draws = Draws(self._seed, STREAMS[split], rows)
         camera = self._synth.camera
+        nearest, furthest = camera.distance_m
         person = self.persons[split][draws.integer(len(self.persons[split]))]
         frames = self._frames[split]
         frame, other = frames[draws.integer(len(frames), (2,))].T
@@ -288,7 +177,7 @@ class People:
             person=person,
             rotations=rotations,
             view=view,
-            distance=draws.uniform(*camera.distance_m),
+            distance=draws.uniform(nearest, furthest),
             aim=np.deg2rad(draws.normal(0, camera.aim_deg, (2,))),
             palettes=look.palettes,
             stripe=look.stripe,
@@ -330,10 +219,3 @@ class People:
                 for split, clips in self.clips.items()
             },
         }
-
-
-def measured(skeleton: Skeleton, rest_joints: NDArray[np.float64]) -> Skeleton:
-    """The skeleton with the mean rest bone lengths of (N, J, 3) bodies in metres."""
-    start, end = skeleton.bone_indices.T
-    lengths = np.linalg.norm(rest_joints[:, end] - rest_joints[:, start], axis=2).mean(axis=0)
-    return replace(skeleton, bone_lengths_mm=tuple(round(1000 * m, 2) for m in lengths.tolist()))

@@ -1,13 +1,14 @@
 """A body cut into rigid parts, ready to be posed and skinned."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.skeleton import Skeleton
 from skelift.synth.body import Body
-from skelift.synth.kernels import vertex_normals
+from skelift.synth.rotation import rotate
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Rig:
             rotations are given from.
         mesh: the vertices.
         normals: (V, 3) float32 at rest.
-        faces: (F, 3) int32.
+        faces: (F, 3) uint32.
         surface: (V,) uint8 index into a palette.
         joints: the skeleton's joints, as points.
     """
@@ -51,7 +52,7 @@ class Rig:
     align: NDArray[np.float64]
     mesh: Points
     normals: NDArray[np.float32]
-    faces: NDArray[np.int32]
+    faces: NDArray[np.uint32]
     surface: NDArray[np.uint8]
     joints: Points
 
@@ -132,11 +133,6 @@ def join(points: Sequence[Points]) -> Points:
     )
 
 
-def rest_normals(body: Body) -> NDArray[np.float32]:
-    """(V, 3) unit vertex normals of a body at rest."""
-    return vertex_normals(body.vertices, body.faces)
-
-
 class Crew:
     """The rigs of several persons, posed together.
 
@@ -170,10 +166,10 @@ class Crew:
         place = pivots.copy()
         for part, parent in enumerate(self._parents):
             if parent >= 0:
-                place[:, part] = place[:, parent] + _rotate(
+                place[:, part] = place[:, parent] + rotate(
                     turn[:, parent], pivots[:, part] - pivots[:, parent]
                 )
-        return turn, place - _rotate(turn, pivots)
+        return turn, place - rotate(turn, pivots)
 
     def joints(
         self,
@@ -183,16 +179,13 @@ class Crew:
     ) -> NDArray[np.float64]:
         """(B, J, 3) joints of posed persons."""
         part, rows = self._joint_part[person], np.arange(len(person))[:, None, None]
-        moved = _rotate(turn[rows, part], self._joint_rest[person][:, :, None]) + shift[rows, part]
+        moved = rotate(turn[rows, part], self._joint_rest[person][:, :, None]) + shift[rows, part]
         joints: NDArray[np.float64] = (self._joint_weight[person][..., None] * moved).sum(axis=2)
         return joints
 
-    def rest_joints(self) -> NDArray[np.float64]:
-        """(N, J, 3) joints of each person at rest."""
-        return self._joint_rest
-
-
-def _rotate(rotations: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., 3) vectors turned by (..., 3, 3) rotations."""
-    turned: NDArray[np.float64] = (rotations @ vectors[..., None])[..., 0]
-    return turned
+    def measure(self, skeleton: Skeleton, persons: NDArray[np.int64]) -> Skeleton:
+        """The skeleton with the mean bone lengths of the given persons at rest."""
+        start, end = skeleton.bone_indices.T
+        rest = self._joint_rest[persons]
+        lengths = np.linalg.norm(rest[:, end] - rest[:, start], axis=2).mean(axis=0) * 1000
+        return replace(skeleton, bone_lengths_mm=tuple(lengths.round(2).tolist()))

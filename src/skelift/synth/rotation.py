@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def between(start: NDArray[np.floating[Any]], end: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def between(
+    start: NDArray[np.floating[Any]], end: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
     """(3, 3) smallest rotation that turns the direction of ``start`` to that of ``end``.
 
     Opposite directions have no single smallest rotation (ValueError).
@@ -19,6 +21,12 @@ def between(start: NDArray[np.floating[Any]], end: NDArray[np.floating[Any]]) ->
     skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     rotation: NDArray[np.float64] = np.eye(3) + skew + skew @ skew / (1 + cosine)
     return rotation
+
+
+def rotate(rotations: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., 3) vectors turned by (..., 3, 3) rotations."""
+    turned: NDArray[np.float64] = (rotations @ vectors[..., None])[..., 0]
+    return turned
 
 
 def about_x(angle: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -46,6 +54,14 @@ def from_vector(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     sine = np.sinc(angle / np.pi)  # sin(a) / a
     versine = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2  # (1 - cos(a)) / a^2
     rotations: NDArray[np.float64] = np.eye(3) + sine * skew + versine * (skew @ skew)
+    return rotations
+
+
+def random_rotations(gaussian: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(B, 3, 3) uniformly distributed rotations from (B, 4) standard normal draws."""
+    from scipy.spatial.transform import Rotation
+
+    rotations: NDArray[np.float64] = Rotation.from_quat(gaussian).as_matrix()
     return rotations
 
 

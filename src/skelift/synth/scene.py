@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,8 @@ from skelift.data.format import SAMPLE
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth import kernels
-from skelift.synth.draws import Draws
 from skelift.synth.rig import Crew, Rig
-from skelift.synth.rotation import about_x, about_y
+from skelift.synth.rotation import about_x, about_y, rotate
 
 NEAREST_M = 0.1
 
@@ -57,11 +56,38 @@ class Cast(Protocol):
 
     skeleton: Skeleton
     crew: Crew
+    persons: dict[str, NDArray[np.int64]]  # split -> persons in it
     box_of_mesh: bool  # crop around the mesh, or around the joints only
+
+    @property
+    def credit(self) -> str:
+        """Where the poses come from, and on what terms."""
+        ...
 
     def scenes(self, split: str, rows: Sequence[int]) -> Scenes:
         """The scenes of the given rows of ``train``, ``test`` or ``prior``."""
         ...
+
+    def details(self) -> dict[str, Any]:
+        """Who and what is in which split, for dataset.json."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Posed:
+    """B persons in the frame of their cameras.
+
+    Attributes:
+        turn: (B, P, 3, 3) and
+        shift: (B, P, 3) transforms of the parts from rest to the camera frame, in metres.
+        joints: (B, J, 3) joints in the camera frame, in metres.
+        light: (B, 3) unit vector towards the light, in the camera frame.
+    """
+
+    turn: NDArray[np.float32]
+    shift: NDArray[np.float32]
+    joints: NDArray[np.float64]
+    light: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -104,34 +130,31 @@ class Studio:
 
     def label(self, scenes: Scenes) -> Labels:
         """True joints and crop boxes, without rendering."""
-        turn, shift, joints = self._before_camera(scenes)
-        crops = np.stack(
-            [self._see(scenes, row, turn[row], shift[row], joints[row]) for row in range(len(scenes))]
-        )
-        return self._labels(scenes, joints, crops)
+        posed = self._before_camera(scenes)
+        crops = np.empty((len(scenes), 3), dtype=np.float32)
+        for row in range(len(scenes)):
+            crops[row] = self._see(scenes, posed, row)
+        return self._labels(scenes, posed.joints, crops)
 
-    def photograph(
-        self, scenes: Scenes
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Labels]:
+    def photograph(self, scenes: Scenes) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Labels]:
         """Render B pictures.
 
         Returns:
             (B, S, S, 3) uint8 RGB on black, (B, S, S) uint8 masks, and the true joints.
         """
-        turn, shift, joints = self._before_camera(scenes)
+        posed = self._before_camera(scenes)
         images = np.empty((len(scenes), self.size, self.size, 3), dtype=np.uint8)
         masks = np.empty((len(scenes), self.size, self.size), dtype=np.uint8)
         crops = np.empty((len(scenes), 3), dtype=np.float32)
         palettes = scenes.palettes.astype(np.float32)
         stripes = scenes.stripe.astype(np.float32)
-        lights = (scenes.view @ scenes.light[..., None])[..., 0].astype(np.float32)
-        still = np.zeros(shift.shape[1:], dtype=np.float32)
+        still = np.zeros(posed.shift.shape[1:], dtype=np.float32)
         for row in range(len(scenes)):
-            crops[row] = self._see(scenes, row, turn[row], shift[row], joints[row])
+            crops[row] = self._see(scenes, posed, row)
             rig = self._rig(scenes, row)
             mesh, count = rig.mesh, len(rig.mesh.rest)
             pixels, normals = self._pixels[:count], self._normals[:count]
-            kernels.skin(rig.normals, mesh.part, mesh.weight, turn[row], still, normals)
+            kernels.skin(rig.normals, mesh.part, mesh.weight, posed.turn[row], still, normals)
             self._to_fine_crop(pixels, crops[row])
             kernels.rasterise(pixels, rig.faces, self._inverse_depth, self._face)
             kernels.shade(
@@ -143,44 +166,39 @@ class Studio:
                 rig.surface,
                 palettes[row],
                 stripes[row],
-                lights[row],
+                posed.light[row],
                 scenes.ambient[row],
                 images[row],
                 masks[row],
             )
-        return images, masks, self._labels(scenes, joints, crops)
+        return images, masks, self._labels(scenes, posed.joints, crops)
 
     def _rig(self, scenes: Scenes, row: int) -> Rig:
-        return self.cast.crew.rigs[scenes.person[row]]
+        return self.cast.crew.rigs[int(scenes.person[row])]
 
-    def _before_camera(
-        self, scenes: Scenes
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
-        """Part transforms into the camera frame, and the joints there, in metres."""
+    def _before_camera(self, scenes: Scenes) -> _Posed:
+        """Pose everyone in the frame of their cameras."""
         crew, root = self.cast.crew, self.cast.skeleton.root_index
         turn, shift = crew.pose(scenes.person, scenes.rotations)
         origin = crew.joints(scenes.person, turn, shift)[:, root]
         past = about_y(-scenes.aim[:, 0]) @ about_x(scenes.aim[:, 1])
-        view = (past @ scenes.view)[:, None]
-        turn = view @ turn
-        away = past[:, :, 2] * scenes.distance[:, None]
-        shift = (view @ (shift - origin[:, None])[..., None])[..., 0] + away[:, None]
-        joints = crew.joints(scenes.person, turn, shift)
-        return turn.astype(np.float32), shift.astype(np.float32), joints
+        view = past @ scenes.view
+        turn = view[:, None] @ turn
+        away = past[:, :, 2] * scenes.distance[:, None]  # the root, seen by the camera
+        shift = rotate(view[:, None], shift - origin[:, None]) + away[:, None]
+        return _Posed(
+            turn.astype(np.float32),
+            shift.astype(np.float32),
+            crew.joints(scenes.person, turn, shift),
+            rotate(view, scenes.light).astype(np.float32),
+        )
 
-    def _see(
-        self,
-        scenes: Scenes,
-        row: int,
-        turn: NDArray[np.float32],
-        shift: NDArray[np.float32],
-        joints: NDArray[np.float64],
-    ) -> NDArray[np.float32]:
+    def _see(self, scenes: Scenes, posed: _Posed, row: int) -> NDArray[np.float32]:
         """Skin and project one mesh into the source picture; returns its (3,) crop box."""
         mesh = self._rig(scenes, row).mesh
         count = len(mesh.rest)
         points, pixels = self._points[:count], self._pixels[:count]
-        kernels.skin(mesh.rest, mesh.part, mesh.weight, turn, shift, points)
+        kernels.skin(mesh.rest, mesh.part, mesh.weight, posed.turn[row], posed.shift[row], points)
         *box, nearest = kernels.project(points, self._focal, self._principal, pixels)
         if nearest < NEAREST_M:
             raise InputError(
@@ -189,7 +207,7 @@ class Studio:
             )
         low, high = np.array(box[:2]), np.array(box[2:])
         if not self.cast.box_of_mesh:
-            seen = self._source_pixels(joints)
+            seen = self._source_pixels(posed.joints[row])
             low, high = seen.min(axis=0), seen.max(axis=0)
         return CropBox.around(low, high, self._margin).as_array()
 
@@ -212,14 +230,4 @@ class Studio:
         samples["focal"] = self._focal
         samples["principal"] = self._principal
         joints_2d = to_crop(self._source_pixels(joints), crops.astype(np.float64), self.size)
-        return Labels(
-            joints_2d.astype(np.float32), (joints * 1000).astype(np.float32), samples
-        )
-
-
-def random_light(draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Light from above: (B, 3) unit vectors towards it (Z up), and (B,) ambient brightness."""
-    light = draws.normal(shape=(3,))
-    light[:, 2] = np.abs(light[:, 2]) + 0.3
-    light /= np.linalg.norm(light, axis=1, keepdims=True)
-    return light, draws.uniform(0.3, 0.55)
+        return Labels(joints_2d.astype(np.float32), (joints * 1000).astype(np.float32), samples)

@@ -1,5 +1,6 @@
 """Tensors on disk, in safetensors and written atomically."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,26 +13,36 @@ from skelift.files import atomic_file
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and text metadata; a killed writer leaves the previous file untouched."""
+    """Write tensors and text metadata; a killed writer leaves the previous file untouched.
+
+    Equal content gives equal bytes. The metadata is one entry, since safetensors writes several in
+    an order that changes from run to run.
+    """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_file(path) as unfinished:
-        save_file(contiguous, unfinished, dict(metadata))
+        save_file(contiguous, unfinished, {"about": json.dumps(metadata, sort_keys=True)})
 
 
 def load_tensors(path: Path, made_by: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read tensors and metadata; InputError when the file is missing or broken."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            about = file.metadata() or {}
+            about = json.loads(about["about"]) if "about" in about else about
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
     except FileNotFoundError:
         raise InputError(f"{path}: not there; `{made_by}` makes it") from None
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); make it anew with `{made_by}`") from None
+        raise InputError(
+            f"{path}: cannot be read ({error}); make it anew with `{made_by}`"
+        ) from None
 
 
 def nest(**groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Join named groups of tensors into one mapping with ``group/name`` keys."""
-    return {f"{group}/{name}": t for group, tensors in groups.items() for name, t in tensors.items()}
+    return {
+        f"{group}/{name}": t for group, tensors in groups.items() for name, t in tensors.items()
+    }
 
 
 def group(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

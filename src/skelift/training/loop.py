@@ -15,11 +15,13 @@ from rich.progress import (
 )
 from torch import Tensor
 
+from skelift.errors import RunError
+
 Terms = dict[str, Tensor]
 Statistics = dict[str, float]
 
 
-class NonFiniteLoss(Exception):
+class NonFiniteLoss(RunError):
     """A loss became NaN or infinite; the message names step and term."""
 
 

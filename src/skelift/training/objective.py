@@ -20,7 +20,7 @@ from skelift.training.batches import Pictures
 from skelift.training.distributed import gather
 
 Terms = dict[str, Tensor]
-SILHOUETTE_GAMMA = 60.0  # squared kappa: limbs of a half-width of a tenth of the picture's side / 2
+SILHOUETTE_GAMMA = 150.0  # squared kappa: limbs about as thick as those of a body that fills the crop
 
 
 @dataclass(frozen=True)
@@ -107,23 +107,27 @@ class SelfSupervised(nn.Module):
         self,
         pictures: Pictures,
         u: Tensor,
+        lifted_prior: Tensor,
         draws: Draws,
         discriminator: Discriminator,
         flow: PoseFlow,
-        lifting_weight: float,
+        reach: float | None,
     ) -> tuple[Terms, Tensor, Tensor]:
         """One step.
 
         Args:
             pictures: this process's share of the pictures.
             u: (B, J, 2) poses of the prior, this process's share.
-            draws: random numbers of the global batch.
+            lifted_prior: (P, J, 2) normalised poses of the prior that Lambda lifts besides.
+            draws: random numbers of the lifted poses of the global batch.
             discriminator: D, whose weights are not moved here.
             flow: the frozen flow.
-            lifting_weight: 0 ... 1, how far the lifting losses reach Phi and Omega.
+            reach: 0 ... 1, share of the lifting losses' gradient that reaches Phi and Omega; None
+                leaves the pictures' poses out of the lifting losses.
 
         Returns:
-            The weighted terms, and what D learns from: kappa(u) and Phi(x), both detached.
+            The weighted terms, and what D learns from: kappa(u) and Phi(x) (or kappa(y)), both
+            detached.
         """
         c = self.config
         x, mask = pictures.x, pictures.mask
@@ -132,12 +136,14 @@ class SelfSupervised(nn.Module):
         s = self.pose.phi(x)
         w = self.kappa(u)
         y, read = self.pose.omega(torch.cat([s, w.to(s.dtype)])).split([len(s), len(u)])
+        redrawn = self.kappa(y)
+        judged = redrawn if c.judge_redrawn else s
         target = s.detach() if c.detach_skeleton else s
         terms = _weighted(
             {
-                "gan": (c.gan, lambda: losses.adversarial_loss(discriminator(s), c.gan_form)),
+                "gan": (c.gan, lambda: losses.adversarial_loss(discriminator(judged), c.gan_form)),
                 "omega": (c.omega, lambda: losses.pose_from_skeleton_loss(read, u)),
-                "render": (c.render, lambda: losses.redraw_loss(self.kappa(y), target)),
+                "render": (c.render, lambda: losses.redraw_loss(redrawn, target)),
             }
         )
         y_mirrored = y[len(pictures.x) :]
@@ -151,9 +157,13 @@ class SelfSupervised(nn.Module):
                 ),
             }
         )
-        normalised = self.pose.normalise(_scale_gradient(y, lifting_weight), pictures.view)
-        terms |= self.lifting(gather(normalised), draws, flow)
-        return terms, w.detach(), s.detach().float()
+        lifted = [lifted_prior]
+        if reach is not None:
+            normalised = self.pose.normalise(_scale_gradient(y.float(), reach), pictures.view)
+            lifted.append(gather(normalised))
+        if any(len(poses) for poses in lifted):
+            terms |= self.lifting(torch.cat(lifted), draws, flow)
+        return terms, w.detach(), judged.detach().float()
 
 
 class Discrimination(nn.Module):

@@ -61,9 +61,17 @@ class Optimisers:
             for path, value in state.items():
                 owner, number, key = path.rsplit(".", 2)
                 if owner == name:
-                    moments.setdefault(int(number), {})[key] = value
+                    like = self.weights[name][int(number)]
+                    moments.setdefault(int(number), {})[key] = _laid_out(value, like)
             groups = adam.state_dict()["param_groups"]
             adam.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _laid_out(moment: Tensor, weight: Tensor) -> Tensor:
+    """A moment in its weight's memory format: another one takes kernels that round differently."""
+    if moment.shape != weight.shape:
+        return moment
+    return torch.empty_like(weight).copy_(moment)
 
 
 class Average:

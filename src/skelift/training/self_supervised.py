@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skelift.config import Config
+from skelift.config import Config, LossConfig
 from skelift.data.format import Dataset
 from skelift.errors import InputError
 from skelift.files import sha256
+from skelift.geometry import normalise
 from skelift.models.discriminator import Discriminator
 from skelift.models.pose import PoseNet, kappa_for
-from skelift.training.batches import Order, Pictures, PictureSource, PoseSource
+from skelift.training.batches import Order, PictureSource, PoseSource
 from skelift.training.checkpoint import group, load_tensors, nest, save_tensors
 from skelift.training.distributed import World
 from skelift.training.flow import WEIGHTS as FLOW_WEIGHTS
@@ -68,7 +69,6 @@ class Trainer:
         self.objective = world.parallel(SelfSupervised(config.loss, self.pose, kappa))
         self.discrimination = world.parallel(Discrimination(config.loss.gan_form, self.disc))
         self.average = Average(self.pose, train.ema)
-        rate, lifter_rate = train.learning_rate, train.lifter_learning_rate
         self.optimisers = Optimisers(
             {
                 "phi": self.pose.phi,
@@ -76,9 +76,17 @@ class Trainer:
                 "lifter": self.pose.lifter,
                 "disc": self.disc,
             },
-            {"phi": rate, "omega": rate, "lifter": lifter_rate, "disc": rate},
+            {
+                "phi": train.learning_rate,
+                "omega": train.learning_rate,
+                "lifter": train.lifter_learning_rate,
+                "disc": train.disc_learning_rate,
+            },
             train,
         )
+        relative = self.prior.root_relative(data.skeleton.root_index, self.pose.units)
+        self.lifted = normalise(relative, self.pose.scale)
+        self.lifted_order = Order(len(self.prior), config.loss.lifted_prior, train.seed + 2)
         self.bf16 = uses_bf16(train.precision, device)
         if train.compile == "on" or (train.compile == "auto" and device.type == "cuda"):
             for network in (self.pose.phi, self.pose.omega, *self.disc.patch_gans):
@@ -88,12 +96,17 @@ class Trainer:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
         config, device = self.config, self.world.device
         pictures = self.pictures.take(self.picture_order[step][self.share])
-        rows = torch.from_numpy(self.pose_order[step][self.share])
-        u = self.prior.u[rows.to(device)]
-        draws = Draws.at(config.train.seed, step, config.train.batch, device)
+        u = self.prior.u[torch.from_numpy(self.pose_order[step][self.share]).to(device)]
+        reach = lifting_reach(step, config.loss)
+        lifted_prior = self.lifted[torch.from_numpy(self.lifted_order[step]).to(device)]
+        count = len(lifted_prior) + (config.train.batch if reach is not None else 0)
+        draws = Draws.at(config.train.seed, step, count, device)
 
         freeze(self.disc.parameters(), True)
-        terms, w, s = self._generate(pictures, u, draws, step)
+        with self._autocast():
+            terms, w, s = self.objective(
+                pictures, u, lifted_prior, draws, self.disc, self.flow, reach
+            )
         self.optimisers.step(torch.stack(list(terms.values())).sum(), step, _GENERATOR)
         freeze(self.disc.parameters(), False)
         if config.loss.gan:
@@ -121,25 +134,16 @@ class Trainer:
             self.average.weights[name].copy_(tensor)
         self.optimisers.restore(group(state, "optimisers"))
 
-    def _generate(
-        self, pictures: Pictures, u: Tensor, draws: Draws, step: int
-    ) -> tuple[Terms, Tensor, Tensor]:
-        weight = lifting_weight(step, self.config.loss.warm_up, self.config.loss.ramp)
-        with self._autocast():
-            result: tuple[Terms, Tensor, Tensor] = self.objective(
-                pictures, u, draws, self.disc, self.flow, weight
-            )
-        return result
-
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16)
 
 
-def lifting_weight(step: int, warm_up: int, ramp: int) -> float:
-    """How far the lifting losses reach Phi and Omega: 0 while warming up, then up to 1."""
-    if step < warm_up:
-        return 0.0
-    return min((step - warm_up + 1) / ramp, 1.0) if ramp else 1.0
+def lifting_reach(step: int, loss: LossConfig) -> float | None:
+    """Share of the lifting losses' gradient that reaches Phi and Omega; None while warming up."""
+    if step < loss.warm_up:
+        return None
+    ramped = min((step - loss.warm_up + 1) / loss.ramp, 1.0) if loss.ramp else 1.0
+    return loss.reach * ramped
 
 
 def uses_bf16(precision: str, device: torch.device) -> bool:

@@ -1,0 +1,1 @@
+"""Speed and memory claims, as ratios within one process: ``python -m benchmarks.NAME``."""

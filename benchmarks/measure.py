@@ -1,0 +1,78 @@
+"""Time and peak memory of calls, and the JSON that reports them beside the goals."""
+
+import ctypes
+import gc
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+_RESET_PEAK = "5"
+
+
+def best_seconds(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Shortest time of each call.
+
+    The calls take turns, so that a busy machine slows all of them; each is run once before.
+    """
+    for call in calls.values():
+        call()
+    best = dict.fromkeys(calls, float("inf"))
+    for _ in range(rounds):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            best[name] = min(best[name], time.perf_counter() - started)
+    return best
+
+
+def peak_bytes(call: Callable[[], object]) -> int | None:
+    """How far the resident memory of this process rises above its start while a call runs.
+
+    The kernel's own count (VmHWM, reset before), so whoever allocates is seen: torch, NumPy,
+    numba. None where the kernel offers no such count (not Linux). Call once before measuring:
+    what is only allocated the first time (thread stacks, compiled code) is not the call's.
+    """
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # pages freed before would hide new ones
+        _CLEAR_REFS.write_text(_RESET_PEAK)
+    except (OSError, AttributeError):
+        return None
+    before = _resident("VmRSS")
+    call()
+    return max(_resident("VmHWM") - before, 0)
+
+
+def report(measured: dict[str, Any], goals: Mapping[str, tuple[str, float]]) -> None:
+    """Print measurements, the machine, and for each goal whether it is met, as one JSON object.
+
+    Args:
+        measured: numbers by name.
+        goals: name -> (``at least`` or ``at most``, bound).
+    """
+    verdicts = {}
+    for name, (relation, bound) in goals.items():
+        value = measured[name]
+        met = value is not None and (value >= bound if relation == "at least" else value <= bound)
+        verdicts[name] = {"goal": f"{relation} {bound:g}", "met": met}
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    print(json.dumps({**measured, "goals": verdicts, "machine": machine}, indent=2))
+
+
+def _resident(field: str) -> int:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(field)

@@ -1,0 +1,138 @@
+"""A training step against the same networks in plain fp32 eager with the plain renderer.
+
+``python -m benchmarks.train_step [OVERRIDES]``: the quickstart's sizes; a minute on one core.
+``python -m benchmarks.train_step experiment=paper``: the paper's; meant for a GPU.
+
+Both take the same steps on the same pictures: the losses of the first step are compared, too.
+Plain means torch's defaults: NCHW, float32, eager, kappa as a broadcast over pixels x limbs.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.measure import best_seconds, report
+from benchmarks.renderer import PlainKappa
+from skelift.config import Config, compose
+from skelift.data.crop import CropBox, to_crop
+from skelift.data.format import SAMPLE, Dataset, DatasetInfo, SplitRows, write_dataset
+from skelift.skeleton import Skeleton
+from skelift.stages import pretrain_flow
+from skelift.training.batches import Pictures, PictureSource
+from skelift.training.distributed import World, join
+from skelift.training.self_supervised import Trainer
+
+GOALS = {"ratio": ("at least", 4.0)}
+ROUNDS = 5
+FOCAL, DISTANCE_MM = 1145.0, 5000.0
+
+
+class PlainTrainer(Trainer):
+    """The same step with torch's defaults and the plain renderer."""
+
+    def __init__(self, config: Config, data: Dataset, world: World) -> None:
+        train = replace(config.train, precision="fp32", compile="off")
+        super().__init__(replace(config, train=train), data, world)
+        for network in (self.pose, self.disc):
+            network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.objective.kappa = PlainKappa.like(self.objective.kappa)  # type: ignore[assignment]
+        self.objective.wide = PlainKappa.like(self.objective.wide)  # type: ignore[assignment]
+        self.pictures = PlainPictures(data.split("train"), world.device)
+
+
+class PlainPictures(PictureSource):
+    """Pictures in NCHW."""
+
+    def take(self, rows: NDArray[np.int64]) -> Pictures:
+        """Pictures of the given rows."""
+        pictures = super().take(rows)
+        return replace(pictures, x=pictures.x.contiguous())
+
+
+def main(overrides: list[str]) -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as folder, join("auto") as world:
+        paths = [f"paths.{name}={folder}/{name}" for name in ("data", "flow", "model")]
+        config = compose([*overrides, *paths, "flow.steps=1", "train.dvclive=false"])
+        write_stick_people(config)
+        with redirect_stdout(sys.stderr):  # its progress bar; standard output is for the JSON
+            pretrain_flow.run(config)
+        data = Dataset(config.paths.data)
+        trainers = {
+            "skelift": Trainer(config, data, world),
+            "plain": PlainTrainer(config, data, world),
+        }
+        first = {name: loss_of(trainer, 0) for name, trainer in trainers.items()}
+        seconds = best_seconds({n: stepper(trainer) for n, trainer in trainers.items()}, ROUNDS)
+        batch = config.train.batch
+        report(
+            {
+                "benchmark": f"training step: {config.name}",
+                "device": str(world.device),
+                "batch": batch,
+                "size": config.data.size,
+                "bf16": trainers["skelift"].bf16,
+                "seconds": seconds,
+                "images_per_second": {name: batch / s for name, s in seconds.items()},
+                "ratio": seconds["plain"] / seconds["skelift"],
+                "first_loss_difference": abs(first["skelift"] / first["plain"] - 1),
+            },
+            GOALS,
+        )
+
+
+def loss_of(trainer: Trainer, step: int) -> float:
+    """Take a step; the sum of its losses, read from the device."""
+    return float(torch.stack(list(trainer.step(step).values())).sum().item())
+
+
+def stepper(trainer: Trainer) -> Callable[[], float]:
+    """Each call takes the next step."""
+    steps = count(1)
+    return lambda: loss_of(trainer, next(steps))
+
+
+def write_stick_people(config: Config) -> None:
+    """A small data set of random stick people: what they look like costs no time."""
+    skeleton, size, batch = config.body, config.data.size, config.train.batch
+    info = DatasetInfo("sticks", skeleton, size, 0.1, True, "random sticks", "Apache-2.0")
+    rng = np.random.default_rng(0)
+    drawn = [random_person(skeleton, size, rng) for _ in range(2 * batch)]
+    samples = np.array([record for _, record in drawn], dtype=SAMPLE)
+    with write_dataset(Path(config.paths.data), info) as writer:
+        writer.allocate_split("train", 2 * batch, with_2d=False, with_3d=False)
+        rows = SplitRows(writer.folder / "train")
+        for row, (joints, record) in enumerate(drawn):
+            mask = np.zeros((size, size), dtype=np.uint8)
+            x, y = joints.astype(int).clip(0, size - 1).T
+            mask[y, x] = 255
+            image = rng.integers(64, 256, (size, size, 3), dtype=np.uint8) * (mask > 0)[..., None]
+            rows.put(row, image, mask, samples=record)
+        writer.write_prior(np.stack([joints for joints, _ in drawn]), samples)
+
+
+def random_person(
+    skeleton: Skeleton, size: int, rng: np.random.Generator
+) -> tuple[NDArray[np.floating], NDArray[np.void]]:
+    """(J, 2) crop pixels of bones pointing anywhere, and their SAMPLE record."""
+    joints = np.zeros((len(skeleton), 3))
+    for (i, j), length in zip(skeleton.bone_indices, skeleton.bone_lengths_mm, strict=True):
+        direction = rng.normal(size=3)
+        joints[j] = joints[i] + length * direction / np.linalg.norm(direction)
+    pixels = joints[:, :2] / (joints[:, 2:] + DISTANCE_MM) * FOCAL
+    box = CropBox.around(pixels.min(0), pixels.max(0), 0.2).as_array()
+    record = np.zeros((), dtype=SAMPLE)
+    record["clip"], record["crop"], record["focal"] = f"clip{rng.integers(10)}", box, FOCAL
+    return to_crop(pixels, box, size), record
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

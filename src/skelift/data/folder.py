@@ -1,0 +1,250 @@
+"""One's own pictures or videos become a data set: masked, cropped as in training, and split."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.config import Config, FolderConfig
+from skelift.data.background import SAMPLES, Background, MedianBackground, SubtractorBackground
+from skelift.data.clips import LEVELS, Clip, find_clips
+from skelift.data.crop import CropBox
+from skelift.data.format import SAMPLE, SPLITS, DatasetInfo, DatasetWriter, SplitRows, write_dataset
+from skelift.data.pictures import (
+    binary,
+    check_size,
+    frame_count,
+    mask_of_black_background,
+    read_mask,
+    read_video,
+)
+from skelift.data.poses import UnpairedPoses, read_poses
+from skelift.errors import InputError
+
+Picture = NDArray[np.uint8]
+Mask = NDArray[np.uint8]
+
+KEEP = "keep"
+BACKGROUNDS: dict[str, Callable[[Iterable[Picture]], Background]] = {
+    "median": MedianBackground,
+    "subtractor": SubtractorBackground,
+}
+FEWEST_FRAMES = 5  # that tell a background from a body
+
+
+def prepare(config: Config) -> Path:
+    """Make the data set that ``config.data.folder`` describes, at ``config.paths.data``.
+
+    Frames are streamed, at most twice; no more than ``SAMPLES`` small ones are held at a time.
+
+    Raises:
+        InputError: pictures, masks or poses that cannot be used; nothing is written then.
+    """
+    folder = config.data.folder
+    if folder is None:
+        raise InputError(f"data={config.data.name}: no own pictures; `skelift synthesize` makes it")
+    _check(folder)
+    poses = read_poses(Path(folder.poses), config.body, config.data.size, config.data.margin)
+    clips = find_clips(folder)
+    split_by, firsts = split_clips(clips, folder.test_fraction, config.data.seed)
+    out = Path(config.paths.data)
+    with write_dataset(out, _describe(config, folder, poses, split_by)) as writer:
+        skipped = _write_pictures(writer, clips, firsts, folder)
+        writer.write_prior(poses.poses_2d, poses.samples)
+    if skipped:
+        print(f"{folder.images}: skipped {skipped} frames without a body", file=sys.stderr)
+    if poses.skipped:
+        print(f"{folder.poses}: skipped {poses.skipped} incomplete poses", file=sys.stderr)
+    return out
+
+
+def split_clips(clips: Sequence[Clip], fraction: float, seed: int) -> tuple[str, list[int]]:
+    """Which part of each clip is for testing.
+
+    Whole persons go to one side where persons are known, else whole clips. Where all pictures are
+    of one person (or one clip), the last part in time of each clip is the test.
+
+    Returns:
+        ``person``, ``clip`` or ``time``, and for each clip the position (in its ``indices``) of
+        the first test frame: 0 for a test clip, its length for a training clip.
+    """
+    by_person = all(clip.person for clip in clips)
+    groups = [clip.person if by_person else clip.name for clip in clips]
+    lengths = [len(clip.indices) for clip in clips]
+    if len(set(groups)) == 1:
+        if min(lengths) < 2:
+            raise InputError(
+                f"{clips[0].files[0].parent}: one picture cannot be split into train and test; "
+                "give at least two"
+            )
+        return "time", [n - min(max(1, round(fraction * n)), n - 1) for n in lengths]
+    test = _draw(groups, lengths, fraction, seed)
+    firsts = [0 if group in test else n for group, n in zip(groups, lengths, strict=True)]
+    return "person" if by_person else "clip", firsts
+
+
+def _draw(groups: Sequence[str], lengths: Sequence[int], fraction: float, seed: int) -> set[str]:
+    """Random groups that together hold ``fraction`` of the frames; never all of them."""
+    frames = dict.fromkeys(sorted(groups), 0)
+    for group, length in zip(groups, lengths, strict=True):
+        frames[group] += length
+    order = [str(name) for name in np.random.default_rng(seed).permutation(list(frames))]
+    held = np.cumsum([frames[name] for name in order])
+    enough = int(np.searchsorted(held, fraction * held[-1])) + 1
+    return set(order[: min(enough, len(order) - 1)])
+
+
+def _check(folder: FolderConfig) -> None:
+    for option in ("images", "poses"):
+        if not getattr(folder, option):
+            raise InputError(f"data.folder.{option}: not set; name what to read")
+    choices = (KEEP, *BACKGROUNDS)
+    if folder.background not in choices:
+        raise InputError(
+            f"data.folder.background={folder.background}: choose one of {', '.join(choices)}"
+        )
+    if not set(folder.layout.split("/")) <= set(LEVELS):
+        raise InputError(
+            f"data.folder.layout={folder.layout}: join any of {', '.join(LEVELS)} by /"
+        )
+    if not 0 < folder.test_fraction < 1:
+        raise InputError("data.folder.test_fraction: must lie between 0 and 1")
+    if folder.every < 1:
+        raise InputError("data.folder.every: must be 1 or more")
+
+
+def _describe(
+    config: Config, folder: FolderConfig, poses: UnpairedPoses, split_by: str
+) -> DatasetInfo:
+    return DatasetInfo(
+        name=config.data.name,
+        skeleton=poses.skeleton,
+        size=config.data.size,
+        margin=config.data.margin,
+        synthetic=False,
+        provenance=f"{folder.provenance or f'Pictures of {folder.images}'}. {poses.provenance}",
+        licence=f"pictures: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
+        details={"folder": asdict(folder), "split_by": split_by},
+    )
+
+
+def _write_pictures(
+    writer: DatasetWriter, clips: Sequence[Clip], firsts: Sequence[int], folder: FolderConfig
+) -> int:
+    """Fill both splits; returns how many frames were skipped since they show no body."""
+    room = {"train": sum(firsts), "test": sum(len(clip.indices) for clip in clips) - sum(firsts)}
+    for name in SPLITS:
+        writer.allocate_split(name, room[name], with_2d=False, with_3d=False)
+    rows = {name: SplitRows(writer.folder / name) for name in SPLITS}
+    used = dict.fromkeys(SPLITS, 0)
+    for clip, position, index, picture, mask in _all_frames(clips, folder):
+        if not mask.any():
+            continue
+        name = "train" if position < firsts[clip] else "test"
+        box = CropBox.around_mask(mask, writer.info.margin)
+        rows[name].put(
+            used[name],
+            box.cut(picture * (mask[..., None] > 0), writer.info.size),
+            box.cut(mask, writer.info.size),
+            samples=_record(clips[clip], index, box, picture, folder.focal_px),
+        )
+        used[name] += 1
+    for name in SPLITS:
+        if not used[name]:
+            raise InputError(
+                f"{folder.images}: no body in any of the {room[name]} {name} pictures; masks mark "
+                "it with 255, and before a static camera it has to move"
+            )
+        writer.trim_split(name, used[name])
+    return sum(room.values()) - sum(used.values())
+
+
+def _all_frames(
+    clips: Sequence[Clip], folder: FolderConfig
+) -> Iterator[tuple[int, int, int, Picture, Mask]]:
+    """Yield (clip, position in it, frame index, picture, mask), with a progress bar."""
+    from rich.progress import Progress
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task("Cutting out", total=sum(len(clip.indices) for clip in clips))
+        for number, clip in enumerate(clips):
+            for position, frame in enumerate(_masked_frames(clip, folder.background)):
+                yield number, position, *frame
+                progress.advance(task)
+
+
+def _masked_frames(clip: Clip, background: str) -> Iterator[tuple[int, Picture, Mask]]:
+    """Yield (index, picture, mask) of the frames in use; the mask is all 0 without a body."""
+    if clip.masks and clip.is_video:
+        yield from _with_mask_video(clip)
+    elif clip.masks:
+        for index, picture in clip.frames(clip.indices):
+            yield index, picture, read_mask(clip.masks[index], like=picture)
+    elif background == KEEP:
+        for index, picture in clip.frames(clip.indices):
+            yield index, picture, _mask_kept(clip.file(index), picture)
+    else:
+        learnt = _learn(clip, background)
+        for index, picture in _of_one_size(clip, clip.indices):
+            yield index, picture, learnt.mask(picture)
+
+
+def _with_mask_video(clip: Clip) -> Iterator[tuple[int, Picture, Mask]]:
+    video, masks = clip.files[0], clip.masks[0]
+    if frame_count(video) != frame_count(masks):
+        raise InputError(
+            f"{masks}: has {frame_count(masks)} frames, its video {video} {frame_count(video)}; "
+            "give one mask a frame"
+        )
+    pairs = zip(clip.frames(clip.indices), read_video(masks, clip.indices), strict=False)
+    for (index, picture), (_, mask) in pairs:
+        check_size(masks, mask, picture.shape)
+        yield index, picture, binary(mask[..., 0])
+
+
+def _mask_kept(file: Path, picture: Picture) -> Mask:
+    mask = mask_of_black_background(picture)
+    if mask.all():
+        raise InputError(
+            f"{file}: its background is not black; give data.folder.masks or, for a static "
+            f"camera, data.folder.background={' or '.join(BACKGROUNDS)}"
+        )
+    return mask
+
+
+def _learn(clip: Clip, background: str) -> Background:
+    """The background of a clip, from frames spread over all of it."""
+    if len(clip.indices) < FEWEST_FRAMES:
+        raise InputError(
+            f"{clip.files[0]}: a clip of {len(clip.indices)} frames is too short to find its "
+            f"background; give {FEWEST_FRAMES} or more, or data.folder.masks"
+        )
+    spread = np.linspace(0, len(clip.indices) - 1, SAMPLES).round().astype(int)
+    wanted = {clip.indices[i] for i in spread}
+    return BACKGROUNDS[background](picture for _, picture in _of_one_size(clip, wanted))
+
+
+def _of_one_size(clip: Clip, wanted: range | set[int]) -> Iterator[tuple[int, Picture]]:
+    shape: tuple[int, ...] | None = None
+    for index, picture in clip.frames(wanted):
+        shape = shape or picture.shape
+        check_size(clip.file(index), picture, shape)
+        yield index, picture
+
+
+def _record(
+    clip: Clip, index: int, box: CropBox, picture: Picture, focal: float
+) -> NDArray[np.void]:
+    height, width = picture.shape[:2]
+    record = np.zeros((), dtype=SAMPLE)
+    record["person"], record["clip"] = clip.person, clip.name
+    record["camera"], record["activity"] = clip.camera, clip.activity
+    record["frame"] = index
+    record["crop"] = box.as_array()
+    record["source_size"] = width, height
+    record["focal"] = focal or np.nan
+    record["principal"] = (width / 2, height / 2) if focal else np.nan
+    return record

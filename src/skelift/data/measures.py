@@ -1,0 +1,296 @@
+"""What is measured of a data set before it is judged: one plain column a property.
+
+A table is a dict of columns of equal length; the column ``row`` names each row to a person. A
+value is NaN where its property is unknown, and a column is absent where no row has it.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.data.crop import to_crop
+from skelift.data.format import SPLITS, Dataset, Split
+from skelift.skeleton import Skeleton
+
+MOST_PICTURES = 4000  # of a split, drawn at random, whose pixels are looked at
+CHUNK = 1024  # pictures in memory at a time
+NEAR = 0.04  # a joint this close to the mask is on the body, as a fraction of the crop's side
+THUMBNAIL = 16
+
+Table = dict[str, NDArray[Any]]
+
+
+def measure(data: Dataset) -> dict[str, Table]:
+    """All tables; ``arrays`` alone where a shape is wrong, since nothing else can be read then."""
+    arrays = arrays_table(data)
+    if any(column.any() for name, column in arrays.items() if name != "row"):
+        return {"arrays": arrays}
+    return {
+        "arrays": arrays,
+        "samples": samples_table(data),
+        "pictures": pictures_table(data),
+        "prior": prior_table(data),
+    }
+
+
+def arrays_table(data: Dataset) -> Table:
+    """One row an array of the set: does its shape agree with dataset.json?"""
+    side, joints = (data.info.size, data.info.size), len(data.skeleton)
+    rows: list[tuple[str, bool, bool, bool]] = []
+
+    def compare(name: str, shape: tuple[int, ...], cell: tuple[int, ...], poses: bool) -> None:
+        wrong_rows = shape[:1] != (data.counts[name.split("/")[0]],)
+        wrong_cell = shape[1:] != cell
+        rows.append((f"{name} {shape}", wrong_rows, wrong_cell and poses, wrong_cell and not poses))
+
+    for name in SPLITS:
+        split = data.split(name)
+        compare(f"{name}/images", split.images.shape, (*side, 3), poses=False)
+        compare(f"{name}/masks", split.masks.shape, side, poses=False)
+        compare(f"{name}/samples", split.samples.shape, (), poses=False)
+        if split.joints_2d is not None:
+            compare(f"{name}/joints_2d", split.joints_2d.shape, (joints, 2), poses=True)
+        if split.joints_3d_mm is not None:
+            compare(f"{name}/joints_3d_mm", split.joints_3d_mm.shape, (joints, 3), poses=True)
+    compare("prior/poses_2d", data.prior.poses_2d.shape, (joints, 2), poses=True)
+    compare("prior/samples", data.prior.samples.shape, (), poses=False)
+    names = ("row", "wrong_rows", "wrong_joints", "wrong_size")
+    return {
+        name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
+
+
+def samples_table(data: Dataset) -> Table:
+    """One row a picture of either split: poses, cameras, leaks and exact copies."""
+    samples = np.concatenate([data.split(name).samples for name in SPLITS])
+    of_split = np.concatenate([[name] * data.counts[name] for name in SPLITS])
+    table = {"row": _row_names(data), "wrong_crop": _wrong_crops(samples)}
+    table |= _leaks(samples, of_split, by_time=data.info.details.get("split_by") == "time")
+    table |= _copies(data, of_split)
+    joints_2d = _known(data, "joints_2d")
+    joints_3d = _known(data, "joints_3d_mm")
+    if joints_2d is not None:
+        table |= measure_2d(joints_2d, data.info.size)
+    if joints_3d is not None:
+        table |= measure_3d(joints_3d, samples["person"], data.skeleton)
+    if joints_2d is not None and joints_3d is not None:
+        table["reprojection"] = reprojection(joints_2d, joints_3d, samples, data.info.size)
+    return table
+
+
+def pictures_table(data: Dataset) -> Table:
+    """One row a picture whose pixels are looked at: all, or ``MOST_PICTURES`` of a split."""
+    chosen = {name: _spread(data.counts[name]) for name in SPLITS}
+    names = np.split(_row_names(data), [data.counts[SPLITS[0]]])
+    parts = [measure_pixels(data.split(name), chosen[name]) for name in SPLITS]
+    table = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    table["row"] = np.concatenate(
+        [all_names[chosen[name]] for name, all_names in zip(SPLITS, names, strict=True)]
+    )
+    if data.info.details.get("split_by") != "time":
+        train, test = (part["thumbnail"] for part in parts)
+        likeness = (test @ train.T).max(axis=1)
+        table["likeness"] = np.concatenate([np.full(len(train), np.nan), likeness])
+    del table["thumbnail"]
+    return table
+
+
+def prior_table(data: Dataset) -> Table:
+    """One row an unpaired pose."""
+    poses, samples, size = data.prior.poses_2d, data.prior.samples, data.info.size
+    seen = np.concatenate([data.split(name).samples["clip"] for name in SPLITS])
+    # An all-NaN pose has no extent; it fails as non-finite alone.
+    extent = np.nan_to_num(np.ptp(poses, axis=1).max(axis=-1), nan=size) / size
+    return {
+        "row": np.array([f"prior[{i}] of clip {clip}" for i, clip in enumerate(samples["clip"])]),
+        "wrong_crop": _wrong_crops(samples),
+        "extent": extent,
+        "clip_shared": np.isin(samples["clip"], seen),
+    } | measure_2d(poses, size)
+
+
+def measure_2d(joints_2d: NDArray[np.floating], size: int) -> Table:
+    """(N, J, 2) crop pixels: non-finite values, and how far outside of the crop, over its side."""
+    beyond = np.maximum(-joints_2d, joints_2d - size).max(axis=(1, 2)) / size
+    return {
+        "non_finite_2d": (~np.isfinite(joints_2d)).sum(axis=(1, 2)),
+        "outside": np.where(np.isnan(beyond), np.nan, np.maximum(beyond, 0)),
+    }
+
+
+def measure_3d(
+    joints_mm: NDArray[np.floating], person: NDArray[np.str_], skeleton: Skeleton
+) -> Table:
+    """Bones and depth of (N, J, 3) poses, mm, camera frame; person: (N,) names.
+
+    Returns:
+        ``size_factor``: mean bone length against the skeleton's, whichever way it is off.
+        ``bone_factor``: the same of the worst bone's relative length (length / mean length).
+        ``bone_drift``: largest change of a relative length against the person's median.
+        ``depth_mm``: of the nearest joint.
+    """
+    parent, child = skeleton.bone_indices.T
+    lengths = np.linalg.norm(joints_mm[:, child] - joints_mm[:, parent], axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = lengths.mean(axis=1, keepdims=True)
+        size = mean[:, 0] / np.mean(skeleton.bone_lengths_mm)
+        relative = lengths / mean
+        bones = relative / skeleton.relative_bone_lengths
+        typical = np.empty_like(relative)
+        for name in np.unique(person):
+            own = person == name
+            typical[own] = np.nanmedian(relative[own], axis=0) if own.any() else np.nan
+        return {
+            "non_finite_3d": (~np.isfinite(joints_mm)).sum(axis=(1, 2)),
+            "size_factor": np.maximum(size, 1 / size),
+            "bone_factor": np.maximum(bones, 1 / bones).max(axis=1),
+            "bone_drift": np.abs(relative / typical - 1).max(axis=1),
+            "depth_mm": joints_mm[..., 2].min(axis=1),
+        }
+
+
+def reprojection(
+    joints_2d: NDArray[np.floating],
+    joints_mm: NDArray[np.floating],
+    samples: NDArray[np.void],
+    size: int,
+) -> NDArray[np.floating]:
+    """(N,) largest distance of projected 3D from 2D, over the crop's side; NaN without camera."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rays = joints_mm[..., :2] / joints_mm[..., 2:]
+        pixels = rays * samples["focal"][:, None] + samples["principal"][:, None]
+        apart = to_crop(pixels, samples["crop"], size) - joints_2d
+    distance: NDArray[np.floating] = np.linalg.norm(apart, axis=-1).max(axis=1) / size
+    return distance
+
+
+def measure_pixels(split: Split, rows: NDArray[np.intp]) -> Table:
+    """Mask, background and brightness of the given pictures, and their thumbnails.
+
+    Returns:
+        ``mask_coverage``: share of the crop; ``off_body``: share of the joints further from the
+        mask than ``NEAR``; ``background_level``: mean of the brightest channel outside of the
+        mask; ``brightest``: of all; ``thumbnail``: zero mean, norm 1, (n, 3 * THUMBNAIL^2).
+    """
+    parts = [_measure_chunk(split, chunk) for chunk in _chunks(rows)]
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _measure_chunk(split: Split, rows: NDArray[np.intp]) -> Table:
+    images, masks = split.images[rows], split.masks[rows]
+    level = images.max(axis=-1)
+    outside = masks == 0
+    table: Table = {
+        "mask_coverage": (masks > 127).mean(axis=(1, 2)),
+        "background_level": (level * outside).sum(axis=(1, 2))
+        / np.maximum(outside.sum(axis=(1, 2)), 1),
+        "brightest": level.max(axis=(1, 2)),
+        "thumbnail": _thumbnails(images),
+    }
+    if split.joints_2d is not None:
+        pairs = zip(masks, split.joints_2d[rows], strict=True)
+        table["off_body"] = np.array([_off_body(mask, joints) for mask, joints in pairs])
+    return table
+
+
+def _off_body(mask: NDArray[np.uint8], joints: NDArray[np.floating]) -> float:
+    """Share of the (J, 2) joints that lie off the grown mask; NaN for a non-finite pose."""
+    if not np.isfinite(joints).all():
+        return float("nan")
+    radius = int(np.ceil(NEAR * len(mask)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    grown = np.asarray(cv2.dilate(mask, disc)) > 127
+    x, y = np.clip(np.floor(joints), 0, len(mask) - 1).astype(int).T
+    return float(np.mean(~grown[y, x]))
+
+
+def _thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    small = [
+        cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA) for image in images
+    ]
+    flat = np.stack(small).reshape(len(images), -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    unit: NDArray[np.float32] = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1)
+    return unit
+
+
+def _leaks(samples: NDArray[np.void], of_split: NDArray[np.str_], by_time: bool) -> Table:
+    """Rows whose person or clip is also in the other split; of a split by time, whose time is."""
+    test = of_split == "test"
+    if by_time:
+        take = [f"{clip}/{camera}" for clip, camera in samples[["clip", "camera"]].tolist()]
+        return {"time_overlaps": _too_early(np.array(take), samples["frame"], test)}
+
+    def shared(name: str) -> NDArray[np.bool_]:
+        both = np.intersect1d(samples[name][test], samples[name][~test])
+        return np.isin(samples[name], both[both != ""])
+
+    return {"person_shared": shared("person"), "clip_shared": shared("clip")}
+
+
+def _too_early(
+    take: NDArray[np.str_], frame: NDArray[np.integer], test: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Test rows that do not come after all training rows of the same take."""
+    early = np.zeros(len(take), dtype=bool)
+    for name in np.unique(take):
+        trained = frame[(take == name) & ~test]
+        if len(trained):
+            early |= (take == name) & test & (frame <= trained.max())
+    return early
+
+
+def _copies(data: Dataset, of_split: NDArray[np.str_]) -> Table:
+    """Rows whose picture is, byte by byte, an earlier one of its split, or one of the other."""
+    digests = np.array(
+        [
+            hashlib.blake2b(image, digest_size=8).digest()
+            for name in SPLITS
+            for rows in _chunks(np.arange(data.counts[name]))
+            for image in data.split(name).images[rows]
+        ]
+    )
+    again = np.ones(len(digests), dtype=bool)
+    own = np.char.add(of_split.astype("S5"), digests.view("S8"))
+    again[np.unique(own, return_index=True)[1]] = False
+    test = of_split == "test"
+    both = np.intersect1d(digests[test], digests[~test])
+    return {"copy": again, "copy_of_other_split": np.isin(digests, both)}
+
+
+def _wrong_crops(samples: NDArray[np.void]) -> NDArray[np.bool_]:
+    crop = samples["crop"]
+    wrong: NDArray[np.bool_] = ~np.isfinite(crop).all(axis=1) | ~(crop[:, 2] > 0)
+    return wrong
+
+
+def _known(data: Dataset, name: str) -> NDArray[np.float32] | None:
+    """A column of both splits, or None unless both know it."""
+    columns = [getattr(data.split(split), name) for split in SPLITS]
+    return None if any(column is None for column in columns) else np.concatenate(columns)
+
+
+def _row_names(data: Dataset) -> NDArray[np.str_]:
+    return np.array(
+        [
+            f"{name}[{i}] (person {sample['person'] or 'unknown'}, clip {sample['clip']}, "
+            f"frame {sample['frame']})"
+            for name in SPLITS
+            for i, sample in enumerate(data.split(name).samples)
+        ]
+    )
+
+
+def _spread(count: int) -> NDArray[np.intp]:
+    if count <= MOST_PICTURES:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).choice(count, MOST_PICTURES, replace=False))
+
+
+def _chunks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    for start in range(0, len(rows), CHUNK):
+        yield rows[start : start + CHUNK]

@@ -1,0 +1,276 @@
+"""Unpaired 2D poses from a COCO keypoints file, an .npz file or another data set.
+
+However they come, they leave in the project's form: joints in the skeleton's order, pixels of the
+same square crop as the pictures, and one SAMPLE record a pose.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.data.crop import CropBox, to_crop, to_source
+from skelift.data.format import SAMPLE, Dataset
+from skelift.errors import InputError
+from skelift.skeleton import Skeleton
+
+# A body reaches beyond its joints (hair, toes, fingers): its box is the joints' box plus this
+# share of the joints' larger side, on every side.
+REACH = 0.05
+
+# Joints of Human3.6M that COCO does not label, as weighted sums of those that it labels. The head
+# joint is the top of the head: from the ears on, 0.7 times as far as from the shoulders to them
+# (an adult's stature fractions: shoulders 0.82, ears 0.93, top 1.00, rounded).
+_EARS = {"l_ear": 0.5, "r_ear": 0.5}
+_SHOULDERS = {"l_shoulder": 0.5, "r_shoulder": 0.5}
+_HIPS = {"l_hip": 0.5, "r_hip": 0.5}
+DERIVED: Mapping[str, Mapping[str, float]] = {
+    "pelvis": _HIPS,
+    "thorax": _SHOULDERS,
+    "spine": {name: weight / 2 for name, weight in (_HIPS | _SHOULDERS).items()},
+    "head": {"l_ear": 0.85, "r_ear": 0.85, "l_shoulder": -0.35, "r_shoulder": -0.35},
+}
+
+
+@dataclass(frozen=True)
+class UnpairedPoses:
+    """Poses of no picture in the set.
+
+    Attributes:
+        poses_2d: (M, J, 2) pixels of the crop.
+        samples: (M,) records of dtype SAMPLE.
+        skeleton: the skeleton, with bone lengths measured where the source measured them.
+        provenance: where the poses come from.
+        licence: their licence; empty where the source does not say.
+        skipped: poses left out since a joint of theirs was not labelled.
+    """
+
+    poses_2d: NDArray[np.float32]
+    samples: NDArray[np.void]
+    skeleton: Skeleton
+    provenance: str
+    licence: str = ""
+    skipped: int = 0
+
+
+def read_poses(path: Path, skeleton: Skeleton, size: int, margin: float) -> UnpairedPoses:
+    """Read unpaired poses, through the same crop as the pictures.
+
+    Args:
+        path: a COCO keypoints ``.json``; an ``.npz`` with ``poses_2d`` (M, J, 2) in pixels and,
+            if wanted, ``joints`` (J,) names, ``clip`` and ``person`` (M,) names, ``focal`` and
+            ``source_size`` ((2,) or (M, 2)); or the folder of a data set, whose prior is taken.
+        skeleton: joints are matched to it by name.
+        size: side of the crop, in pixels.
+        margin: free border of the crop, as a fraction of the body's larger side.
+
+    Raises:
+        InputError: the file is missing or broken, lacks a joint, has another number of joints,
+            or holds NaN.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: not there; name a COCO .json, an .npz or a data set folder")
+    if path.is_dir():
+        return _from_dataset(Dataset(path), skeleton, size, margin)
+    readers = {".json": _from_coco, ".npz": _from_npz}
+    if path.suffix not in readers:
+        raise InputError(f"{path}: is neither COCO .json nor .npz nor a data set folder")
+    pixels, samples, skipped = readers[path.suffix](path, skeleton)
+    _check(path, pixels)
+    boxes = [_box(pose, margin) for pose in pixels]
+    samples["crop"] = [box.as_array() for box in boxes]
+    return UnpairedPoses(
+        poses_2d=to_crop(pixels, samples["crop"], size).astype(np.float32),
+        samples=samples,
+        skeleton=skeleton,
+        provenance=f"2D poses of {path.name}",
+        skipped=skipped,
+    )
+
+
+def joint_weights(skeleton: Skeleton, source: Sequence[str]) -> NDArray[np.float64]:
+    """(J, K) weights that turn K source joints into the skeleton's: by name, else by DERIVED.
+
+    Raises:
+        KeyError: a joint that the source neither names nor lets derive.
+    """
+    names = [_short(name) for name in source]
+    weights = np.zeros((len(skeleton), len(names)))
+    for row, joint in zip(weights, skeleton.joints, strict=True):
+        parts = {_short(joint): 1.0} if _short(joint) in names else DERIVED.get(joint, {})
+        if not parts or not set(parts) <= set(names):
+            raise KeyError(joint)
+        for name, weight in parts.items():
+            row[names.index(name)] = weight
+    return weights
+
+
+def _short(name: str) -> str:
+    """One spelling of a joint's name: ``Left Shoulder`` and ``LShoulder`` -> ``l_shoulder``."""
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=^[LR])(?=[A-Z])", "_", name)
+    snake = re.sub(r"[\s\-.]+", "_", snake.strip()).lower()
+    return re.sub(r"^(left|right)_", lambda side: f"{side[1][0]}_", snake)
+
+
+def _box(pose: NDArray[np.floating], margin: float) -> CropBox:
+    low, high = pose.min(axis=0), pose.max(axis=0)
+    reach = REACH * (high - low).max()
+    return CropBox.around(low - reach, high + reach, margin)
+
+
+def _from_coco(path: Path, skeleton: Skeleton) -> tuple[NDArray[Any], NDArray[np.void], int]:
+    content = _read_coco(path)
+    category = next((c for c in content["categories"] if c.get("keypoints")), None)
+    if category is None:
+        raise InputError(f"{path}: no category lists keypoints; give a COCO keypoints file")
+    names = [str(name) for name in category["keypoints"]]
+    weights = _weights(path, skeleton, names)
+    sizes = {
+        picture["id"]: (picture.get("width", 0), picture.get("height", 0))
+        for picture in content.get("images", [])
+    }
+    annotations = [
+        a for a in content["annotations"] if a.get("category_id", category["id"]) == category["id"]
+    ]
+    rows = [_coco_row(path, annotation, len(names)) for annotation in annotations]
+    needed = _needed(weights)
+    complete = [i for i, row in enumerate(rows) if (row[needed, 2] > 0).all()]
+    if not complete:
+        raise InputError(
+            f"{path}: none of its {len(rows)} poses has all of the joints that "
+            f"{skeleton.name} needs labelled; give complete poses"
+        )
+    labelled = np.stack([rows[i] for i in complete])
+    pixels = weights[:, needed] @ labelled[:, needed, :2]
+    samples = _records(len(complete))
+    chosen = [annotations[i] for i in complete]
+    samples["clip"] = [f"{path.stem}/{a.get('image_id', i)}"[:64] for i, a in enumerate(chosen)]
+    samples["source_size"] = [sizes.get(a.get("image_id"), (0, 0)) for a in chosen]
+    return pixels, samples, len(rows) - len(complete)
+
+
+def _read_coco(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: no readable JSON ({error}); restore the file") from None
+    if not isinstance(content, dict) or not {"categories", "annotations"} <= set(content):
+        raise InputError(f"{path}: lacks categories or annotations; give a COCO keypoints file")
+    return content
+
+
+def _coco_row(path: Path, annotation: Mapping[str, Any], joints: int) -> NDArray[np.float64]:
+    """(K, 3) x, y and visibility of one annotation."""
+    values = annotation.get("keypoints", [])
+    if len(values) != 3 * joints:
+        raise InputError(
+            f"{path}: annotation {annotation.get('id')} has {len(values) / 3:g} joints, its "
+            f"category {joints}; correct the annotation"
+        )
+    return np.asarray(values, dtype=np.float64).reshape(joints, 3)
+
+
+def _from_npz(path: Path, skeleton: Skeleton) -> tuple[NDArray[Any], NDArray[np.void], int]:
+    arrays = _read_npz(path)
+    if "poses_2d" not in arrays:
+        raise InputError(
+            f"{path}: holds {', '.join(arrays) or 'nothing'}, but no poses_2d; save the poses as "
+            "poses_2d (M, J, 2)"
+        )
+    poses = arrays["poses_2d"]
+    names = [str(name) for name in arrays.get("joints", skeleton.joints)]
+    if poses.ndim != 3 or poses.shape[1:] != (len(names), 2) or not len(poses):
+        raise InputError(
+            f"{path}: poses_2d has shape {poses.shape}, expected (M, {len(names)}, 2) for "
+            f"{skeleton.name if 'joints' not in arrays else 'its joints'}; correct the file, or "
+            "name its joints in an array `joints`"
+        )
+    weights = _weights(path, skeleton, names)
+    needed = _needed(weights)
+    pixels = weights[:, needed] @ poses[:, needed].astype(np.float64)
+    samples = _records(len(poses))
+    samples["clip"] = path.stem[:64]
+    for field in ("clip", "person", "focal", "source_size"):
+        if field in arrays:
+            samples[field] = _column(path, field, arrays[field], samples[field].shape)
+    if "source_size" in arrays:
+        samples["principal"] = samples["source_size"] / 2
+    return pixels, samples, 0
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    from zipfile import BadZipFile
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except (BadZipFile, ValueError, OSError, EOFError, AttributeError) as error:
+        raise InputError(f"{path}: no readable .npz ({error}); save it with np.savez") from None
+
+
+def _column(path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    try:
+        return np.broadcast_to(values, shape)
+    except ValueError:
+        raise InputError(
+            f"{path}: {name} has shape {values.shape}, expected {shape}: one row a pose"
+        ) from None
+
+
+def _from_dataset(data: Dataset, skeleton: Skeleton, size: int, margin: float) -> UnpairedPoses:
+    """The prior of another data set, cropped anew for this size and margin."""
+    weights = _weights(data.folder, skeleton, data.skeleton.joints)
+    samples = np.array(data.prior.samples)
+    pixels = to_source(
+        weights @ data.prior.poses_2d.astype(np.float64), samples["crop"], data.info.size
+    )
+    samples["crop"][:, 2] *= (1 + margin) / (1 + data.info.margin)
+    same_bones = (data.skeleton.joints, data.skeleton.bones) == (skeleton.joints, skeleton.bones)
+    return UnpairedPoses(
+        poses_2d=to_crop(pixels, samples["crop"], size).astype(np.float32),
+        samples=samples,
+        skeleton=data.skeleton if same_bones else skeleton,
+        provenance=f"2D poses: the prior of data set {data.info.name} ({data.info.provenance})",
+        licence=data.info.licence,
+    )
+
+
+def _weights(path: Path, skeleton: Skeleton, names: Sequence[str]) -> NDArray[np.float64]:
+    try:
+        return joint_weights(skeleton, names)
+    except KeyError as error:
+        raise InputError(
+            f"{path}: has no joint for {error.args[0]} of skeleton {skeleton.name}; it has "
+            f"{', '.join(names)}; rename its joints or choose another skeleton="
+        ) from None
+
+
+def _needed(weights: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Source joints that the skeleton uses; the others may be unlabelled or NaN."""
+    needed: NDArray[np.bool_] = (weights != 0).any(axis=0)
+    return needed
+
+
+def _check(path: Path, poses: NDArray[np.floating]) -> None:
+    """InputError unless all (M, J, 2) poses are finite and larger than a point."""
+    finite = np.isfinite(poses).all(axis=(1, 2))
+    extended = np.ptp(poses, axis=1).max(axis=-1) > 0
+    for good, fault in ((finite, "hold NaN or infinity"), (extended, "are a single point")):
+        bad = np.flatnonzero(~good)
+        if len(bad):
+            raise InputError(
+                f"{path}: {len(bad)} of {len(poses)} poses {fault}, the first is pose {bad[0]}; "
+                "remove them"
+            )
+
+
+def _records(count: int) -> NDArray[np.void]:
+    records = np.zeros(count, dtype=SAMPLE)
+    records["frame"] = np.arange(count)
+    records["focal"] = records["principal"] = np.nan
+    return records

@@ -1,0 +1,124 @@
+"""Random colours and light."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.synth.body import Body, Material
+from skelift.synth.draws import Draws
+
+SKIN_TONES = np.array(
+    [[0.95, 0.78, 0.66], [0.85, 0.64, 0.5], [0.62, 0.43, 0.31], [0.4, 0.26, 0.18], [0.9, 0.7, 0.55]]
+)
+HAIR_TONE = np.array([0.12, 0.08, 0.05])
+HEAD_BONES = ("head", "neck", "eye")
+
+
+class Surface(IntEnum):
+    """What is coloured alike."""
+
+    SKIN = 0
+    HAIR = 1
+    SHOE = 2
+    TORSO = 3
+    HIPS = 4
+    THIGH = 5
+    SHIN = 6
+    UPPER_ARM = 7
+    FOREARM = 8
+
+
+_SURFACE_OF_BONE = {
+    **dict.fromkeys((*HEAD_BONES, "wrist", "finger", "metacarpal"), Surface.SKIN),
+    **dict.fromkeys(("spine", "clavicle", "shoulder"), Surface.TORSO),
+    **dict.fromkeys(("root", "pelvis"), Surface.HIPS),
+    "upperleg": Surface.THIGH,
+    "lowerleg": Surface.SHIN,
+    **dict.fromkeys(("foot", "toe"), Surface.SHOE),
+    "upperarm": Surface.UPPER_ARM,
+    "lowerarm": Surface.FOREARM,
+}
+_TOP = [Surface.TORSO, Surface.UPPER_ARM, Surface.FOREARM]
+_BOTTOM = [Surface.HIPS, Surface.THIGH, Surface.SHIN]
+
+
+def surfaces(body: Body) -> NDArray[np.uint8]:
+    """(V,) Surface of each vertex: by material where clothes are modelled, else by bone."""
+    surface = np.full(len(body.vertices), Surface.TORSO)
+    for prefix, of_bone in _SURFACE_OF_BONE.items():
+        surface[body.moved_by(prefix)] = of_bone
+    if body.clothed:
+        cloth = body.material == Material.CLOTH
+        surface[cloth & (surface == Surface.SKIN)] = Surface.TORSO  # collars and cuffs
+        surface[cloth & (surface == Surface.SHOE)] = Surface.SHIN  # trouser legs
+        surface[body.material == Material.SKIN] = Surface.SKIN
+        surface[body.material == Material.SHOE] = Surface.SHOE
+        surface[body.material == Material.HAIR] = Surface.HAIR
+    if not (body.material == Material.HAIR).any():
+        surface[_scalp(body)] = Surface.HAIR
+    return surface.astype(np.uint8)
+
+
+def _scalp(body: Body) -> NDArray[np.bool_]:
+    """(V,) skin that hair grows on: the top of the head, and further down behind."""
+    head = body.moved_by(*HEAD_BONES) & (body.material == Material.SKIN)
+    height, behind = body.vertices[:, 2], body.vertices[:, 1]
+    top = height[head].max()
+    back = (behind > np.median(behind[head])) & (height > top - 0.2)
+    scalp: NDArray[np.bool_] = head & ((height > top - 0.06) | back)
+    return scalp
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colours of B persons.
+
+    Attributes:
+        palettes: (B, 2, len(Surface), 3) colours of the surfaces, off and on the stripes.
+        stripe: (B, 3) wave vector of the stripes, per metre; 0 without stripes.
+    """
+
+    palettes: NDArray[np.float64]
+    stripe: NDArray[np.float64]
+
+
+def random_look(draws: Draws, clothed: NDArray[np.bool_]) -> Look:
+    """Random skin, hair and clothes.
+
+    Args:
+        draws: randomness of B rows.
+        clothed: (B,) whether clothes are modelled. On the others, colours end somewhere along the
+            limbs: short or long sleeves and trousers.
+    """
+    rows = len(draws)
+    skin = SKIN_TONES[draws.integer(len(SKIN_TONES))] * draws.uniform(0.9, 1.05)[:, None]
+    colours = np.empty((rows, len(Surface), 3))
+    colours[:, Surface.SKIN] = skin
+    colours[:, Surface.HAIR] = HAIR_TONE * draws.uniform(0.5, 6)[:, None]
+    colours[:, Surface.SHOE] = draws.uniform(0.03, 0.6, (3,))
+    colours[:, _TOP] = draws.uniform(0.05, 1, (3,))[:, None]
+    colours[:, _BOTTOM] = draws.uniform(0.05, 0.8, (3,))[:, None]
+    striped = colours.copy()
+    striped[:, _TOP] = draws.uniform(shape=(3,))[:, None]
+    palettes = np.stack([colours, striped], axis=1)
+    # One draw a garment: where the upper arm is bare, so is the forearm.
+    sleeves, trousers = draws.uniform(), draws.uniform()
+    bare = np.zeros((rows, len(Surface)), dtype=bool)
+    bare[:, Surface.UPPER_ARM] = sleeves < 0.1
+    bare[:, Surface.FOREARM] = sleeves < 0.5
+    bare[:, Surface.SHIN] = trousers < 0.35
+    row, surface = np.nonzero(bare & ~clothed[:, None])
+    palettes[row, :, surface] = skin[row, None]
+    along = np.eye(3)[draws.integer(3)]
+    per_metre = draws.uniform(6, 25) * draws.chance(0.5)
+    return Look(palettes.clip(0, 1), along * per_metre[:, None])
+
+
+def random_light(draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Light from above: (B, 3) unit vectors towards it (Z up), and (B,) ambient brightness."""
+    light = draws.normal(shape=(3,))
+    light[:, 2] = np.abs(light[:, 2]) + 0.3
+    light /= np.linalg.norm(light, axis=1, keepdims=True)
+    return light, draws.uniform(0.3, 0.55)

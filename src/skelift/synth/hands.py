@@ -1,0 +1,182 @@
+"""Left hands with fingers flexed at random, seen from anywhere."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.config import SynthConfig
+from skelift.data.format import SAMPLE
+from skelift.errors import InputError
+from skelift.skeleton import Skeleton
+from skelift.synth.body import Body
+from skelift.synth.colours import SKIN_TONES, random_light
+from skelift.synth.draws import Draws
+from skelift.synth.rig import Crew, Cutter, Points, Rig, join
+from skelift.synth.rotation import from_vector, random_rotations, rotate
+from skelift.synth.scene import Scenes
+from skelift.synth.splits import STREAMS, split_persons
+
+FINGERS = ("thumb", "index", "middle", "ring", "little")
+PHALANGES = (1, 2, 3)
+# Part -> the bone that turns it. The forearm is a stump that the hand turns against.
+FIRST_BONE = {"forearm": "root", "palm": "wrist.L"} | {
+    f"{finger}{phalanx}": f"finger{number}-{phalanx}.L"
+    for number, finger in enumerate(FINGERS, start=1)
+    for phalanx in PHALANGES
+}
+PARTS = tuple(FIRST_BONE)
+HAND_BONES = ("wrist.L", "metacarpal", "finger", "lowerarm02.L")
+# Furthest flexion of each phalanx against the one before, in radians.
+FURTHEST = np.array([[0.3, 0.7, 0.9]] + [[1.3, 1.5, 1.0]] * 4)
+STRETCHED = -0.1
+
+
+def rig_hand(body: Body, skeleton: Skeleton) -> Rig:
+    """Cut the left hand off a body, with its 21 joints on it."""
+    cutter = Cutter(body, FIRST_BONE)
+    left = np.char.endswith(body.strongest_bone, ".L")
+    whole = body.moved_by(*HAND_BONES) & left
+    faces = body.faces[whole[body.faces].all(axis=1)]
+    used, renumbered = np.unique(faces, return_inverse=True)
+    faces = renumbered.reshape(-1, 3).astype(np.uint32)
+    return Rig(
+        person=body.name,
+        parents=cutter.parents,
+        pivots=cutter.pivots,
+        align=np.broadcast_to(np.eye(3), (len(PARTS), 3, 3)).copy(),
+        mesh=cutter.vertices(used),
+        normals=body.normals[used],
+        # Both sides: one looks into the cut forearm.
+        faces=np.concatenate([faces, faces[:, ::-1]]),
+        surface=np.zeros(len(used), dtype=np.uint8),
+        joints=join([_joint(cutter, name) for name in skeleton.joints]),
+    )
+
+
+def _joint(cutter: Cutter, name: str) -> Points:
+    """One ground-truth joint: the wrist, the base of a phalanx, or a fingertip."""
+    if name == "wrist":
+        return cutter.joint("wrist.L")
+    if name in FIRST_BONE and name[-1].isdigit():
+        return cutter.joint(FIRST_BONE[name])
+    if name.endswith("4") and name[:-1] in FINGERS:
+        return _fingertip(cutter, name[:-1])
+    raise InputError(
+        f"skeleton: no joint {name!r} on rendered hands; synthesize takes skeleton=hand21 for them"
+    )
+
+
+def _fingertip(cutter: Cutter, finger: str) -> Points:
+    """The vertex furthest along the last phalanx; it moves with that phalanx alone."""
+    body, last = cutter.body, f"{finger}3"
+    along = body.head_of(FIRST_BONE[last]) - body.head_of(FIRST_BONE[f"{finger}2"])
+    reach = np.where(body.strongest_bone == FIRST_BONE[last], body.vertices @ along, -np.inf)
+    tip = body.vertices[reach.argmax()][None]
+    return Points(tip, np.array([[PARTS.index(last)]], dtype=np.uint8), np.ones((1, 1)))
+
+
+def flexion_axes(body: Body) -> NDArray[np.float64]:
+    """(5, 2, 3) unit axes at rest about which each finger flexes, and spreads."""
+    across = body.head_of(FIRST_BONE["little1"]) - body.head_of(FIRST_BONE["index1"])
+    across /= np.linalg.norm(across)
+    axes = np.empty((len(FINGERS), 2, 3))
+    for finger, name in enumerate(FINGERS):
+        along = body.head_of(FIRST_BONE[f"{name}3"]) - body.head_of(FIRST_BONE[f"{name}1"])
+        along /= np.linalg.norm(along)
+        # Fingers curl about the line of the knuckles, the thumb moves towards the little finger.
+        flex = np.cross(along, across) if name == "thumb" else across
+        axes[finger, 0] = flex / np.linalg.norm(flex)
+        axes[finger, 1] = np.cross(along, axes[finger, 0])
+    return axes
+
+
+def _from_behind_camera(
+    light: NDArray[np.float64], view: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Light from above (+Z), turned to come from the camera's side (-z of its frame)."""
+    towards = light * [1, 1, -1]
+    return rotate(view.swapaxes(1, 2), towards)
+
+
+class Hands:
+    """The cast of a hands data set.
+
+    Args:
+        bodies: all persons.
+        synth: how they are shared out.
+        skeleton: joints of the data set, those of ``hand21``.
+        seed: seed of the data set.
+    """
+
+    box_of_mesh = False  # the stump of the forearm is not to be centred
+
+    def __init__(
+        self, bodies: Sequence[Body], synth: SynthConfig, skeleton: Skeleton, seed: int
+    ) -> None:
+        self.skeleton = skeleton
+        self.crew = Crew([rig_hand(body, skeleton) for body in bodies])
+        self.persons = split_persons(len(bodies), synth.test_persons, seed)
+        self._axes = np.stack([flexion_axes(body) for body in bodies])
+        self._names = np.array([body.name for body in bodies])
+        self._synth = synth
+        self._seed = seed
+
+    @property
+    def credit(self) -> str:
+        """Where the poses come from."""
+        return "Poses: fingers flexed and spread at random within anatomical limits."
+
+    def scenes(self, split: str, rows: Sequence[int]) -> Scenes:
+        """The scenes of the given rows of a split; a row's scene depends on its index alone."""
+        draws = Draws(self._seed, STREAMS[split], rows)
+        camera = self._synth.camera
+        nearest, furthest = camera.distance_m
+        person = self.persons[split][draws.integer(len(self.persons[split]))]
+        view = random_rotations(draws.normal(shape=(4,)))
+        light, ambient = random_light(draws)
+        tones = SKIN_TONES[draws.integer(len(SKIN_TONES))] * draws.uniform(0.8, 1.05)[:, None]
+        samples = np.zeros(len(rows), dtype=SAMPLE)
+        samples["person"] = self._names[person]
+        samples["clip"] = f"flexion-{split}"
+        samples["activity"] = "flexion"
+        samples["frame"] = rows
+        samples["camera"] = "any"
+        return Scenes(
+            person=person,
+            rotations=self._flex(draws, self._axes[person]),
+            view=view,
+            distance=draws.uniform(nearest, furthest),
+            aim=np.deg2rad(draws.normal(0, camera.aim_deg, (2,))),
+            palettes=np.repeat(tones[:, None, None].clip(0, 1), 2, axis=1),
+            stripe=np.zeros((len(rows), 3)),
+            light=_from_behind_camera(light, view),
+            ambient=ambient,
+            samples=samples,
+        )
+
+    @staticmethod
+    def _flex(draws: Draws, axes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(B, P, 3, 3) global rotations of randomly flexed hands with (B, 5, 2, 3) axes."""
+        curl = draws.uniform(shape=(len(FINGERS), 1))  # how far each finger closes
+        flexion = curl * FURTHEST + draws.normal(0, 0.12, FURTHEST.shape)
+        flexion = flexion.clip(STRETCHED, FURTHEST)
+        spread = draws.normal(0, 0.12, (len(FINGERS),))
+        flexed = from_vector(flexion[..., None] * axes[:, :, None, 0])  # (B, 5, 3, 3, 3)
+        flexed[:, :, 0] = flexed[:, :, 0] @ from_vector(spread[..., None] * axes[:, :, 1])
+        rotations = np.zeros((len(axes), len(PARTS), 3, 3)) + np.eye(3)
+        palm = PARTS.index("palm")
+        rotations[:, palm] = from_vector(draws.normal(0, 0.25, (3,)))
+        for finger, name in enumerate(FINGERS):
+            turned = rotations[:, palm]
+            for phalanx in PHALANGES:
+                turned = turned @ flexed[:, finger, phalanx - 1]
+                rotations[:, PARTS.index(f"{name}{phalanx}")] = turned
+        return rotations
+
+    def details(self) -> dict[str, Any]:
+        """Persons of each split, for dataset.json."""
+        return {
+            "persons": {split: self._names[rows].tolist() for split, rows in self.persons.items()}
+        }

@@ -1,0 +1,539 @@
+"""Own pictures become a data set: cut out, cropped, split; what cannot be used is named."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tiny import draw, load_skeleton, random_pose, tiny_dataset
+
+from skelift.cli import main
+from skelift.config import Config, FolderConfig, compose
+from skelift.data.background import MedianBackground, SubtractorBackground
+from skelift.data.clips import find_clips
+from skelift.data.crop import to_source
+from skelift.data.folder import prepare, split_clips
+from skelift.data.format import Dataset
+from skelift.data.pictures import frame_count, mask_of_black_background, read_video
+from skelift.data.poses import joint_weights, read_poses
+
+BODY = load_skeleton("h36m17")
+COCO = [
+    *("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
+    *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
+    *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
+]
+HEIGHT, WIDTH = 96, 128
+
+
+def scene(count: int = 12, seed: int = 0) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Pictures (96, 128, 3) of a stick man who walks before a patterned wall, and his masks."""
+    rng = np.random.default_rng(seed)
+    wall = np.kron(rng.integers(0, 200, (12, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    pose = random_pose(BODY, rng)[:, :2] / 25
+    for step in range(count):
+        place = [WIDTH * (0.2 + 0.6 * step / (count - 1)), HEIGHT * 0.5]
+        # Drawn into a square that holds the picture.
+        figure, mask = draw(BODY, pose + place, WIDTH, (250, 240, 60))
+        figure, mask = figure[:HEIGHT], (mask[:HEIGHT] > 127) * np.uint8(255)
+        noise = rng.integers(0, 4, wall.shape, dtype=np.uint8)
+        yield np.where(mask[..., None] > 0, figure, wall + noise), mask
+
+
+def save(path: Path, picture: NDArray[np.uint8]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = picture[..., ::-1] if picture.ndim == 3 else picture
+    assert cv2.imwrite(str(path), channels)
+    return path
+
+
+def save_video(path: Path, pictures: list[NDArray[np.uint8]]) -> Path:
+    height, width = pictures[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (width, height))
+    assert writer.isOpened()
+    for picture in pictures:
+        writer.write(picture[..., ::-1] if picture.ndim == 3 else np.dstack([picture] * 3))
+    writer.release()
+    return path
+
+
+def save_poses(path: Path, count: int = 6, **arrays: Any) -> Path:
+    rng = np.random.default_rng(1)
+    poses = np.stack([random_pose(BODY, rng)[:, :2] + 500 for _ in range(count)])
+    np.savez(path, **({"poses_2d": poses} | arrays))
+    return path
+
+
+def configure(tmp_path: Path, **options: Any) -> Config:
+    options = {"poses": save_poses(tmp_path / "poses.npz")} | options
+    overrides = [f"data.folder.{name}={value}" for name, value in options.items()]
+    return compose(["data=folder", "data.size=32", f"paths.data={tmp_path / 'out'}", *overrides])
+
+
+def save_scene(tmp_path: Path, folders: tuple[str, ...] = ("",), **more: Any) -> Path:
+    for number, folder in enumerate(folders):
+        for i, (picture, mask) in enumerate(scene(seed=number, **more)):
+            save(tmp_path / "pictures" / folder / f"{i:03d}.png", picture)
+            save(tmp_path / "masks" / folder / f"{i:03d}.png", mask)
+    return tmp_path / "pictures"
+
+
+# Whole sets.
+
+
+def test_pictures_with_masks_become_a_data_set(tmp_path: Path) -> None:
+    images = save_scene(tmp_path)
+    config = configure(tmp_path, images=images, masks=tmp_path / "masks", focal_px=150)
+    data = Dataset(prepare(config))
+    data.verify()
+    assert data.counts == {"train": 11, "test": 1, "prior": 6}
+    assert data.info.details["split_by"] == "time"
+    assert not data.info.synthetic
+    assert (tmp_path / "out").stat().st_mode & 0o755 == 0o755
+    pictures = list(scene())
+    for name, first in (("train", 0), ("test", 11)):
+        split = data.split(name)
+        assert split.joints_2d is None
+        assert split.joints_3d_mm is None
+        for row, sample in enumerate(split.samples):
+            picture, mask = pictures[first + row]
+            assert sample["frame"] == first + row
+            assert sample["source_size"].tolist() == [WIDTH, HEIGHT]
+            assert sample["focal"].tolist() == [150, 150]
+            assert sample["principal"].tolist() == [WIDTH / 2, HEIGHT / 2]
+            rows, columns = np.nonzero(mask)
+            width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
+            assert sample["crop"][2] == pytest.approx(max(width, height) * 1.13)
+            assert (split.images[row][split.masks[row] == 0] == 0).all(), "background black"
+            body = split.images[row][split.masks[row] == 255].mean(axis=0)
+            expected = picture[mask > 0].mean(axis=0)
+            np.testing.assert_allclose(body, expected, atol=12)
+
+
+def test_unknown_camera_stays_unknown(tmp_path: Path) -> None:
+    images = save_scene(tmp_path)
+    data = Dataset(prepare(configure(tmp_path, images=images, masks=tmp_path / "masks")))
+    assert np.isnan(data.split("train").samples["focal"]).all()
+    assert np.isnan(data.prior.samples["principal"]).all()
+
+
+def test_video_becomes_a_data_set_frame_by_frame(tmp_path: Path) -> None:
+    frames, masks = zip(*scene(), strict=True)
+    video = save_video(tmp_path / "walk.avi", list(frames))
+    mask_video = save_video(tmp_path / "mask.avi", list(masks))
+    config = configure(tmp_path, images=video, masks=mask_video, every=2, test_fraction=0.34)
+    data = Dataset(prepare(config))
+    assert data.split("train").samples["frame"].tolist() == [0, 2, 4, 6]
+    assert data.split("test").samples["frame"].tolist() == [8, 10]
+    assert set(data.split("train").samples["clip"]) == {"walk"}
+    x = [*data.split("train").samples["crop"][:, 0], *data.split("test").samples["crop"][:, 0]]
+    true = [np.nonzero(mask)[1] for mask in masks[::2]]
+    np.testing.assert_allclose(x, [(c.min() + c.max() + 1) / 2 for c in true], atol=2)
+
+
+def test_static_background_is_removed(tmp_path: Path) -> None:
+    frames, masks = zip(*scene(), strict=True)
+    video = save_video(tmp_path / "walk.avi", list(frames))
+    data = Dataset(prepare(configure(tmp_path, images=video, background="median")))
+    crops = np.concatenate([data.split(name).samples["crop"] for name in ("train", "test")])
+    for crop, mask in zip(crops, masks, strict=True):
+        rows, columns = np.nonzero(mask)
+        middle = [(columns.min() + columns.max() + 1) / 2, (rows.min() + rows.max() + 1) / 2]
+        np.testing.assert_allclose(crop[:2], middle, atol=3)
+
+
+@pytest.mark.parametrize("kind", [MedianBackground, SubtractorBackground])
+def test_background_leaves_the_walker(kind: Callable[..., Any]) -> None:
+    frames, masks = zip(*scene(24), strict=True)
+    background = kind(iter(frames))
+    overlap = []
+    for frame, mask in zip(frames, masks, strict=True):
+        found = background.mask(frame) > 0
+        overlap.append((found & (mask > 0)).sum() / (found | (mask > 0)).sum())
+    assert np.mean(overlap) > 0.8
+    assert np.min(overlap) > 0.6
+
+
+def test_median_background_cuts_out_who_hardly_leaves() -> None:
+    """The plain median of a man who stands in one place for most of the clip holds him there."""
+    rng = np.random.default_rng(3)
+    wall = np.kron(rng.integers(0, 160, (12, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    frames, masks = [], []
+    for step in range(24):
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        foot = 45 if step < 15 else min(45 + 10 * (step - 14), 75)
+        shoulder = foot + int(4 * np.sin(step))
+        hand = shoulder + int(30 * np.cos(step / 4)), 40 - int(25 * abs(np.sin(step / 4)))
+        cv2.line(mask, (foot, 88), (shoulder, 40), 255, 12)
+        cv2.line(mask, (shoulder, 40), hand, 255, 6)
+        frames.append(np.where(mask[..., None] > 0, np.uint8([250, 230, 40]), wall))
+        masks.append(mask > 0)
+    plain = np.median(np.stack(frames), axis=0)
+    background = MedianBackground(frames)
+
+    def mean_overlap(find: Callable[[NDArray[np.uint8]], NDArray[np.bool_]]) -> float:
+        pairs = [(find(frame), mask) for frame, mask in zip(frames, masks, strict=True)]
+        return float(np.mean([(f & m).sum() / (f | m).sum() for f, m in pairs]))
+
+    assert mean_overlap(lambda f: np.abs(f - plain).max(-1) > 18) < 0.5, (
+        "hard, as it is meant to be"
+    )
+    assert mean_overlap(lambda f: background.mask(f) > 0) > 0.65
+
+
+def test_nobody_in_sight_is_skipped_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = save_scene(tmp_path)
+    for i in (2, 5):
+        save(tmp_path / "masks" / f"{i:03d}.png", np.zeros((HEIGHT, WIDTH), np.uint8))
+    data = Dataset(prepare(configure(tmp_path, images=images, masks=tmp_path / "masks")))
+    assert data.counts["train"] == 9
+    assert data.split("train").samples["frame"].tolist() == [0, 1, 3, 4, 6, 7, 8, 9, 10]
+    assert "skipped 2 frames without a body" in capsys.readouterr().err
+
+
+def test_folders_name_person_clip_and_camera(tmp_path: Path) -> None:
+    for place in ("ann/walk/c1", "ann/walk/c2", "ann/run/c1", "bob/walk/c1"):
+        save(tmp_path / "pictures" / place / "0.jpg", np.zeros((4, 4, 3), np.uint8))
+    folder = FolderConfig(images=str(tmp_path / "pictures"), layout="person/clip/camera")
+    found = [(c.person, c.name, c.camera) for c in find_clips(folder)]
+    assert found == [
+        ("ann", "ann/run", "c1"),
+        ("ann", "ann/walk", "c1"),
+        ("ann", "ann/walk", "c2"),
+        ("bob", "bob/walk", "c1"),
+    ]
+    folder.layout = "clip"
+    assert [c.name for c in find_clips(folder)][:2] == ["ann/run/c1", "ann/walk/c1"]
+
+
+def test_split_keeps_persons_apart(tmp_path: Path) -> None:
+    folders = tuple(f"{person}/{clip}" for person in "abcde" for clip in ("x", "y"))
+    images = save_scene(tmp_path, folders, count=3)
+    config = configure(
+        tmp_path,
+        images=images,
+        masks=tmp_path / "masks",
+        layout="person/clip",
+        test_fraction=0.3,
+    )
+    data = Dataset(prepare(config))
+    train, test = (data.split(name).samples for name in ("train", "test"))
+    assert data.info.details["split_by"] == "person"
+    assert not set(train["person"]) & set(test["person"])
+    assert len(set(test["person"])) == 2, "two of five persons reach 30 %"
+    assert len(train) + len(test) == 30
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.5, 0.99])
+def test_split_by_clip_leaves_both_sides_something(tmp_path: Path, fraction: float) -> None:
+    for name in "abc":
+        save(tmp_path / "pictures" / name / "0.png", np.zeros((4, 4, 3), np.uint8))
+    clips = find_clips(FolderConfig(images=str(tmp_path / "pictures")))
+    split_by, firsts = split_clips(clips, fraction, seed=0)
+    assert split_by == "clip"
+    assert 0 < sum(firsts) < 3
+
+
+# Poses.
+
+
+def coco(path: Path, annotations: list[dict[str, Any]], names: list[str] = COCO) -> Path:
+    content = {
+        "categories": [{"id": 7, "name": "thing"}, {"id": 1, "name": "person", "keypoints": names}],
+        "images": [{"id": 5, "width": 640, "height": 480}],
+        "annotations": [{"category_id": 1, "image_id": 5} | a for a in annotations],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def coco_row(visible: int = 2) -> NDArray[np.float64]:
+    rng = np.random.default_rng(5)
+    return np.column_stack([rng.uniform(50, 400, (17, 2)), np.full(17, visible)])
+
+
+def test_coco_joints_are_matched_by_name_and_derived(tmp_path: Path) -> None:
+    row = coco_row()
+    path = coco(tmp_path / "p.json", [{"keypoints": row.ravel().tolist()}])
+    poses = read_poses(path, BODY, size=64, margin=0.1)
+    pixels = to_source(poses.poses_2d.astype(float), poses.samples["crop"].astype(float), 64)[0]
+    at = {name: row[i, :2] for i, name in enumerate(COCO)}
+    joint = {name: pixels[i] for i, name in enumerate(BODY.joints)}
+    shoulders = (at["left_shoulder"] + at["right_shoulder"]) / 2
+    hips = (at["left_hip"] + at["right_hip"]) / 2
+    ears = (at["left_ear"] + at["right_ear"]) / 2
+    expected = {
+        "l_wrist": at["left_wrist"],
+        "r_knee": at["right_knee"],
+        "nose": at["nose"],
+        "pelvis": hips,
+        "thorax": shoulders,
+        "spine": (hips + shoulders) / 2,
+        "head": ears + 0.7 * (ears - shoulders),
+    }
+    for name, pixel in expected.items():
+        np.testing.assert_allclose(joint[name], pixel, atol=0.01, err_msg=name)
+    assert poses.samples["source_size"].tolist() == [[640, 480]]
+    assert poses.poses_2d.min() > 0
+    assert poses.poses_2d.max() < 64
+
+
+def test_incomplete_coco_poses_are_skipped_and_counted(tmp_path: Path) -> None:
+    whole, without_eye, without_hip = (coco_row().copy() for _ in range(3))
+    without_eye[1] = 0
+    without_hip[11] = 0
+    rows = [{"keypoints": r.ravel().tolist()} for r in (without_hip, whole, without_eye)]
+    poses = read_poses(coco(tmp_path / "p.json", rows), BODY, size=64, margin=0.1)
+    assert poses.skipped == 1, "eyes are not needed, hips are"
+    np.testing.assert_array_equal(poses.poses_2d[0], poses.poses_2d[1])
+
+
+def test_npz_joints_are_put_in_order(tmp_path: Path) -> None:
+    order = np.random.default_rng(0).permutation(17)
+    plain = read_poses(save_poses(tmp_path / "a.npz"), BODY, 64, 0.1)
+    with np.load(tmp_path / "a.npz") as archive:
+        poses = archive["poses_2d"]
+    names = np.array(BODY.joints)[order]
+    shuffled = save_poses(tmp_path / "b.npz", poses_2d=poses[:, order], joints=names)
+    np.testing.assert_array_equal(read_poses(shuffled, BODY, 64, 0.1).poses_2d, plain.poses_2d)
+    assert plain.samples["frame"].tolist() == list(range(6))
+
+
+def test_npz_may_know_its_camera(tmp_path: Path) -> None:
+    path = save_poses(tmp_path / "a.npz", focal=np.array([900, 901]), source_size=[1000, 800])
+    samples = read_poses(path, BODY, 64, 0.1).samples
+    assert samples["focal"][3].tolist() == [900, 901]
+    assert samples["principal"][3].tolist() == [500, 400]
+
+
+def test_names_of_joints_are_read_in_their_usual_spellings() -> None:
+    spellings = ["Left Shoulder", "LShoulder", "left_shoulder", "leftShoulder", "l-shoulder"]
+    for spelling in spellings:
+        names = [spelling if joint == "l_shoulder" else joint for joint in BODY.joints]
+        np.testing.assert_array_equal(joint_weights(BODY, names), np.eye(17))
+
+
+def test_prior_of_another_set_is_cropped_anew(tmp_path: Path) -> None:
+    other = Dataset(tiny_dataset(tmp_path / "other", size=32, prior=9))
+    same = read_poses(other.folder, BODY, 32, other.info.margin)
+    np.testing.assert_allclose(same.poses_2d, other.prior.poses_2d, atol=1e-4)
+    large = read_poses(other.folder, BODY, 128, 0.3)
+    ours, theirs = (
+        to_source(p.astype(float), samples["crop"].astype(float), size)
+        for p, samples, size in (
+            (large.poses_2d, large.samples, 128),
+            (other.prior.poses_2d, other.prior.samples, 32),
+        )
+    )
+    np.testing.assert_allclose(ours, theirs, atol=0.01)
+    wider = large.samples["crop"][:, 2] / other.prior.samples["crop"][:, 2]
+    np.testing.assert_allclose(wider, 1.3 / 1.13, rtol=1e-5)
+    np.testing.assert_array_equal(large.samples["focal"], other.prior.samples["focal"])
+
+
+# Bad input: one line, the file named, exit code 2, nothing written.
+
+
+def truncate(path: Path, share: float = 0.5) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+
+
+def rewrite(path: Path, picture: NDArray[np.uint8]) -> None:
+    save(path, picture)
+
+
+def not_black(tmp: Path) -> dict[str, str]:
+    for path in (tmp / "pictures").iterdir():
+        save(path, np.full((HEIGHT, WIDTH, 3), 200, np.uint8))
+    return {"masks": ""}
+
+
+def empty_masks(tmp: Path) -> None:
+    for path in (tmp / "masks").iterdir():
+        save(path, np.zeros((HEIGHT, WIDTH), np.uint8))
+
+
+def no_pictures(tmp: Path) -> dict[str, str]:
+    (tmp / "empty").mkdir()
+    return {"images": str(tmp / "empty")}
+
+
+def truncated_video(tmp: Path) -> dict[str, str]:
+    video = save_video(tmp / "walk.avi", [picture for picture, _ in scene(40)])
+    truncate(video, 0.6)
+    return {"images": str(video), "masks": "", "background": "median"}
+
+
+def poses(path: str = "bad.npz", **arrays: Any) -> Callable[[Path], dict[str, str]]:
+    return lambda tmp: {"poses": str(save_poses(tmp / path, **arrays))}
+
+
+def nan_pose(tmp: Path) -> dict[str, str]:
+    with np.load(save_poses(tmp / "bad.npz")) as archive:
+        values = archive["poses_2d"]
+    values[4, 2, 0] = np.nan
+    return {"poses": str(save_poses(tmp / "bad.npz", poses_2d=values))}
+
+
+def bad_coco(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], dict[str, str]]:
+    def spoil(tmp: Path) -> dict[str, str]:
+        path = coco(tmp / "bad.json", [{"keypoints": coco_row().ravel().tolist()}])
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+        return {"poses": str(path)}
+
+    return spoil
+
+
+def written(tmp: Path, name: str, content: bytes) -> dict[str, str]:
+    (tmp / name).write_bytes(content)
+    return {"poses": str(tmp / name)}
+
+
+SPOILS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "missing folder": (lambda t: {"images": str(t / "no")}, "no: not there"),
+    "empty folder": (no_pictures, "empty: no pictures"),
+    "images not set": (lambda t: {"images": ""}, "data.folder.images: not set"),
+    "poses not set": (lambda t: {"poses": ""}, "data.folder.poses: not set"),
+    "truncated picture": (lambda t: truncate(t / "pictures/003.png"), "003.png: cannot be decoded"),
+    "no picture": (
+        lambda t: (t / "pictures/003.png").write_text("hello"),
+        "003.png: cannot be decoded",
+    ),
+    "empty file": (
+        lambda t: (t / "pictures/003.png").write_bytes(b""),
+        "003.png: cannot be decoded",
+    ),
+    "truncated mask": (lambda t: truncate(t / "masks/003.png"), "masks/003.png: cannot be decoded"),
+    "missing mask": (lambda t: (t / "masks/003.png").unlink(), "003.png: has no mask; expected"),
+    "mask of another size": (
+        lambda t: rewrite(t / "masks/003.png", np.zeros((8, 9), np.uint8)),
+        "masks/003.png: is 9 x 8 pixels, but 128 x 96",
+    ),
+    "all masks empty": (empty_masks, "no body in any of the 11 train pictures"),
+    "background not black": (not_black, "its background is not black"),
+    "another size before a static camera": (
+        lambda t: (
+            rewrite(t / "pictures/003.png", np.zeros((8, 9, 3), np.uint8))
+            or {"masks": "", "background": "median"}
+        ),
+        "003.png: is 9 x 8 pixels",
+    ),
+    "truncated video": (truncated_video, "walk.avi: "),
+    "no video": (
+        lambda t: (t / "pictures/clip.mp4").write_bytes(b"no video") and {"masks": ""},
+        "clip.mp4: cannot be decoded",
+    ),
+    "missing poses": (lambda t: {"poses": str(t / "no.npz")}, "no.npz: not there"),
+    "wrong joint count": (
+        poses(poses_2d=np.ones((3, 16, 2))),
+        r"bad.npz: poses_2d has shape \(3, 16, 2\), expected \(M, 17, 2\)",
+    ),
+    "unknown joints": (
+        poses(joints=np.array([*BODY.joints[:-1], "paw"])),
+        "bad.npz: has no joint for r_wrist of skeleton h36m17",
+    ),
+    "NaN pose": (nan_pose, "bad.npz: 1 of 6 poses hold NaN or infinity, the first is pose 4"),
+    "point pose": (poses(poses_2d=np.ones((3, 17, 2))), "bad.npz: 3 of 3 poses are a single point"),
+    "no poses_2d": (
+        lambda t: np.savez(t / "bad.npz", x=np.ones(3)) or {"poses": str(t / "bad.npz")},
+        "bad.npz: holds x, but no poses_2d",
+    ),
+    "pickled poses": (
+        poses(poses_2d=np.array([{"a": 1}, None], dtype=object)),
+        "bad.npz: no readable .npz",
+    ),
+    "broken npz": (lambda t: written(t, "bad.npz", b"PK\3\4broken"), "bad.npz: no readable .npz"),
+    "broken JSON": (lambda t: written(t, "bad.json", b"{"), "bad.json: no readable JSON"),
+    "other JSON": (lambda t: written(t, "bad.json", b"{}"), "bad.json: lacks categories"),
+    "other poses": (lambda t: written(t, "bad.txt", b""), "bad.txt: is neither"),
+    "folder without a data set": (lambda t: {"poses": str(t)}, "dataset.json: not there"),
+    "COCO without keypoints": (
+        bad_coco(lambda c: c["categories"].pop()),
+        "bad.json: no category lists keypoints",
+    ),
+    "COCO of other joints": (
+        bad_coco(lambda c: c["categories"][1].update(keypoints=["x"] * 17)),
+        "bad.json: has no joint for pelvis",
+    ),
+    "COCO row of another length": (
+        bad_coco(lambda c: c["annotations"][0].update(id=3, keypoints=[1, 2, 2])),
+        "bad.json: annotation 3 has 1 joints, its category 17",
+    ),
+    "COCO without a complete pose": (
+        bad_coco(lambda c: c["annotations"][0].update(keypoints=[0] * 51)),
+        "bad.json: none of its 1 poses",
+    ),
+    "unknown background": (lambda t: {"background": "magic"}, "background=magic: choose one of"),
+    "unknown layout": (lambda t: {"layout": "x/y"}, "layout=x/y: join any of"),
+    "fraction": (lambda t: {"test_fraction": 1.5}, "test_fraction: must lie"),
+    "every": (lambda t: {"every": 0}, "every: must be 1 or more"),
+    "name too long": (lambda t: {"images": str(long_name(t)), "masks": ""}, "rename it"),
+}
+
+
+def long_name(tmp: Path) -> Path:
+    save(tmp / "long" / ("x" * 70) / "0.png", np.zeros((4, 4, 3), np.uint8))
+    return tmp / "long"
+
+
+@pytest.mark.parametrize("case", SPOILS)
+def test_bad_input_is_one_clear_line(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil, says = SPOILS[case]
+    options: dict[str, Any] = {
+        "images": save_scene(tmp_path),
+        "masks": tmp_path / "masks",
+        "poses": save_poses(tmp_path / "poses.npz"),
+    }
+    changed = spoil(tmp_path)
+    options |= changed if isinstance(changed, dict) else {}
+    overrides = [f"data.folder.{name}={value}" for name, value in options.items()]
+    capsys.readouterr()
+    code = main(
+        ["prepare", "data=folder", "data.size=32", f"paths.data={tmp_path / 'out'}", *overrides]
+    )
+    error = capsys.readouterr().err.strip()
+    assert code == 2
+    assert "\n" not in error
+    assert re.search(says, error), error
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_unknown_skeleton_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "data=folder", "skeleton=octopus"]) == 2
+    assert "octopus" in capsys.readouterr().err
+
+
+# Details.
+
+
+def test_dark_holes_belong_to_a_body_before_black() -> None:
+    picture = np.zeros((60, 60, 3), np.uint8)
+    picture[10:50, 10:50] = 90
+    picture[20:23, 20:23] = 0  # a dark button
+    picture[30:45, 25:40] = 0  # daylight between arm and body
+    mask = mask_of_black_background(picture)
+    assert mask[21, 21] == 255
+    assert mask[35, 30] == 0
+    assert mask[0, 0] == 0
+
+
+def test_video_frames_are_those_wanted(tmp_path: Path) -> None:
+    levels = [20 * i for i in range(10)]
+    path = save_video(tmp_path / "v.avi", [np.full((32, 32, 3), v, np.uint8) for v in levels])
+    assert frame_count(path) == 10
+    seen = {index: frame.mean() for index, frame in read_video(path, range(1, 10, 3))}
+    assert list(seen) == [1, 4, 7]
+    np.testing.assert_allclose(list(seen.values()), [20, 80, 140], atol=3)

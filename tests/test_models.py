@@ -1,0 +1,196 @@
+"""The networks: sizes known from the code bases they come from, read-out, normalisation."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from tiny import load_skeleton
+from torch import nn
+
+from skelift.config import ModelConfig
+from skelift.data.crop import to_crop
+from skelift.geometry import View
+from skelift.models import layers
+from skelift.models.discriminator import Discriminator
+from skelift.models.layers import GlobalBatchNorm
+from skelift.models.lifter import Lifter
+from skelift.models.omega import Omega, _expectation
+from skelift.models.phi import Phi
+from skelift.models.pose import PoseNet, kappa_for
+
+SKELETON = load_skeleton("h36m17")
+SMALL = ModelConfig(width=4, disc_width=8, lifter_width=16)
+
+
+@pytest.mark.parametrize(
+    ("network", "millions"),
+    [
+        (lambda: Phi(1), 3.1),
+        (lambda: Omega(1, 17), 1.2),
+        (lambda: Discriminator(1, scales=1), 2.8),
+        (lambda: Discriminator(1, scales=3), 8.3),
+        (lambda: Lifter(17), 10.5),
+    ],
+    ids=["phi", "omega", "discriminator", "three scales", "lifter"],
+)
+def test_parameter_counts_are_the_published_ones(
+    network: Callable[[], nn.Module], millions: float
+) -> None:
+    with torch.device("meta"):
+        count = sum(p.numel() for p in network().parameters())
+    assert count / 1e6 == pytest.approx(millions, abs=0.06)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_phi_draws_a_skeleton_image_as_large_as_the_picture(channels: int) -> None:
+    s = Phi(channels, width=4)(torch.rand(2, 3, 40, 40))
+    assert s.shape == (2, channels, 40, 40)
+    assert s.min() < 0  # linear output
+
+
+def test_phi_sees_the_detail_under_each_pixel() -> None:
+    """The skips: a change of one pixel shows there, not only in the eight-fold coarser code."""
+    torch.manual_seed(0)
+    phi = Phi(1, width=4).eval()
+    x = torch.rand(1, 3, 64, 64)
+    changed = x.clone()
+    changed[0, :, 20, 40] += 1
+    difference = (phi(changed) - phi(x))[0, 0].abs()
+    row, column = divmod(difference.argmax().item(), 64)
+    assert max(abs(row - 20), abs(column - 40)) <= 5
+
+
+def test_omega_reads_out_the_expectation_of_a_peaked_map() -> None:
+    logits = torch.full((1, 3, 16), -1e4)
+    logits[0, 0, 0] = logits[0, 1, 15] = logits[0, 2, 5] = 1e4
+    logits[0, 2, 8] = 1e4  # two equal peaks: half-way
+    expected = [-1.0, 1.0, -1 + 2 * 6.5 / 15]
+    np.testing.assert_allclose(_expectation(logits)[0], expected, atol=1e-6)
+
+
+def test_omega_reads_columns_as_x_and_rows_as_y() -> None:
+    omega = Omega(1, 2, width=4)
+
+    class Peaks(nn.Module):
+        """Test double of the last convolution: joint 0 right of the centre, joint 1 below it."""
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            maps = torch.zeros(len(features), 2, *features.shape[2:])
+            maps[:, 0, :, 3] = maps[:, 1, 3, :] = 1e4
+            return maps
+
+    omega.maps = Peaks()
+    y = omega(torch.rand(1, 1, 32, 32))
+    torch.testing.assert_close(y, torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]))
+
+
+def test_omega_stays_inside_the_picture() -> None:
+    y = Omega(3, 17, width=4)(torch.randn(4, 3, 32, 32) * 100)
+    assert y.shape == (4, 17, 2)
+    assert y.dtype == torch.float32
+    assert y.abs().max() <= 1
+
+
+def test_discriminator_judges_patches_at_falling_scales() -> None:
+    logits = Discriminator(1, width=4, scales=3)(torch.rand(2, 1, 128, 128))
+    assert [tuple(t.shape) for t in logits] == [(2, 1, 14, 14), (2, 1, 6, 6), (2, 1, 2, 2)]
+
+
+def test_patches_of_the_discriminator_are_those_of_a_patchgan() -> None:
+    """A logit sees 70 x 70 pixels (Isola et al.)."""
+    patch_gan = Discriminator(1, width=4, scales=1).patch_gans[0]
+    bare = nn.Sequential(*(m for m in patch_gan if isinstance(m, nn.Conv2d)))
+    s = torch.zeros(1, 1, 256, 256, requires_grad=True)
+    for convolution in bare:
+        nn.init.ones_(convolution.weight)
+    bare(s)[0, 0, 15, 15].backward()
+    rows, columns = s.grad[0, 0].nonzero(as_tuple=True)
+    assert rows.max() - rows.min() + 1 == columns.max() - columns.min() + 1 == 70
+
+
+def test_lifter_gives_depths_and_one_elevation_a_pose() -> None:
+    d, elevation = Lifter(17, width=8)(torch.randn(3, 17, 2))
+    assert d.shape == (3, 17)
+    assert elevation.shape == (3,)
+
+
+def test_global_batch_norm_is_batch_norm_in_one_process() -> None:
+    ours, torchs = GlobalBatchNorm(3), nn.BatchNorm2d(3)
+    for _ in range(3):
+        x = torch.randn(4, 3, 5, 5) * 2 + 1
+        assert torch.equal(ours(x), torchs(x))
+    assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), torchs.buffers(), strict=True))
+    x = torch.randn(4, 3, 5, 5)
+    assert torch.equal(ours.eval()(x), torchs.eval()(x))
+
+
+def test_global_batch_norm_is_batch_norm_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes with the same pictures, which a test double of the collective stands for."""
+    monkeypatch.setattr(layers.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(layers.dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(layers, "all_reduce", lambda local: 2 * local)
+    ours, torchs = GlobalBatchNorm(3), nn.BatchNorm2d(3)
+    for module in (ours, torchs):
+        nn.init.normal_(module.weight, generator=torch.Generator().manual_seed(0))
+    x = (torch.randn(4, 3, 5, 5) * 2 + 1).requires_grad_()
+    whole = torch.cat([x, x])
+    torch.testing.assert_close(ours(x), torchs(whole)[:4], atol=1e-5, rtol=1e-5)
+    for a, b in zip(ours.buffers(), torchs.buffers(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.fixture
+def pose() -> PoseNet:
+    torch.manual_seed(0)
+    return PoseNet(SMALL, SKELETON, scale=0.2).eval()
+
+
+def view_of_boxes(*boxes: tuple[float, float, float]) -> View:
+    count = len(boxes)
+    return View(torch.tensor(boxes), torch.full((count, 2), 1145.0), torch.full((count, 2), 500.0))
+
+
+def test_normalised_pose_does_not_depend_on_the_crop(pose: PoseNet) -> None:
+    """The same joints seen through two boxes; Lambda sees the same pose."""
+    pixels = np.random.default_rng(0).uniform(300, 700, (17, 2))
+    boxes = np.array([[500, 500, 450], [470, 540, 800]])
+    y = torch.tensor(to_crop(pixels[None], boxes, 2) - 1, dtype=torch.float32)
+    normalised = pose.normalise(y, view_of_boxes(*boxes.astype(np.float32).tolist()))
+    expected = (pixels - pixels[0]) / 1145 / (0.2 * 10)
+    for ours in normalised:
+        np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_pipeline_is_omega_of_phi_lifted(pose: PoseNet) -> None:
+    x, view = torch.rand(2, 3, 32, 32), view_of_boxes((500, 500, 450), (400, 480, 300))
+    poses = pose(x, view)
+    torch.testing.assert_close(poses.s, pose.phi(x))
+    torch.testing.assert_close(poses.y, pose.omega(poses.s))
+    y = pose.normalise(poses.y, view)
+    d, elevation = pose.lifter(y)
+    z = (d + 10).clamp(min=1)
+    z[:, 0] = 10
+    expected = torch.cat([y * z[..., None], z[..., None] - 10], -1)
+    torch.testing.assert_close(poses.v, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(poses.elevation, elevation)
+
+
+def test_poses_in_mm_are_of_a_typical_body(pose: PoseNet) -> None:
+    v = torch.randn(3, 17, 3)
+    mm = pose.in_mm(v).numpy()
+    bones = SKELETON.bone_indices
+    lengths = np.linalg.norm(mm[:, bones[:, 1]] - mm[:, bones[:, 0]], axis=-1)
+    np.testing.assert_allclose(lengths.mean(1), np.mean(SKELETON.bone_lengths_mm), rtol=1e-5)
+    direction = mm / np.linalg.norm(mm, axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(direction, v / v.flatten(1).norm(dim=1)[:, None, None], atol=1e-6)
+
+
+@pytest.mark.parametrize(("channels", "count"), [("single", 1), ("sides", 3)])
+def test_phi_omega_and_kappa_agree_on_the_channels(channels: str, count: int) -> None:
+    config = ModelConfig(width=4, lifter_width=16, channels=channels)
+    pose = PoseNet(config, SKELETON, scale=1.0)
+    kappa = kappa_for(config, SKELETON, 32)
+    drawn = kappa(torch.rand(2, 17, 2) - 0.5)
+    assert drawn.shape == pose.phi(torch.rand(2, 3, 32, 32)).shape == (2, count, 32, 32)
+    assert pose.omega(drawn).shape == (2, 17, 2)

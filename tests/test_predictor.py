@@ -1,0 +1,203 @@
+"""Prediction for pictures of any size: cropping, the way back to pixels, the JSON answer."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tiny import draw, load_skeleton
+
+from skelift.config import ModelConfig
+from skelift.data.format import DatasetInfo
+from skelift.errors import InputError
+from skelift.models.pose import PoseNet, Poses
+from skelift.predictor import Predictor
+from skelift.training.model_files import save_model
+
+SKELETON = load_skeleton("h36m17")
+SIZE, MARGIN, CROP_SIDE = 32, 0.25, 0.4
+HEIGHT, WIDTH = 240, 200
+Picture = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with random weights."""
+    torch.manual_seed(0)
+    config = ModelConfig(width=4, disc_width=8, lifter_width=32)
+    pose = PoseNet(config, SKELETON, scale=0.1)
+    data = DatasetInfo("tiny", SKELETON, SIZE, MARGIN, True, "drawn for tests", "Apache-2.0")
+    folder = tmp_path_factory.mktemp("predictor") / "model"
+    save_model(folder, pose, pose.state_dict(), config, data, {}, name="tiny", crop_side=CROP_SIDE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictor(model: Path) -> Predictor:
+    return Predictor(model)
+
+
+@pytest.fixture(scope="module")
+def picture() -> Picture:
+    """A body of soft edges on black."""
+    joints = np.random.default_rng(0).uniform([60, 50], [150, 200], (17, 2))
+    image, _ = draw(SKELETON, joints, HEIGHT, (200, 120, 90))
+    image = cv2.GaussianBlur(image, (0, 0), 3)[:, :WIDTH]
+    return np.where(image.max(-1, keepdims=True) > 40, image, 0).astype(np.uint8)
+
+
+def body(picture: Picture) -> tuple[int, int, int, int]:
+    rows, columns = np.nonzero(picture.max(-1))
+    return rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+
+
+def test_crop_follows_the_mask(predictor: Predictor) -> None:
+    picture = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
+    mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    mask[20:120, 90:150] = 255
+    mask[200:, :] = 127  # not body: only above 127 is
+    prepared = predictor.prepare(picture, mask)
+    assert prepared.crop_from == "mask"
+    assert (prepared.crop.x, prepared.crop.y) == (120, 70)
+    assert prepared.crop.side == 100 * (1 + MARGIN)
+    assert prepared.size == (WIDTH, HEIGHT)
+    # Black outside of the mask; inside, the picture: 60 x 100 of 125 source pixels at 32 pixels.
+    lit = (prepared.x.max(-1) > 100).nonzero()
+    assert np.ptp(lit[0]) + 1 == pytest.approx(100 / 125 * SIZE, abs=1)
+    assert np.ptp(lit[1]) + 1 == pytest.approx(60 / 125 * SIZE, abs=1)
+
+
+def test_grey_of_a_soft_mask_is_background(predictor: Predictor) -> None:
+    picture = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
+    mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    mask[50:150, 50:150] = 120
+    mask[80:120, 80:120] = 255
+    assert (predictor.prepare(picture, mask).x[0] == 0).all()
+
+
+def test_crop_follows_the_body_on_black(predictor: Predictor, picture: Picture) -> None:
+    prepared = predictor.prepare(picture)
+    top, bottom, left, right = body(picture)
+    assert prepared.crop_from == "black background"
+    assert (prepared.crop.x, prepared.crop.y) == ((left + right) / 2, (top + bottom) / 2)
+    assert prepared.crop.side == max(bottom - top, right - left) * (1 + MARGIN)
+
+
+def test_whole_picture_is_taken_where_nothing_marks_the_body(predictor: Predictor) -> None:
+    noise = np.random.default_rng(0).integers(60, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    prepared = predictor.prepare(noise)
+    assert prepared.crop_from == "whole picture"
+    assert (prepared.crop.x, prepared.crop.y) == (WIDTH / 2, HEIGHT / 2)
+    assert prepared.crop.side == HEIGHT
+    assert predictor.prepare(np.zeros_like(noise)).crop_from == "whole picture"
+
+
+def test_empty_mask_is_refused(predictor: Predictor, picture: Picture) -> None:
+    with pytest.raises(InputError, match="mask is empty"):
+        predictor.prepare(picture, np.zeros((HEIGHT, WIDTH), dtype=np.uint8))
+
+
+def test_unknown_camera_is_as_far_as_in_training(predictor: Predictor, picture: Picture) -> None:
+    unknown, given = predictor.prepare(picture), predictor.prepare(picture, focal=900.0)
+    assert (unknown.focal_from, given.focal_from) == ("typical", "given")
+    assert unknown.crop.side / unknown.focal == pytest.approx(CROP_SIDE)
+    assert given.focal == 900
+    flat, tall = predictor.predict([unknown, given])
+    np.testing.assert_array_equal(flat.joints_2d, tall.joints_2d)
+    assert not np.allclose(flat.joints_3d_mm, tall.joints_3d_mm)
+
+
+def test_2d_joints_are_in_pixels_of_the_original_picture(
+    predictor: Predictor, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    y = torch.zeros(1, 17, 2)
+    y[0, 1], y[0, 2] = torch.tensor([-1.0, -1.0]), torch.tensor([1.0, 0.5])
+    monkeypatch.setattr(
+        predictor.pose, "forward", lambda x, view: Poses(x, y, torch.randn(1, 17, 3), y[:, 0, 0])
+    )
+    prepared = predictor.prepare(picture)
+    joints = predictor.predict([prepared])[0].joints_2d
+    x, down, half = prepared.crop.x, prepared.crop.y, prepared.crop.side / 2
+    np.testing.assert_allclose(joints[0], [x, down], rtol=1e-5)
+    np.testing.assert_allclose(joints[1], [x - half, down - half], rtol=1e-5)
+    np.testing.assert_allclose(joints[2], [x + half, down + half / 2], rtol=1e-5)
+
+
+def test_prediction_is_the_pipelines(predictor: Predictor, picture: Picture) -> None:
+    prepared = predictor.prepare(picture)
+    ours = predictor.predict([prepared])[0]
+    pose = predictor.pose
+    with torch.no_grad():
+        x = torch.tensor(prepared.x, dtype=torch.float32).permute(2, 0, 1)[None] / 255
+        y = pose.omega(pose.phi(x))
+        centred = (y - y[:, :1]) * CROP_SIDE / 2 / (0.1 * 10)
+        v, _ = pose.lift(centred)
+    expected = pose.in_mm(v)[0].numpy()
+    np.testing.assert_allclose(ours.joints_3d_mm, expected, atol=0.5)
+    np.testing.assert_array_equal(ours.joints_3d_mm[0], 0)  # root-relative
+
+
+def test_shifted_picture_gives_the_same_pose_shifted(
+    predictor: Predictor, picture: Picture
+) -> None:
+    moved = np.zeros((HEIGHT + 60, WIDTH + 90, 3), dtype=np.uint8)
+    moved[37 : 37 + HEIGHT, 71 : 71 + WIDTH] = picture
+    here, there = predictor.predict([predictor.prepare(picture), predictor.prepare(moved)])
+    np.testing.assert_allclose(there.joints_3d_mm, here.joints_3d_mm, atol=0.1)
+    np.testing.assert_allclose(there.joints_2d, here.joints_2d + np.array([71, 37]), atol=0.01)
+
+
+def test_enlarged_picture_gives_the_same_pose_enlarged(
+    predictor: Predictor, picture: Picture
+) -> None:
+    large = np.repeat(np.repeat(picture, 3, axis=0), 3, axis=1)
+    here, there = predictor.predict([predictor.prepare(picture), predictor.prepare(large)])
+    size = np.linalg.norm(here.joints_3d_mm, axis=-1).max()
+    np.testing.assert_allclose(there.joints_3d_mm, here.joints_3d_mm, atol=0.02 * size)
+    np.testing.assert_allclose(there.joints_2d / 3, here.joints_2d, atol=0.01 * HEIGHT)
+
+
+def test_pictures_of_a_batch_do_not_touch_each_other(
+    predictor: Predictor, picture: Picture
+) -> None:
+    prepared = [predictor.prepare(p) for p in (picture, picture[:, ::-1].copy(), picture // 2)]
+    together = predictor.predict(prepared)
+    for one, among in zip(prepared, together, strict=True):
+        alone = predictor.predict([one])[0]
+        np.testing.assert_allclose(among.joints_3d_mm, alone.joints_3d_mm, atol=0.1)
+        np.testing.assert_allclose(among.joints_2d, alone.joints_2d, atol=0.01)
+
+
+def test_answer_explains_itself(predictor: Predictor, picture: Picture) -> None:
+    prediction = predictor.predict([predictor.prepare(picture)])[0]
+    answer = json.loads(json.dumps(predictor.answer([("a.png", prediction)]), allow_nan=False))
+    assert answer["schema_version"] == 1
+    assert answer["model"] == {"name": "tiny", "version": predictor.card["skelift_version"]}
+    assert answer["units"] == "mm"
+    assert "x right, y down, z forward" in answer["frame"]
+    assert "typical body" in answer["scale"]
+    assert answer["joint_names"] == list(SKELETON.joints)
+    (entry,) = answer["predictions"]
+    assert entry["image"] == "a.png"
+    assert entry["image_size"] == [WIDTH, HEIGHT]
+    assert entry["crop"].keys() == {"x", "y", "side", "from"}
+    assert entry["focal_px"] == {"value": prediction.prepared.focal, "from": "typical"}
+    np.testing.assert_allclose(entry["joints_3d_mm"], prediction.joints_3d_mm, atol=0.006)
+    np.testing.assert_allclose(entry["joints_2d_px"], prediction.joints_2d, atol=0.006)
+    assert np.shape(entry["joints_3d_mm"]) == (17, 3)
+    assert np.shape(entry["joints_2d_px"]) == (17, 2)
+
+
+def test_folder_without_a_model_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"model\.json.*skelift train"):
+        Predictor(tmp_path)
+    (tmp_path / "model.json").write_text((model / "model.json").read_text())
+    with pytest.raises(InputError, match=r"model\.safetensors.*skelift train"):
+        Predictor(tmp_path)
+    truncated = (model / "model.safetensors").read_bytes()[:1000]
+    (tmp_path / "model.safetensors").write_bytes(truncated)
+    with pytest.raises(InputError, match=r"model\.safetensors.*skelift train"):
+        Predictor(tmp_path)

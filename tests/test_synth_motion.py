@@ -1,0 +1,263 @@
+"""Motion: BVH files, other sources, and what is made of captured poses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from skelift.errors import InputError
+from skelift.synth.body import load_bodies
+from skelift.synth.bvh import read_bvh
+from skelift.synth.motion import PARENT_PART, PARTS, load_motion
+from skelift.synth.poses import bend, graft, mirror
+from skelift.synth.splits import split_clips, split_persons
+
+# Name, parent, offset of a person in centimetres, Y up, facing +Z, the left at +X.
+SKELETON = [
+    ("Hips", None, (0, 0, 0)),
+    ("Spine", "Hips", (0, 10, 0)),
+    ("Spine1", "Spine", (0, 15, 0)),
+    ("Neck", "Spine1", (0, 25, 0)),
+    ("Head", "Neck", (0, 10, 0)),
+    ("LeftArm", "Spine1", (18, 20, 0)),
+    ("LeftForeArm", "LeftArm", (28, 0, 0)),
+    ("LeftHand", "LeftForeArm", (25, 0, 0)),
+    ("RightArm", "Spine1", (-18, 20, 0)),
+    ("RightForeArm", "RightArm", (-28, 0, 0)),
+    ("RightHand", "RightForeArm", (-25, 0, 0)),
+    ("LeftUpLeg", "Hips", (10, 0, 0)),
+    ("LeftLeg", "LeftUpLeg", (0, -42, 0)),
+    ("LeftFoot", "LeftLeg", (0, -42, 0)),
+    ("RightUpLeg", "Hips", (-10, 0, 0)),
+    ("RightLeg", "RightUpLeg", (0, -42, 0)),
+    ("RightFoot", "RightLeg", (0, -42, 0)),
+]
+NAMES = [name for name, _, _ in SKELETON]
+
+
+def bvh_text(frames: np.ndarray, frame_time: float = 1 / 12, offsets: dict | None = None) -> str:
+    """A BVH file of SKELETON: (F, J, 3) degrees about Z, X and Y, in that order."""
+
+    def block(name: str, depth: int) -> list[str]:
+        pad = "\t" * depth
+        offset = (offsets or {}).get(name) or next(o for n, _, o in SKELETON if n == name)
+        root = depth == 0
+        position = "6 Xposition Yposition Zposition " if root else "3 "
+        lines = [
+            f"{pad}{'ROOT' if root else 'JOINT'} {name}",
+            f"{pad}{{",
+            f"{pad}\tOFFSET {offset[0]} {offset[1]} {offset[2]}",
+            f"{pad}\tCHANNELS {position}Zrotation Xrotation Yrotation",
+        ]
+        children = [n for n, parent, _ in SKELETON if parent == name]
+        for child in children:
+            lines += block(child, depth + 1)
+        if not children:
+            lines += [f"{pad}\tEnd Site", f"{pad}\t{{", f"{pad}\t\tOFFSET 1 2 3", f"{pad}\t}}"]
+        return [*lines, f"{pad}}}"]
+
+    def depth_first(name: str) -> list[str]:
+        children = [n for n, parent, _ in SKELETON if parent == name]
+        return [name, *(n for child in children for n in depth_first(child))]
+
+    order = [NAMES.index(name) for name in depth_first("Hips")]
+    rows = [" ".join(str(v) for v in [1, 2, 3, *row[order].ravel()]) for row in frames]
+    head = ["HIERARCHY", *block("Hips", 0), "MOTION", f"Frames: {len(frames)}"]
+    return "\n".join([*head, f"Frame Time: {frame_time}", *rows]) + "\n"
+
+
+def random_frames(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-40, 40, (count, len(SKELETON), 3)).round(3)
+
+
+def test_bvh_rotations_multiply_down_the_hierarchy(tmp_path: Path) -> None:
+    frames = random_frames(3)
+    (tmp_path / "a.bvh").write_text(bvh_text(frames))
+    bvh = read_bvh(tmp_path / "a.bvh")
+    names = [joint.name for joint in bvh.joints]
+    rotations, rest = bvh.rotations(), bvh.rest()
+    for name, parent, offset in SKELETON:
+        degrees = frames[:, NAMES.index(name)]
+        expected = Rotation.from_euler("ZXY", degrees, degrees=True).as_matrix()
+        if parent:
+            expected = rotations[:, names.index(parent)] @ expected
+            np.testing.assert_allclose(rest[names.index(name)] - rest[names.index(parent)], offset)
+        np.testing.assert_allclose(rotations[:, names.index(name)], expected, atol=1e-9)
+    assert bvh.frame_time == pytest.approx(1 / 12)
+    np.testing.assert_allclose(rest[names.index("Head_end")] - rest[names.index("Head")], [1, 2, 3])
+
+
+def test_a_standing_t_pose_is_the_canonical_rest(tmp_path: Path) -> None:
+    (tmp_path / "walk_01.bvh").write_text(bvh_text(np.zeros((2, len(SKELETON), 3))))
+    motion = load_motion(str(tmp_path), fps=12)
+    expected = np.broadcast_to(np.eye(3), motion.rotations.shape)
+    np.testing.assert_allclose(motion.rotations, expected, atol=1e-6)
+    assert motion.clips == ("walk_01",)
+    assert motion.activities == ("walk",)
+
+
+def test_hanging_arms_at_rest_are_turned_from_the_t_pose(tmp_path: Path) -> None:
+    hanging = {name: (0, -27, 0) for name in NAMES if name.endswith(("ForeArm", "Hand"))}
+    text = bvh_text(np.zeros((1, len(SKELETON), 3)), offsets=hanging)
+    (tmp_path / "a.bvh").write_text(text)
+    pose = load_motion(str(tmp_path), fps=12).rotations[0]
+    for part in ("l_upper_arm", "l_forearm"):
+        np.testing.assert_allclose(pose[PARTS.index(part)] @ [1, 0, 0], [0, 0, -1], atol=1e-6)
+    for part in ("r_upper_arm", "r_forearm"):
+        np.testing.assert_allclose(pose[PARTS.index(part)] @ [-1, 0, 0], [0, 0, -1], atol=1e-6)
+
+
+def test_the_left_forearm_bends_forward_in_the_frame_of_bodies(tmp_path: Path) -> None:
+    frames = np.zeros((1, len(SKELETON), 3))
+    frames[0, NAMES.index("LeftForeArm"), 2] = -90  # about Y (up): from +X (left) to +Z (front)
+    (tmp_path / "a.bvh").write_text(bvh_text(frames))
+    pose = load_motion(str(tmp_path), fps=12).rotations[0]
+    np.testing.assert_allclose(pose[PARTS.index("l_forearm")] @ [1, 0, 0], [0, -1, 0], atol=1e-6)
+    np.testing.assert_allclose(pose[PARTS.index("r_forearm")], np.eye(3), atol=1e-6)
+
+
+def test_bvh_and_npz_of_the_same_motion_agree(tmp_path: Path) -> None:
+    frames = random_frames(4)
+    (tmp_path / "bvh").mkdir()
+    (tmp_path / "bvh" / "a.bvh").write_text(bvh_text(frames))
+    bvh = read_bvh(tmp_path / "bvh" / "a.bvh")
+    quaternions = Rotation.from_matrix(bvh.rotations().reshape(-1, 3, 3)).as_quat()
+    np.savez(
+        tmp_path / "motion.npz",
+        joint=np.array([joint.name for joint in bvh.joints]),
+        global_quat_xyzw=quaternions.reshape(4, -1, 4),
+        rest_pos_cm=bvh.rest(),
+        clip=np.array(["a"]),
+        clip_len=np.array([4]),
+    )
+    (tmp_path / "CMU-INDEX.md").write_text("a  nothing\n")
+    loaded = load_motion(str(tmp_path / "motion.npz"), fps=12)
+    expected = load_motion(str(tmp_path / "bvh"), fps=12)
+    np.testing.assert_allclose(loaded.rotations, expected.rotations, atol=1e-6)
+
+
+def test_bvh_frames_are_thinned_to_fps(tmp_path: Path) -> None:
+    frames = random_frames(100)
+    (tmp_path / "a.bvh").write_text(bvh_text(frames, frame_time=1 / 120))
+    assert len(load_motion(str(tmp_path), fps=12).rotations) == 10
+
+
+def test_sub_folders_are_activities(tmp_path: Path) -> None:
+    (tmp_path / "jump").mkdir()
+    (tmp_path / "jump" / "07.bvh").write_text(bvh_text(random_frames(1)))
+    motion = load_motion(str(tmp_path), fps=12)
+    assert (motion.clips, motion.activities) == (("jump/07",), ("jump",))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[:-30], "broken BVH file"),
+        (lambda text: text.replace("HIERARCHY", "<html>"), "no BVH file"),
+        (lambda text: text.split("MOTION")[0], "no BVH file"),
+        (lambda text: text.replace("1 2 3 0.0", "1 2 3 nan", 1), "NaN"),
+        (lambda text: text.replace("Zrotation", "Wrotation", 1), "unknown channel Wrotation"),
+        (lambda text: text.replace("LeftArm", "Tentacle"), "no joint for l_upper_arm"),
+        (lambda text: text.replace("OFFSET 0 -42 0", "OFFSET 0 42 0"), "does not stand upright"),
+        (lambda text: text.replace("Frames: 2", "Frames: x"), "Frames"),
+        (lambda text: text.replace("JOINT Spine\n", "JOINT Spine\n{\n"), "broken BVH file"),
+    ],
+)
+def test_a_bad_bvh_file_is_named(tmp_path: Path, change, message: str) -> None:  # type: ignore[no-untyped-def]
+    text = bvh_text(np.zeros((2, len(SKELETON), 3)))
+    changed = change(text)
+    assert changed != text
+    (tmp_path / "bad.bvh").write_text(changed)
+    with pytest.raises(InputError, match=message) as raised:
+        load_motion(str(tmp_path), fps=12)
+    assert "bad.bvh" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_bad_sources_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no BVH files"):
+        load_motion(str(tmp_path), fps=12)
+    with pytest.raises(InputError, match=r"nothing\.npz: not there"):
+        load_motion(str(tmp_path / "nothing.npz"), fps=12)
+    (tmp_path / "text.npz").write_text("no archive")
+    with pytest.raises(InputError, match=r"text\.npz: no readable"):
+        load_bodies(str(tmp_path / "text.npz"))
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(InputError, match=r"other\.npz: has no array"):
+        load_bodies(str(tmp_path / "other.npz"))
+    with pytest.raises(InputError, match=r"other\.npz: has no array"):
+        load_motion(str(tmp_path / "other.npz"), fps=12)
+    whole = (Path(load_motion.__code__.co_filename).parents[1] / "assets/motion.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"cut\.npz: no readable"):
+        load_motion(str(tmp_path / "cut.npz"), fps=12)
+
+
+def test_clips_and_persons_are_in_one_split_only() -> None:
+    motion = load_motion("assets", fps=12)
+    for seed in range(5):
+        clips = split_clips(motion, [0.45, 0.15, 0.4], seed)
+        dealt = np.concatenate(list(clips.values()))
+        assert sorted(dealt) == list(range(len(motion.clips)))
+        shares = [motion.lengths[clips[s]].sum() / motion.lengths.sum() for s in clips]
+        np.testing.assert_allclose(shares, [0.45, 0.15, 0.4], atol=0.12)
+        persons = split_persons(16, 0.25, seed)
+        assert len(persons["test"]) == 4
+        assert not set(persons["train"]) & set(persons["test"])
+        assert not set(persons["prior"]) & set(persons["test"])
+
+
+def test_three_clips_of_any_length_fill_three_splits(tmp_path: Path) -> None:
+    for name, count in (("a", 1), ("b", 1), ("c", 40)):
+        (tmp_path / f"{name}.bvh").write_text(bvh_text(random_frames(count)))
+    motion = load_motion(str(tmp_path), fps=12)
+    for seed in range(4):
+        clips = split_clips(motion, [0.45, 0.15, 0.4], seed)
+        assert [len(clips[split]) for split in ("train", "test", "prior")] == [1, 1, 1]
+    (tmp_path / "c.bvh").unlink()
+    with pytest.raises(InputError, match="2 clips"):
+        split_clips(load_motion(str(tmp_path), fps=12), [0.45, 0.15, 0.4], 0)
+
+
+def poses(count: int) -> np.ndarray:
+    return load_motion("assets", fps=12).rotations[:: 600 // count][:count].astype(np.float64)
+
+
+def test_a_mirrored_pose_is_the_reflection_with_sides_exchanged() -> None:
+    pose = poses(4)
+    mirrored = mirror(pose)
+    flip = np.diag([-1.0, 1, 1])
+    left, right = PARTS.index("l_forearm"), PARTS.index("r_forearm")
+    np.testing.assert_allclose(mirrored[:, left], flip @ pose[:, right] @ flip, atol=1e-12)
+    np.testing.assert_allclose(mirror(mirrored), pose, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.det(mirrored), 1, atol=1e-6)
+
+
+def test_a_graft_keeps_legs_and_the_upper_bodys_bend() -> None:
+    lower, upper = poses(6)[:3], poses(6)[3:]
+    grafted = graft(lower, upper)
+    for part in ("hips", "l_thigh", "r_foot"):
+        index = PARTS.index(part)
+        np.testing.assert_array_equal(grafted[:, index], lower[:, index])
+    for part in ("abdomen", "head", "l_hand"):
+        index = PARTS.index(part)
+        relative = upper[:, 0].swapaxes(1, 2) @ upper[:, index]
+        np.testing.assert_allclose(
+            grafted[:, 0].swapaxes(1, 2) @ grafted[:, index], relative, atol=1e-6
+        )
+
+
+def test_bending_turns_each_joint_by_its_own_angle() -> None:
+    pose = poses(5)
+    vectors = np.random.default_rng(0).normal(0, 0.2, (5, len(PARTS), 3))
+    bent = bend(pose, vectors)
+    np.testing.assert_array_equal(bent[:, 0], pose[:, 0])
+    for index, (part, parent) in enumerate(PARENT_PART.items()):
+        if parent:
+            above = PARTS.index(parent)
+            before = pose[:, above].swapaxes(1, 2) @ pose[:, index]
+            after = bent[:, above].swapaxes(1, 2) @ bent[:, index]
+            turned = Rotation.from_matrix(before.swapaxes(1, 2) @ after).as_rotvec()
+            np.testing.assert_allclose(turned, vectors[:, index], atol=1e-3, err_msg=part)
+    np.testing.assert_allclose(bend(pose, 0 * vectors), pose, atol=1e-5)

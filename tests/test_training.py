@@ -1,0 +1,235 @@
+"""The training loop: resume, several processes, non-finite losses, what it leaves on disk."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import tiny_dataset
+
+from skelift.config import Config, LossConfig, compose
+from skelift.data.format import Dataset
+from skelift.stages import pretrain_flow, train
+from skelift.training.batches import Order
+from skelift.training.distributed import join
+from skelift.training.loop import NonFiniteLoss, fit
+from skelift.training.self_supervised import Trainer, lifting_reach
+
+SMALL = [
+    "data.size=32",
+    "model.width=4",
+    "model.disc_width=8",
+    "model.disc_scales=1",
+    "model.lifter_width=32",
+    "flow.steps=20",
+    "flow.hidden=16",
+    "flow.blocks=2",
+    "train.batch=8",
+    "train.interval=5",
+    "train.checkpoint_every=5",
+    "train.precision=fp32",
+    "train.dvclive=false",
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny data set and a flow pretrained on it."""
+    folder = tmp_path_factory.mktemp("training")
+    tiny_dataset(folder / "data", size=32)
+    pretrain_flow.run(compose(overrides(folder, "none")))
+    return folder
+
+
+def overrides(home: Path, run: str, *more: str) -> list[str]:
+    return [
+        *SMALL,
+        f"paths.data={home / 'data'}",
+        f"paths.flow={home / 'flow'}",
+        f"paths.model={home / run / 'model'}",
+        f"paths.checkpoints={home / run / 'checkpoints'}",
+        *more,
+    ]
+
+
+def weights(home: Path, run: str) -> dict[str, torch.Tensor]:
+    return load_file(home / run / "model" / "model.safetensors")
+
+
+def curve(home: Path, run: str) -> list[dict[str, float]]:
+    lines = (home / run / "model" / "stats.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def assert_identical(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+class Killed(BaseException):
+    """Stands for a process that ends between two steps."""
+
+
+def test_resumed_run_ends_with_the_same_weights(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ["train.steps=20", "train.ema=0.9", "loss.mirror=1", "loss.silhouette=1"]
+    train.run(compose(overrides(home, "whole", *more)))
+    original = Trainer.step
+
+    def dying(self: Trainer, step: int) -> dict[str, torch.Tensor]:
+        if step == 13:
+            raise Killed
+        return original(self, step)
+
+    monkeypatch.setattr(Trainer, "step", dying)
+    with pytest.raises(Killed):
+        train.run(compose(overrides(home, "parts", *more)))
+    monkeypatch.undo()
+    train.run(compose(overrides(home, "parts", *more)))
+    assert_identical(weights(home, "whole"), weights(home, "parts"))
+    assert [row["step"] for row in curve(home, "parts")] == [5, 10, 15, 20]
+    for row, again in zip(curve(home, "whole"), curve(home, "parts"), strict=True):
+        row.pop("per_second"), again.pop("per_second")
+        assert row == again
+
+
+def test_another_configuration_starts_afresh(home: Path, capsys: pytest.CaptureFixture) -> None:
+    train.run(compose(overrides(home, "changed", "train.steps=5")))
+    train.run(compose(overrides(home, "changed", "train.steps=5", "train.seed=1")))
+    assert "starting afresh" in capsys.readouterr().out
+    train.run(compose(overrides(home, "fresh", "train.steps=5", "train.seed=1")))
+    assert_identical(weights(home, "changed"), weights(home, "fresh"))
+
+
+def test_non_finite_loss_names_step_term_and_checkpoint(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Trainer.step
+
+    def poisoned(self: Trainer, step: int) -> dict[str, torch.Tensor]:
+        terms = original(self, step)
+        return terms | {"flow": terms["flow"] * float("nan")} if step == 8 else terms
+
+    monkeypatch.setattr(Trainer, "step", poisoned)
+    with pytest.raises(
+        NonFiniteLoss, match=r"'flow' is nan at step 8; .*last\.safetensors.*step 5"
+    ):
+        train.run(compose(overrides(home, "poisoned", "train.steps=20")))
+    assert not (home / "poisoned" / "model" / "model.json").exists()
+
+
+def test_fit_reports_means_of_each_interval() -> None:
+    seen = []
+    fit(
+        lambda step: {"a": torch.tensor(float(step))},
+        7,
+        title="",
+        batch=1,
+        interval=3,
+        each_interval=lambda i: seen.append((i.step, i.statistics["loss/a"])),
+        show=False,
+    )
+    assert seen == [(3, 1.0), (6, 4.0), (7, 6.0)]
+
+
+def test_every_picture_comes_once_an_epoch_in_a_new_order() -> None:
+    order = Order(10, 4, seed=3)
+    seen = torch.cat([torch.from_numpy(order[step]) for step in range(5)])
+    first, second = seen[:10], seen[10:]
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(10))
+    assert first.tolist() != second.tolist()
+    assert Order(10, 4, seed=3)[4].tolist() == order[4].tolist()
+
+
+def test_lifting_losses_warm_up_then_ramp_to_their_reach() -> None:
+    loss = LossConfig(warm_up=2, ramp=4, reach=0.5)
+    reached = [lifting_reach(step, loss) for step in range(7)]
+    assert reached == [None, None, 0.125, 0.25, 0.375, 0.5, 0.5]
+    assert lifting_reach(0, LossConfig()) == 1
+
+
+@pytest.mark.parametrize(
+    "departure",
+    [
+        "loss.gan_form=least_squares",
+        "loss.norms=elepose",
+        "model.channels=sides",
+        "model.squared=true",
+        "model.units=crop",
+        "loss.detach_skeleton=true",
+        "loss.warm_up=5",
+        "loss.lifted_prior=16",
+    ],
+)
+def test_each_switch_changes_the_run(home: Path, departure: str) -> None:
+    losses = []
+    for more in ([], [departure]):
+        config = compose(overrides(home, "switch", *more))
+        if "units" in departure:
+            config.paths.flow = str(home / "flow" / config.model.units)
+            pretrain_flow.run(config)
+        losses.append(_first_losses(config))
+    assert losses[0] != losses[1]
+
+
+def _first_losses(config: Config) -> list[float]:
+    with join("cpu") as world:
+        trainer = Trainer(config, Dataset(config.paths.data), world)
+        return [term.item() for step in range(2) for term in trainer.step(step).values()]
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_curve_of_one(home: Path) -> None:
+    more = ["train.steps=20", "train.interval=1", "train.checkpoint_every=100"]
+    for run, count in (("one", 1), ("two", 2)):
+        subprocess.run(  # noqa: S603
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+                *(f"--nproc-per-node={count}", "-m", "skelift", "train"),
+                *overrides(home, run, *more),
+            ],
+            check=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+    for row, other in zip(curve(home, "one"), curve(home, "two"), strict=True):
+        for name in row:
+            if name != "per_second":
+                assert row[name] == pytest.approx(other[name], rel=1e-4, abs=1e-4), name
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments(home: Path) -> None:
+    more = ["train.steps=400", "train.interval=5", "train.checkpoint_every=5"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "skelift", "train"]
+    subprocess.run([*command, *overrides(home, "alone", *more)], check=True, env=environment)  # noqa: S603
+    rng, kills = random.Random(0), 0  # noqa: S311
+    checkpoint = home / "killed" / "checkpoints" / "last.safetensors"
+    while kills < 20:
+        process = subprocess.Popen([*command, *overrides(home, "killed", *more)], env=environment)  # noqa: S603
+        _wait_for_new(checkpoint, process)
+        time.sleep(rng.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == 0:
+            pytest.fail(f"the run was over after {kills} kills; make it longer")
+        kills += 1
+    subprocess.run([*command, *overrides(home, "killed", *more)], check=True, env=environment)  # noqa: S603
+    assert_identical(weights(home, "alone"), weights(home, "killed"))
+
+
+def _wait_for_new(checkpoint: Path, process: subprocess.Popen) -> None:
+    """Wait until the run has gone on from where it was, so that a kill hits the training."""
+    before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+    while process.poll() is None:
+        if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
+            return
+        time.sleep(0.02)
