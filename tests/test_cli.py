@@ -10,7 +10,7 @@ import pytest
 
 from skelift.cli import STAGES, main
 from skelift.config import compose
-from skelift.errors import InputError
+from skelift.errors import InputError, RunError
 
 HEAVY = ("torch", "numpy", "hydra", "omegaconf", "cv2", "numba", "scipy", "matplotlib", "pandas")
 
@@ -67,14 +67,10 @@ def test_verb_runs_its_stage_and_prints_the_path(
     verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage = stand_in(monkeypatch, verb, StageDouble())
-    assert main([verb, "train.steps=7"]) == 0
+    example = STAGES[verb].example.split()
+    assert main([verb, *example]) == 0
     assert capsys.readouterr().out == "what/it/wrote\n"
-    assert stage.calls == [compose(["train.steps=7"])]
-
-
-@pytest.mark.parametrize("verb", STAGES)
-def test_examples_in_the_help_compose(verb: str) -> None:
-    compose(STAGES[verb].example.split())
+    assert stage.calls == [compose(example)]
 
 
 def test_cfg_job_prints_a_configuration_that_composes_again(
@@ -97,6 +93,14 @@ def test_bad_input_is_one_line_and_exit_2(
     printed = capsys.readouterr()
     assert printed.err == "skelift train: error: cat.png: truncated; copy it anew\n"
     assert printed.out == ""
+
+
+def test_failed_run_is_one_line_and_exit_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in(monkeypatch, "train", StageDouble(RunError("'flow' is nan at step 8")))
+    assert main(["train"]) == 1
+    assert capsys.readouterr().err == "skelift train: error: 'flow' is nan at step 8\n"
 
 
 def test_bad_configuration_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -191,7 +191,7 @@ def _first_losses(config: Config) -> list[float]:
 def test_two_processes_give_the_curve_of_one(home: Path) -> None:
     more = ["train.steps=20", "train.interval=1", "train.checkpoint_every=100"]
     for run, count in (("one", 1), ("two", 2)):
-        subprocess.run(  # noqa: S603
+        subprocess.run(
             [
                 *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
                 *(f"--nproc-per-node={count}", "-m", "skelift", "train"),
@@ -211,18 +211,18 @@ def test_twenty_kills_at_random_moments(home: Path) -> None:
     more = ["train.steps=400", "train.interval=5", "train.checkpoint_every=5"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "skelift", "train"]
-    subprocess.run([*command, *overrides(home, "alone", *more)], check=True, env=environment)  # noqa: S603
+    subprocess.run([*command, *overrides(home, "alone", *more)], check=True, env=environment)
     rng, kills = random.Random(0), 0  # noqa: S311
     checkpoint = home / "killed" / "checkpoints" / "last.safetensors"
     while kills < 20:
-        process = subprocess.Popen([*command, *overrides(home, "killed", *more)], env=environment)  # noqa: S603
+        process = subprocess.Popen([*command, *overrides(home, "killed", *more)], env=environment)
         _wait_for_new(checkpoint, process)
         time.sleep(rng.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
         if process.wait() == 0:
             pytest.fail(f"the run was over after {kills} kills; make it longer")
         kills += 1
-    subprocess.run([*command, *overrides(home, "killed", *more)], check=True, env=environment)  # noqa: S603
+    subprocess.run([*command, *overrides(home, "killed", *more)], check=True, env=environment)
     assert_identical(weights(home, "alone"), weights(home, "killed"))
 
 

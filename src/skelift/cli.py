@@ -77,8 +77,7 @@ skeleton=FILE.yaml. With --config, overrides are KEY=VALUE."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb and return the exit code: 0, 1 for a run that failed, 2 for bad input, 130 when
-    interrupted."""
+    """Run a verb. Exit codes: 0, 1 a run that failed, 2 bad input, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     try:
         print(_predict(arguments) if arguments.verb == "predict" else _stage(arguments))

@@ -188,13 +188,14 @@ class EvaluateConfig:
             "supervised_image",
         ]
     )
-    lifter_steps: int = 3000
-    unsupervised_steps: int = 3000
+    lifter_steps: int = 1500
     lifter_batch: int = 256
+    unsupervised_steps: int = 3000
+    unsupervised_batch: int = 64
     image_steps: int = 1000
     image_batch: int = 32
     learning_rate: float = 1e-3
-    flow_weight: float = 4.0  # L_NF in the unsupervised lifter; see docs/method.md
+    base_weight: float = 50.0  # of L_base in the unsupervised lifter; see docs/experiments.md
     shown: int = 12  # test pictures in the report, and as many of the worst
 
 

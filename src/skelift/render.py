@@ -70,7 +70,7 @@ class Kappa:
             (B, C, S, S) skeleton images in (0, 1], 1 on the limbs.
         """
         if u.device.type == "cpu":
-            drawn: Tensor = _FusedKappa.apply(u.float(), self)  # type: ignore[no-untyped-call]
+            drawn: Tensor = _FusedKappa.apply(u.float(), self)
             return drawn
         return self._fall_off(self._squared_distances(u.float()))
 
@@ -127,7 +127,7 @@ class _FusedKappa(torch.autograd.Function):
         return drawn
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         u, drawn = ctx.saved_tensors
         kappa: Kappa = ctx.kappa
@@ -150,14 +150,14 @@ def _threads_of_torch() -> Iterator[None]:
     which changes how torch splits its sums from then on, and with that their last bits.
     """
     threads = torch.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     try:
         yield
     finally:
         torch.set_num_threads(threads)
 
 
-@numba.njit(parallel=True, fastmath=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(parallel=True, fastmath=True, cache=True)
 def _draw(
     u: Any, bones: Any, channel: Any, gamma: float, squared: bool, image: Any, nearest: Any
 ) -> None:
@@ -191,7 +191,7 @@ def _draw(
                 nearest[b, c, row, column] = owner[column]
 
 
-@numba.njit(parallel=True, fastmath=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(parallel=True, fastmath=True, cache=True)
 def _draw_gradient(
     u: Any,
     bones: Any,

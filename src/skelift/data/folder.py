@@ -166,9 +166,10 @@ def _all_frames(
     clips: Sequence[Clip], folder: FolderConfig
 ) -> Iterator[tuple[int, int, int, Picture, Mask]]:
     """Yield (clip, position in it, frame index, picture, mask), with a progress bar."""
+    from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(transient=True) as progress:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Cutting out", total=sum(len(clip.indices) for clip in clips))
         for number, clip in enumerate(clips):
             for position, frame in enumerate(_masked_frames(clip, folder.background)):

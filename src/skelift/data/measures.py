@@ -246,16 +246,21 @@ def _too_early(
 
 def _copies(data: Dataset, of_split: NDArray[np.str_]) -> Table:
     """Rows whose picture is, byte by byte, an earlier one of its split, or one of the other."""
+    from rich.console import Console
+    from rich.progress import track
+
+    chunks = [(name, rows) for name in SPLITS for rows in _chunks(np.arange(data.counts[name]))]
     digests = np.array(
         [
             hashlib.blake2b(image, digest_size=8).digest()
-            for name in SPLITS
-            for rows in _chunks(np.arange(data.counts[name]))
+            for name, rows in track(
+                chunks, "Comparing pictures", console=Console(stderr=True), transient=True
+            )
             for image in data.split(name).images[rows]
         ]
     )
     again = np.ones(len(digests), dtype=bool)
-    own = np.char.add(of_split.astype("S5"), digests.view("S8"))
+    own = np.char.add(of_split.astype("S5"), digests)
     again[np.unique(own, return_index=True)[1]] = False
     test = of_split == "test"
     both = np.intersect1d(digests[test], digests[~test])

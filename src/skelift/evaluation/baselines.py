@@ -47,9 +47,7 @@ class Bench:
     def network(self) -> PoseNet:
         """A fresh pipeline of the same size as the model's."""
         config = self.config
-        flow = load_flow(
-            Path(config.paths.flow), len(self.data.skeleton), config.flow, self.device
-        )
+        flow = load_flow(Path(config.paths.flow), len(self.data.skeleton), config.flow, self.device)
         torch.manual_seed(config.train.seed)
         pose = PoseNet(config.model, self.data.skeleton, flow.scale)
         return pose.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
@@ -87,8 +85,8 @@ def unsupervised_lifter(bench: Bench) -> Predicted:
     """ElePose's setting: Lambda from true 2D by flow and loop alone, without 3D."""
     config, pose, lifted = bench.config, bench.network(), _Lifted(bench, "train")
     flow = load_flow(Path(config.paths.flow), len(lifted.skeleton), config.flow, bench.device).flow
-    objective = Lifting(_elepose(config.loss, config.evaluate.flow_weight), pose)
-    batch = config.evaluate.lifter_batch
+    objective = Lifting(_elepose(config.evaluate.base_weight), pose)
+    batch = config.evaluate.unsupervised_batch
 
     def terms(rows: Tensor, step: int) -> Terms:
         draws = Draws.at(config.train.seed, step, batch, bench.device)
@@ -163,10 +161,8 @@ class _Lifted:
         return self._true[rows]
 
 
-def _elepose(loss: LossConfig, flow_weight: float) -> LossConfig:
-    return replace(
-        loss, norms="elepose", l2d=1.0, l3d=1.0, deformation=1.0, bones=1.0, flow=flow_weight
-    )
+def _elepose(base: float) -> LossConfig:
+    return LossConfig(norms="elepose", l2d=base, l3d=base, deformation=base)
 
 
 def _train(

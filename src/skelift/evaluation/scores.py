@@ -153,10 +153,10 @@ def facing(poses_mm: ArrayLike, skeleton: Skeleton) -> NDArray[np.str_] | None:
     forward = np.cross(left, up)
     towards_camera = -forward[:, 2]
     limit = np.cos(np.deg2rad(FRONT_DEGREES)) * np.linalg.norm(forward, axis=1)
-    names = np.full(len(poses), "side")
-    names[towards_camera > limit] = "front"
-    names[towards_camera < -limit] = "back"
-    return names.astype(np.str_)
+    sides: NDArray[np.str_] = np.select(
+        [towards_camera > limit, towards_camera < -limit], ["front", "back"], default="side"
+    )
+    return sides
 
 
 def _measure_3d(predicted: Array, truth: Array, skeleton: Skeleton) -> dict[str, Array]:

@@ -42,7 +42,7 @@ class GlobalBatchNorm(nn.BatchNorm2d):
 
 def _over_all(local: Tensor) -> Tensor:
     """Mean of equally weighted local means; gradients flow to every process."""
-    mean: Tensor = all_reduce(local) / dist.get_world_size()  # type: ignore[no-untyped-call]
+    mean: Tensor = all_reduce(local) / dist.get_world_size()
     return mean
 
 

@@ -14,8 +14,9 @@ CAPTIONS = {
     "samples": (
         "Predictions",
         "Test pictures drawn at random, spread over the clips. Colours tell left (blue) from right "
-        "(orange), or the fingers of a hand from one another. 3D poses are root-relative, as predicted: not aligned with the truth, and all of a row at one "
-        "scale. “From right” looks along the picture from its right edge.",
+        "(orange), or the fingers of a hand from one another. 3D poses are root-relative, as "
+        "predicted: not aligned with the truth, and all of a row at one scale. “From right” looks "
+        "along the picture from its right edge.",
     ),
     "worst": (
         "Worst cases",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from skelift.config import Config
 from skelift.data.format import Dataset
+from skelift.geometry import Units
 from skelift.training.distributed import join
 from skelift.training.flow import pretrain
 
@@ -12,5 +13,5 @@ def run(config: Config) -> Path:
     """Pretrain the flow on the unpaired 2D poses of ``paths.data``; writes ``paths.flow``."""
     data = Dataset(config.paths.data)
     with join(config.train.device) as world:
-        units = "camera" if config.model.units == "camera" else "crop"
+        units: Units = "camera" if config.model.units == "camera" else "crop"
         return pretrain(data, config.flow, units, Path(config.paths.flow), world.device)

@@ -59,10 +59,11 @@ class Body:
         return bool((self.material == Material.CLOTH).any())
 
     @cached_property
-    def strongest_bone(self) -> NDArray[np.str_]:
-        """(V,) name of the bone that moves each vertex most."""
-        strongest = np.take_along_axis(self.skin_bone, self.skin_weight.argmax(1)[:, None], 1)
-        return np.array(self.bone_names)[strongest[:, 0]]
+    def strongest_bone(self) -> NDArray[np.uint8]:
+        """(V,) bone that moves each vertex most."""
+        heaviest = self.skin_weight.argmax(axis=1)
+        strongest: NDArray[np.uint8] = self.skin_bone[np.arange(len(heaviest)), heaviest]
+        return strongest
 
     @cached_property
     def normals(self) -> NDArray[np.float32]:
@@ -82,10 +83,8 @@ class Body:
 
     def moved_by(self, *prefixes: str) -> NDArray[np.bool_]:
         """(V,) whether the name of the strongest bone starts with one of the prefixes."""
-        moved = np.zeros(len(self.vertices), dtype=bool)
-        for prefix in prefixes:
-            moved |= np.char.startswith(self.strongest_bone, prefix)
-        return moved
+        chosen = np.array([name.startswith(prefixes) for name in self.bone_names])
+        return chosen[self.strongest_bone]
 
 
 def load_bodies(source: str) -> list[Body]:

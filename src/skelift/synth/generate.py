@@ -135,10 +135,10 @@ def _start_worker(studio: Studio, folder: Path) -> None:
 
 def _work_on(task: Task) -> tuple[Task, Labels | None]:
     assert _worker is not None
-    return task, _make(*_worker, task)
+    return task, make_rows(*_worker, task)
 
 
-def _make(studio: Studio, folder: Path, task: Task) -> Labels | None:
+def make_rows(studio: Studio, folder: Path, task: Task) -> Labels | None:
     """Make the rows of one task; pictures go to disk, the prior's labels are returned."""
     split, rows = task
     scenes = studio.cast.scenes(split, rows)
@@ -179,10 +179,10 @@ def _pooled(
     studio: Studio, folder: Path, tasks: Sequence[Task], workers: int
 ) -> Iterator[tuple[Task, Labels | None]]:
     if workers == 1:
-        yield from ((task, _make(studio, folder, task)) for task in tasks)
+        yield from ((task, make_rows(studio, folder, task)) for task in tasks)
         return
     # The first task compiles the kernels, which forked workers then have.
-    yield tasks[0], _make(studio, folder, tasks[0])
+    yield tasks[0], make_rows(studio, folder, tasks[0])
     with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(studio, folder)) as pool:
         try:
             yield from pool.map(_work_on, tasks[1:])

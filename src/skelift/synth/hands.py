@@ -36,8 +36,8 @@ STRETCHED = -0.1
 def rig_hand(body: Body, skeleton: Skeleton) -> Rig:
     """Cut the left hand off a body, with its 21 joints on it."""
     cutter = Cutter(body, FIRST_BONE)
-    left = np.char.endswith(body.strongest_bone, ".L")
-    whole = body.moved_by(*HAND_BONES) & left
+    left = np.array([name.endswith(".L") for name in body.bone_names])
+    whole = body.moved_by(*HAND_BONES) & left[body.strongest_bone]
     faces = body.faces[whole[body.faces].all(axis=1)]
     used, renumbered = np.unique(faces, return_inverse=True)
     faces = renumbered.reshape(-1, 3).astype(np.uint32)
@@ -72,7 +72,7 @@ def _fingertip(cutter: Cutter, finger: str) -> Points:
     """The vertex furthest along the last phalanx; it moves with that phalanx alone."""
     body, last = cutter.body, f"{finger}3"
     along = body.head_of(FIRST_BONE[last]) - body.head_of(FIRST_BONE[f"{finger}2"])
-    reach = np.where(body.strongest_bone == FIRST_BONE[last], body.vertices @ along, -np.inf)
+    reach = np.where(body.moved_by(FIRST_BONE[last]), body.vertices @ along, -np.inf)
     tip = body.vertices[reach.argmax()][None]
     return Points(tip, np.array([[PARTS.index(last)]], dtype=np.uint8), np.ones((1, 1)))
 

@@ -107,11 +107,11 @@ class Cutter:
 
     def _blend(self, chosen: NDArray[np.bool_] | NDArray[np.integer]) -> NDArray[np.float64]:
         """(V, P) weight of each part on each chosen vertex."""
-        bones, weights = self.body.skin_bone[chosen], self.body.skin_weight[chosen]
-        blend = np.zeros((len(bones), max(len(self.parts), bones.shape[1])))
-        rows = np.arange(len(bones))
-        for column in range(bones.shape[1]):
-            np.add.at(blend, (rows, self.part_of_bone[bones[:, column]]), weights[:, column])
+        parts = self.part_of_bone[self.body.skin_bone[chosen]]
+        weights = self.body.skin_weight[chosen].astype(np.float64)
+        blend = np.zeros((len(parts), max(len(self.parts), parts.shape[1])))
+        for column in range(parts.shape[1]):
+            blend[np.arange(len(parts)), parts[:, column]] += weights[:, column]
         return blend
 
     def _holder(self, bone: str) -> int:

@@ -119,5 +119,3 @@ def view_of(samples: NDArray[np.void]) -> View:
 def over_crop(pixels: NDArray[np.floating], size: int) -> Tensor:
     """Crop pixels (N, J, 2) -> [-1, 1] over the crop, float32."""
     return torch.from_numpy(np.array(pixels, dtype=np.float32)) * (2 / size) - 1
-
-

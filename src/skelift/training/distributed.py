@@ -72,7 +72,7 @@ def gather(local: Tensor) -> Tensor:
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return local
-    gathered = all_gather(local.contiguous())  # type: ignore[no-untyped-call]
+    gathered = all_gather(local.contiguous())
     return torch.cat(tuple(gathered))
 
 

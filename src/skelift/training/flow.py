@@ -77,7 +77,7 @@ def pretrain(
 
 
 def load_flow(folder: Path, joints: int, config: FlowConfig, device: torch.device) -> TrainedFlow:
-    """The frozen flow that ``pretrain`` wrote; InputError when it is missing or of another shape."""
+    """The frozen flow that ``pretrain`` wrote; InputError when missing or of another shape."""
     tensors, about = load_tensors(folder / WEIGHTS, MADE_BY)
     flow = PoseFlow(joints, config.pca, config.blocks, config.hidden, config.seed)
     load_weights(flow, tensors, folder / WEIGHTS, MADE_BY)
@@ -103,7 +103,7 @@ def _optimise(
         jitter = torch.randn(y.shape, generator=noise).to(y.device) * (y != 0)
         loss = flow.nll(y + 0.1 * config.noise * jitter).mean()
         adam.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(flow.parameters(), 1.0)
         adam.step()
         return {"nll": loss}

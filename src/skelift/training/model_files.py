@@ -61,13 +61,15 @@ def save_model(
 
 
 def load_model(folder: Path, device: torch.device) -> tuple[PoseNet, dict[str, Any]]:
-    """The pipeline in evaluation mode, and its card; InputError when either is missing or broken."""
+    """The pipeline in evaluation mode, and its card; InputError when missing or broken."""
     card = read_json(folder / CARD, MADE_BY)
     try:
         skeleton = Skeleton.from_mapping(card["skeleton"])
         pose = PoseNet(ModelConfig(**card["model"]), skeleton, float(card["scale"]))
     except (KeyError, TypeError) as error:
-        raise InputError(f"{folder / CARD}: incomplete ({error}); make it anew with `{MADE_BY}`") from None
+        raise InputError(
+            f"{folder / CARD}: incomplete ({error}); make it anew with `{MADE_BY}`"
+        ) from None
     tensors, _ = load_tensors(folder / WEIGHTS, MADE_BY)
     load_weights(pose, tensors, folder / WEIGHTS, MADE_BY)
     return pose.eval().requires_grad_(False).to(device), card

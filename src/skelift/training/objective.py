@@ -20,7 +20,9 @@ from skelift.training.batches import Pictures
 from skelift.training.distributed import gather
 
 Terms = dict[str, Tensor]
-SILHOUETTE_GAMMA = 150.0  # squared kappa: limbs about as thick as those of a body that fills the crop
+SILHOUETTE_GAMMA = (
+    150.0  # squared kappa: limbs about as thick as those of a body that fills the crop
+)
 
 
 @dataclass(frozen=True)

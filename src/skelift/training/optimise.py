@@ -33,7 +33,7 @@ class Optimisers:
         """Move the named networks down the gradient of ``loss``."""
         for name in names:
             self.adams[name].zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         for name in names:
             if self.clip:
                 nn.utils.clip_grad_norm_(self.weights[name], self.clip)

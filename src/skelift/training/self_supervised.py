@@ -173,9 +173,7 @@ def fingerprint(config: Config, data: Dataset) -> str:
 
 def save_checkpoint(folder: Path, trainer: Trainer, step: int, digest: str) -> None:
     """Write the state after ``step`` steps, in the place of the previous one."""
-    save_tensors(
-        folder / CHECKPOINT, trainer.state(), {"step": str(step), "fingerprint": digest}
-    )
+    save_tensors(folder / CHECKPOINT, trainer.state(), {"step": str(step), "fingerprint": digest})
 
 
 def resume(folder: Path, trainer: Trainer, digest: str) -> int:

@@ -1,0 +1,136 @@
+"""The chain of stages on a tiny data set: flow, training, scores, report, prediction."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from test_training import overrides
+from tiny import tiny_dataset
+
+from skelift.cli import main
+from skelift.config import compose
+from skelift.data.format import Dataset
+from skelift.evaluation.metrics import p_mpjpe
+from skelift.stages import evaluate, predict, pretrain_flow, report, train
+
+STEPS = [
+    "train.steps=5",
+    "evaluate.lifter_steps=5",
+    "evaluate.unsupervised_steps=5",
+    "evaluate.image_steps=3",
+    "evaluate.lifter_batch=16",
+    "evaluate.unsupervised_batch=16",
+    "evaluate.image_batch=8",
+    "evaluate.shown=3",
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every stage has run."""
+    folder = tmp_path_factory.mktemp("stages")
+    tiny_dataset(folder / "data", size=32)
+    config = compose(overrides(folder, "run", *STEPS, f"paths.reports={folder / 'reports'}"))
+    for stage in (pretrain_flow, train, evaluate, report):
+        stage.run(config)
+    return folder
+
+
+def test_all_rows_are_scored_in_the_same_run(home: Path) -> None:
+    metrics = json.loads((home / "reports" / "metrics.json").read_text())
+    assert metrics["model"] == "skelift"
+    assert list(metrics["rows"]) == [
+        "skelift",
+        "mean_pose",
+        "supervised_lifter",
+        "unsupervised_lifter",
+        "supervised_image",
+    ]
+    for row in metrics["rows"].values():
+        for name in ("p_mpjpe_mm", "p_mpjpe_reflected_mm", "mpjpe_mm", "pck_150", "auc"):
+            assert np.isfinite(row["overall"][name])
+        assert row["overall"]["images"] == metrics["data"]["test_images"]
+    # The lifters are given the true 2D joints.
+    assert metrics["rows"]["supervised_lifter"]["overall"]["error_2d_px"] == pytest.approx(
+        0, abs=1e-4
+    )
+    assert metrics["rows"]["skelift"]["overall"]["error_2d_px"] > 0
+
+
+def test_report_stands_alone(home: Path) -> None:
+    page = (home / "reports" / "report.html").read_text()
+    assert "synthetic" in page.lower()
+    assert 'src="http' not in page
+
+
+def test_predict_agrees_with_evaluation_on_a_test_picture(home: Path) -> None:
+    data = Dataset(home / "data")
+    picture = data.split("test").images[0]
+    file = home / "picture.png"
+    cv2.imwrite(str(file), picture[..., ::-1])
+    out = predict.run([file], home / "run" / "model", home / "poses.json", draw=home / "drawn")
+    answer = json.loads(out.read_text())
+    (pose,) = answer["predictions"]
+    assert answer["units"] == "mm"
+    assert len(pose["joints_3d_mm"]) == len(answer["joint_names"]) == len(data.skeleton)
+    assert pose["crop"]["from"] == "black background"
+    assert pose["joints_3d_mm"][data.skeleton.root_index] == [0, 0, 0]
+    bones = np.diff(np.array(pose["joints_3d_mm"])[data.skeleton.bone_indices], axis=1)[:, 0]
+    typical = np.mean(data.skeleton.bone_lengths_mm)
+    assert np.linalg.norm(bones, axis=1).mean() == pytest.approx(typical, rel=1e-3)
+    assert (home / "drawn" / "picture.png").exists()
+
+
+def test_variants_make_a_model_and_a_row_each(home: Path) -> None:
+    more = ["+variants.base=['loss.flow=0']", "+variants.full=[]", "evaluate.baselines=[mean_pose]"]
+    config = compose(overrides(home, "two", *STEPS, f"paths.reports={home / 'two'}", *more))
+    train.run(config)
+    metrics = json.loads(evaluate.run(config).read_text())
+    assert list(metrics["rows"]) == ["base", "full", "mean_pose"]
+    assert (home / "two" / "model" / "base" / "model.safetensors").exists()
+    assert metrics["rows"]["base"] != metrics["rows"]["full"]
+
+
+def test_mean_pose_row_is_the_procrustes_mean(home: Path) -> None:
+    metrics = json.loads((home / "reports" / "metrics.json").read_text())
+    test = Dataset(home / "data").split("test")
+    assert test.joints_3d_mm is not None
+    one = np.broadcast_to(test.joints_3d_mm[:1], test.joints_3d_mm.shape)
+    floor = metrics["rows"]["mean_pose"]["overall"]["p_mpjpe_mm"]
+    assert 0 < floor < p_mpjpe(one, test.joints_3d_mm).mean() * 1.2
+
+
+@pytest.mark.parametrize(
+    ("argument", "complaint"),
+    [
+        ("missing.png", "missing.png"),
+        ("truncated.png", "truncated.png"),
+    ],
+)
+def test_bad_pictures_end_with_one_line(
+    home: Path, argument: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = cv2.imencode(".png", np.zeros((32, 32, 3), np.uint8))[1].tobytes()
+    (home / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    out = home / "none.json"
+    code = main(
+        ["predict", str(home / argument), "--model", str(home / "run" / "model"), "--out", str(out)]
+    )
+    message = capsys.readouterr().err.strip()
+    assert code == 2
+    assert complaint in message
+    assert "\n" not in message
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "pretrain-flow", "report"])
+def test_missing_input_ends_with_one_line(
+    tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main([verb, *overrides(tmp_path, "run", f"paths.reports={tmp_path / 'reports'}")])
+    message = capsys.readouterr().err.strip()
+    assert code == 2
+    assert str(tmp_path) in message
+    assert "\n" not in message
