@@ -1,5 +1,9 @@
 """Rendered data sets: their truth, their splits, and that they come out the same everywhere."""
 
+import signal
+import subprocess
+import sys
+import time
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -380,3 +384,27 @@ def test_a_failing_worker_leaves_nothing(
     with pytest.raises(MemoryError):
         run(config(tmp_path / "set", bodies, "data.synth.workers=2"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_run_leaves_neither_data_nor_workers(tmp_path: Path, bodies: Path) -> None:
+    program = (
+        "import sys\nfrom skelift.config import compose\n"
+        "from skelift.stages.synthesize import run\nrun(compose(sys.argv[1:]))"
+    )
+    many = ["data.synth.train=100000", "data.synth.workers=2", "data.size=16"]
+    own = [f"paths.data={tmp_path / 'set'}", f"data.synth.bodies={bodies}"]
+    # The workers hold their parent's end of this pipe: it closes when the last one has gone.
+    running = subprocess.Popen(
+        [sys.executable, "-c", program, *many, *own],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    deadline = time.monotonic() + 120
+    while running.poll() is None and len(children.read_text().split()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    running.send_signal(signal.SIGKILL)
+    running.communicate(timeout=60)
+    assert running.returncode == -signal.SIGKILL
+    assert not (tmp_path / "set").exists()

@@ -16,11 +16,13 @@ from tiny import tiny_dataset
 
 from skelift.config import Config, LossConfig, compose
 from skelift.data.format import Dataset
+from skelift.errors import InputError
+from skelift.models.discriminator import Discriminator
 from skelift.stages import pretrain_flow, train
 from skelift.training.batches import Order
 from skelift.training.distributed import join
 from skelift.training.loop import NonFiniteLoss, fit
-from skelift.training.self_supervised import Trainer, lifting_reach
+from skelift.training.self_supervised import Trainer, check_size, lifting_reach
 
 SMALL = [
     "data.size=32",
@@ -155,6 +157,20 @@ def test_lifting_losses_warm_up_then_ramp_to_their_reach() -> None:
     reached = [lifting_reach(step, loss) for step in range(7)]
     assert reached == [None, None, 0.125, 0.25, 0.375, 0.5, 0.5]
     assert lifting_reach(0, LossConfig()) == 1
+
+
+@pytest.mark.parametrize(("size", "scales"), [(60, 1), (32, 2), (64, 3)])
+def test_a_size_that_the_networks_cannot_take_is_refused(size: int, scales: int) -> None:
+    with pytest.raises(InputError, match=f"{size} px"):
+        check_size(size, scales)
+
+
+@pytest.mark.parametrize("size_and_scales", [(24, 1), (48, 2), (96, 3)])
+def test_the_smallest_sizes_work(size_and_scales: tuple[int, int]) -> None:
+    size, scales = size_and_scales
+    check_size(size, scales)
+    logits = Discriminator(1, 4, scales)(torch.zeros(2, 1, size, size))
+    assert all(torch.isfinite(scale).all() and scale.numel() for scale in logits)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ class Kappa:
             (B, C, S, S) skeleton images in (0, 1], 1 on the limbs.
         """
         if u.device.type == "cpu":
-            drawn: Tensor = _FusedKappa.apply(u.float(), self)
+            drawn: Tensor = _FusedKappa.apply(u.float(), self)  # type: ignore[no-untyped-call]
             return drawn
         return self._fall_off(self._squared_distances(u.float()))
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skelift.data.pictures import binary, filled
 
 WORK_SIDE = 480
-SAMPLES = 24  # frames that teach a background, spread over the clip
+SAMPLES = 32  # frames that teach a background, spread over the clip
 
 # Distances between colours: the largest difference over the channels, of 255.
 NOISE = 9  # up to here a pixel surely shows the background ...

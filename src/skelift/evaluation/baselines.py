@@ -50,7 +50,7 @@ class Bench:
         flow = load_flow(Path(config.paths.flow), len(self.data.skeleton), config.flow, self.device)
         torch.manual_seed(config.train.seed)
         pose = PoseNet(config.model, self.data.skeleton, flow.scale)
-        return pose.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return pose.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def mean_pose(bench: Bench) -> Predicted:

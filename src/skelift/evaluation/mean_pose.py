@@ -7,7 +7,7 @@ from skelift.evaluation.metrics import Array, procrustes_rotation
 
 
 def procrustes_mean_pose(
-    poses_mm: ArrayLike, root: int, *, iterations: int = 100, tolerance: float = 1e-7
+    poses_mm: ArrayLike, root: int, *, iterations: int = 100, tolerance: float = 1e-5
 ) -> Array:
     """Generalised Procrustes mean of 3D poses (Gower 1975), without reflections.
 

@@ -87,7 +87,7 @@ def _plot(axes: "Axes", name: str, curves: Sequence[tuple[str, Curve]]) -> None:
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over a window of a twentieth of the curve, shorter at the ends."""
-    half = max(1, len(values) // 40)
+    half = len(values) // 40
     return np.array([values[max(n - half, 0) : n + half + 1].mean() for n in range(len(values))])
 
 

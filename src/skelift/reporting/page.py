@@ -13,14 +13,14 @@ from skelift.reporting.tables import Table
 CAPTIONS = {
     "samples": (
         "Predictions",
-        "Test pictures drawn at random, spread over the clips. Colours tell left (blue) from right "
+        "Test pictures drawn at random. Colours tell left (blue) from right "
         "(orange), or the fingers of a hand from one another. 3D poses are root-relative, as "
         "predicted: not aligned with the truth, and all of a row at one scale. “From right” looks "
         "along the picture from its right edge.",
     ),
     "worst": (
         "Worst cases",
-        "The largest P-MPJPE of the test set, at most one picture a clip. Red is the prediction, "
+        "The largest P-MPJPE of the test set, as in the paper's Fig. 5. Red is the prediction, "
         "aligned by a similarity without reflection; green is the truth.",
     ),
     "curves": (

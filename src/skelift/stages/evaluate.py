@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from skelift.config import Config
 from skelift.data.format import Dataset, Split
@@ -14,7 +12,7 @@ from skelift.evaluation.predictions import Predicted, predict_split, skeleton_im
 from skelift.evaluation.scores import protocol, score
 from skelift.files import write_json
 from skelift.models.pose import PoseNet
-from skelift.reporting.predictions import SAMPLE, WORST, Predictions
+from skelift.reporting.predictions import Predictions, choose_pictures
 from skelift.reporting.tables import print_scores
 from skelift.training.distributed import join
 from skelift.training.model_files import load_model
@@ -78,15 +76,13 @@ def _shown(
     config: Config, pose: PoseNet, test: Split, predicted: Predicted, device: torch.device
 ) -> Predictions:
     """Pictures drawn at random, and those with the largest P-MPJPE (the paper's Fig. 5)."""
-    count = min(config.evaluate.shown, len(test))
-    rng = np.random.default_rng(config.train.seed)
-    rows: NDArray[np.int64] = np.sort(rng.choice(len(test), count, replace=False))
-    kind = np.array([SAMPLE] * count)
     true_2d, true_3d, errors = test.joints_2d, test.joints_3d_mm, None
     if true_3d is not None:
         errors = p_mpjpe(predicted.joints_3d_mm, true_3d)
-        rows = np.concatenate([rows, np.argsort(-errors)[:count]])
-        kind = np.array([SAMPLE] * count + [WORST] * count)
+    count = config.evaluate.shown
+    clips, seed = test.samples["clip"], config.train.seed
+    rows, kind = choose_pictures(clips, errors, samples=count, worst=count, seed=seed)
+    if true_3d is not None:
         root = pose.skeleton.root_index
         true_3d = true_3d[rows] - true_3d[rows][:, root : root + 1]
     return Predictions(

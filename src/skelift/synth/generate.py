@@ -4,7 +4,9 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
+from multiprocessing import parent_process
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 
@@ -131,6 +133,15 @@ _worker: tuple[Studio, Path] | None = None
 def _start_worker(studio: Studio, folder: Path) -> None:
     global _worker
     _worker = (studio, folder)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot stop its workers, which would wait for tasks for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work_on(task: Task) -> tuple[Task, Labels | None]:

@@ -44,6 +44,7 @@ class Trainer:
     def __init__(self, config: Config, data: Dataset, world: World) -> None:
         self.config, self.data, self.world = config, data, world
         train, device = config.train, world.device
+        check_size(data.info.size, config.model.disc_scales)
         torch.manual_seed(train.seed)
         split = data.split("train")
         self.pictures = PictureSource(split, device)
@@ -136,6 +137,16 @@ class Trainer:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16)
+
+
+def check_size(size: int, disc_scales: int) -> None:
+    """InputError unless Phi can halve a picture thrice and the coarsest PatchGAN has room."""
+    smallest = 24 * 2 ** (disc_scales - 1)
+    if size % 8 or size < smallest:
+        raise InputError(
+            f"pictures of {size} px: the networks need a multiple of 8 and at least {smallest} px; "
+            "set data.size, or fewer model.disc_scales, and make the data set anew"
+        )
 
 
 def lifting_reach(step: int, loss: LossConfig) -> float | None:
