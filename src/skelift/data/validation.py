@@ -66,11 +66,13 @@ RULES = (
         "relative bone lengths are within a factor of 2.5 of the skeleton's",
         high=2.5,
     ),
+    # A bone may span a joint that the skeleton leaves out: from thorax to nose it measures half its
+    # length more or less with the chin up or down.
     Rule(
         "samples",
         "bone_drift",
-        "relative bone lengths of one person stay within 35 % of their median",
-        high=0.35,
+        "relative bone lengths of one person stay within 60 % of their median",
+        high=0.6,
     ),
     Rule(
         "samples",
