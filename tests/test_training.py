@@ -25,6 +25,8 @@ from skelift.training.loop import NonFiniteLoss, fit
 from skelift.training.self_supervised import Trainer, check_size, lifting_reach
 
 SMALL = [
+    "loss=paper",
+    "model.channels=single",
     "data.size=32",
     "model.width=4",
     "model.disc_width=8",
