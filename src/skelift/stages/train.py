@@ -58,6 +58,7 @@ def train_one(config: Config, data: Dataset, world: World, title: str = "train")
             interval=train.interval,
             first=first,
             each_interval=each_interval,
+            over_all=world.mean,
             show=world.leads,
         )
     except NonFiniteLoss as error:

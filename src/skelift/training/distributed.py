@@ -35,6 +35,14 @@ class World:
         local = batch // self.size
         return slice(self.rank * local, (self.rank + 1) * local)
 
+    def mean(self, local: Tensor) -> Tensor:
+        """Mean of a tensor over all processes; no gradient."""
+        if self.size == 1:
+            return local
+        total = local.clone()
+        dist.all_reduce(total)
+        return total / self.size
+
     def parallel(self, module: nn.Module) -> nn.Module:
         """Average the module's gradients over all processes."""
         if self.size == 1:

@@ -42,6 +42,7 @@ def fit(
     interval: int = 50,
     first: int = 0,
     each_interval: Callable[[Interval], None] | None = None,
+    over_all: Callable[[Tensor], Tensor] = lambda local: local,
     show: bool = True,
 ) -> None:
     """Take steps ``first`` ... ``steps - 1``.
@@ -54,6 +55,7 @@ def fit(
         interval: steps a line of statistics; the losses are read from the device only then.
         first: the first step (after a resume).
         each_interval: called with the mean of every term (``loss/<term>``) and ``per_second``.
+        over_all: averages statistics over the processes that train together.
         show: draw a progress bar.
 
     Raises:
@@ -69,7 +71,7 @@ def fit(
             progress.advance(task)
             if (step + 1) % interval and step + 1 < steps:
                 continue
-            means = _means(window, step + 1 - len(window))
+            means = _means(window, step + 1 - len(window), over_all)
             speed = batch * len(window) / (time.perf_counter() - started)
             done = Interval(step + 1, means | {"per_second": speed})
             progress.update(task, note=_note(means, speed))
@@ -78,9 +80,13 @@ def fit(
             window, started = [], time.perf_counter()
 
 
-def _means(window: list[Terms], first: int) -> Statistics:
-    names = list(window[0])
-    table = torch.stack([torch.stack([terms[name] for name in names]) for terms in window]).cpu()
+def _means(window: list[Terms], first: int, over_all: Callable[[Tensor], Tensor]) -> Statistics:
+    names = list(dict.fromkeys(name for terms in window for name in terms))
+    nought = torch.zeros_like(window[0][names[0]])  # of a term that is still warming up
+    table = torch.stack(
+        [torch.stack([terms.get(name, nought) for name in names]) for terms in window]
+    )
+    table = over_all(table).cpu()
     bad = (~table.isfinite()).nonzero()
     if len(bad):
         row, column = bad[0].tolist()
