@@ -65,7 +65,7 @@ def pretrain(
     poses = normalise(relative, scale)
     held = torch.from_numpy(_held_out(data.prior.samples["clip"], config))
     train, test = poses[~held], poses[held]
-    if config.mirror:
+    if config.mirror and skeleton.pairs:  # without partners a mirrored pose is of another body
         train = torch.cat([train, mirror_pose(train, torch.as_tensor(skeleton.swap))])
     flow = PoseFlow(len(skeleton), config.pca, config.blocks, config.hidden, config.seed).to(device)
     flow.fit_pca(train)
