@@ -121,6 +121,9 @@ class ModelConfig:
     disc_scales: int = 3
     lifter_width: int = 1024
     channels: str = "single"  # single | sides: one skeleton channel, or one a body side
+    # Where Lambda's elevation starts; positive: the camera is above and looks down. A departure: at
+    # 0 chance decides between the body and its mirror image in depth.
+    elevation_deg: float = 0.0
     units: str = "camera"  # camera | crop: coordinates that Lambda and the flow see
     gamma: float = 25.0  # kappa's fall-off
     squared: bool = False  # kappa: exp(-gamma d^2) instead of exp(-gamma d)
@@ -146,6 +149,8 @@ class LossConfig:
     detach_skeleton: bool = False  # Eq. 9's second term moves Omega only
     silhouette: float = 0.0  # the drawn body covers the mask, and nothing else
     mirror: float = 0.0  # a mirrored picture gives the mirrored pose
+    base_boost: float = 1.0  # factor on L_base at the first step, falling to 1 ...
+    boost_steps: int = 0  # ... geometrically, over so many steps
     lifted_prior: int = 0  # poses of the prior that Lambda also lifts, a step
     warm_up: int = 0  # steps before the poses of pictures are lifted at all ...
     ramp: int = 0  # ... steps over which the lifting losses' reach to Phi and Omega then grows ...
@@ -194,7 +199,7 @@ class EvaluateConfig:
     image_steps: int = 1000
     image_batch: int = 32
     learning_rate: float = 1e-3
-    base_weight: float = 50.0  # of L_base in the unsupervised lifter; see docs/experiments.md
+    base_boost: float = 50.0  # of the unsupervised lifter; see docs/experiments.md
     shown: int = 12  # test pictures in the report, and as many of the worst
 
 

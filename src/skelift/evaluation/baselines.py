@@ -21,7 +21,13 @@ from skelift.models.pose import PoseNet
 from skelift.training.batches import Order, PictureSource, over_crop, view_of
 from skelift.training.flow import load_flow
 from skelift.training.loop import Terms, fit
-from skelift.training.objective import Draws, Lifting, SupervisedImage, SupervisedLifting
+from skelift.training.objective import (
+    Draws,
+    Lifting,
+    SupervisedImage,
+    SupervisedLifting,
+    base_boost,
+)
 from skelift.training.optimise import Optimisers
 
 
@@ -85,12 +91,18 @@ def unsupervised_lifter(bench: Bench) -> Predicted:
     """ElePose's setting: Lambda from true 2D by flow and loop alone, without 3D."""
     config, pose, lifted = bench.config, bench.network(), _Lifted(bench, "train")
     flow = load_flow(Path(config.paths.flow), len(lifted.skeleton), config.flow, bench.device).flow
-    objective = Lifting(_elepose(config.evaluate.base_weight), pose)
+    loss = LossConfig(
+        norms="elepose",
+        base_boost=config.evaluate.base_boost,
+        boost_steps=round(0.6 * config.evaluate.unsupervised_steps),
+    )
+    objective = Lifting(loss, pose)
     batch = config.evaluate.unsupervised_batch
 
     def terms(rows: Tensor, step: int) -> Terms:
         draws = Draws.at(config.train.seed, step, batch, bench.device)
-        result: Terms = objective(pose.normalise(*lifted.poses(rows)), draws, flow)
+        y = pose.normalise(*lifted.poses(rows))
+        result: Terms = objective(y, draws, flow, base_boost(step, loss))
         return result
 
     _train(
@@ -159,10 +171,6 @@ class _Lifted:
     def true_3d(self, rows: Tensor) -> Tensor:
         """(B, J, 3) mm."""
         return self._true[rows]
-
-
-def _elepose(base: float) -> LossConfig:
-    return LossConfig(norms="elepose", l2d=base, l3d=base, deformation=base)
 
 
 def _train(

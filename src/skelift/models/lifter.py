@@ -1,5 +1,6 @@
 """Lambda: 2D pose -> depth of each joint and elevation of the camera."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -9,14 +10,17 @@ class Lifter(nn.Module):
     Args:
         joints: number J of joints.
         width: units of every hidden layer.
+        elevation: radians, where the predicted elevation starts.
     """
 
-    def __init__(self, joints: int, width: int = 1024) -> None:
+    def __init__(self, joints: int, width: int = 1024, elevation: float = 0.0) -> None:
         super().__init__()
         self.joints = joints
         self.trunk = nn.Sequential(nn.Linear(2 * joints, width), ResidualBlock(width))
         self.depth = _head(width, joints)
         self.elevation = _head(width, 1)
+        with torch.no_grad():
+            self.elevation[-1].bias.add_(elevation)  # type: ignore[operator]
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised poses (B, J, 2) -> depth offsets d (B, J), elevations (B,) in radians."""

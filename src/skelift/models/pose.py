@@ -1,5 +1,6 @@
 """The pipeline that is kept at test time: picture -> skeleton image -> 2D pose -> 3D pose."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +53,9 @@ class PoseNet(nn.Module):
         self.units: Units = "camera" if config.units == "camera" else "crop"
         self.phi = Phi(channels, config.width)
         self.omega = Omega(channels, len(skeleton), config.width)
-        self.lifter = Lifter(len(skeleton), config.lifter_width)
+        # Rx(e) takes the camera frame upright: it is negative where the camera looks down.
+        elevation = -math.radians(config.elevation_deg)
+        self.lifter = Lifter(len(skeleton), config.lifter_width, elevation)
         self.scale = scale
         self.register_buffer(
             "bone_indices", torch.as_tensor(skeleton.bone_indices), persistent=False

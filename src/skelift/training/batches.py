@@ -53,6 +53,11 @@ class PictureSource:
         return len(self._images)
 
     @property
+    def focal_known(self) -> bool:
+        """Whether every picture says its focal length."""
+        return bool(self._view.focal.isfinite().all())
+
+    @property
     def typical_crop_side(self) -> float:
         """Mean side of the crops over the focal length; 2 where no camera is known."""
         sides = self._view.crop[:, 2] / self._view.focal[:, 0]

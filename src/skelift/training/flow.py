@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skelift.config import FlowConfig
 from skelift.data.format import Dataset
+from skelift.errors import InputError
 from skelift.files import write_json
 from skelift.geometry import Units, normalise, pose_scale
 from skelift.losses import mirror_pose
@@ -110,7 +111,9 @@ def _optimise(
 
     @torch.no_grad()
     def judge(interval: Interval) -> None:
-        nll = [flow.nll(poses[:_EVALUATED]).mean().item() for poses in (train, test)]
+        # Evenly spread, since the poses lie clip by clip.
+        spread = [poses[:: max(len(poses) // _EVALUATED, 1)] for poses in (train, test)]
+        nll = [flow.nll(poses).mean().item() for poses in spread]
         history.append({"step": interval.step, "nll_train": nll[0], "nll_held_out": nll[1]})
         if nll[1] <= min(row["nll_held_out"] for row in history):
             best.update({name: t.clone() for name, t in flow.state_dict().items()})
@@ -129,12 +132,17 @@ def _optimise(
 
 
 def _held_out(clips: NDArray[np.str_], config: FlowConfig) -> NDArray[np.bool_]:
+    if not 0 < config.held_out < 1 or round(config.held_out * len(clips)) in (0, len(clips)):
+        raise InputError(
+            f"flow.held_out={config.held_out} of {len(clips)} poses leaves none on one side; "
+            "take a share between 0 and 1, or more poses"
+        )
     names = np.unique(clips)
     rng = np.random.default_rng(config.seed)
     if len(names) == 1:  # one clip: hold out its end
         held = np.arange(len(clips)) >= (1 - config.held_out) * len(clips)
     else:
-        count = max(round(config.held_out * len(names)), 1)
+        count = min(max(round(config.held_out * len(names)), 1), len(names) - 1)
         held = np.isin(clips, rng.choice(names, count, replace=False))
     return held
 
@@ -143,8 +151,6 @@ def load_weights(
     network: torch.nn.Module, tensors: dict[str, Tensor], file: Path, made_by: str
 ) -> None:
     """Load weights into a network of the configured shape; InputError when they do not fit."""
-    from skelift.errors import InputError
-
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

@@ -49,6 +49,17 @@ class Draws:
         return cls(*(t.to(device) for t in (azimuth, noise, shuffle)))
 
 
+def base_boost(step: int, loss: LossConfig) -> float:
+    """Factor on L_base at a step: ``loss.base_boost`` at the first, 1 from ``boost_steps`` on.
+
+    From scratch the flow and the bone lengths drown the loop (their gradients are 50 times as
+    long), and the depths of near and far joints never agree with each other. So the loop leads
+    first, and the terms meet as equals later.
+    """
+    left = max(1 - step / loss.boost_steps, 0.0) if loss.boost_steps else 0.0
+    return float(loss.base_boost**left)
+
+
 class Lifting(nn.Module):
     """The rotation loop on normalised 2D poses: L_base (Eq. 11), L_NF (Eq. 8), L_bl (Eq. 10)."""
 
@@ -57,12 +68,12 @@ class Lifting(nn.Module):
         self.config = config
         self.pose = pose
 
-    def forward(self, y: Tensor, draws: Draws, flow: PoseFlow) -> Terms:
-        """Weighted terms for (B, J, 2) normalised poses."""
+    def forward(self, y: Tensor, draws: Draws, flow: PoseFlow, boost: float = 1.0) -> Terms:
+        """Weighted terms for (B, J, 2) normalised poses; ``boost`` multiplies L_base."""
         with torch.autocast(y.device.type, enabled=False):
-            return self._terms(y.float(), draws, flow)
+            return self._terms(y.float(), draws, flow, boost)
 
-    def _terms(self, y: Tensor, draws: Draws, flow: PoseFlow) -> Terms:
+    def _terms(self, y: Tensor, draws: Draws, flow: PoseFlow, boost: float) -> Terms:
         c, lift = self.config, self.pose.lift
         v, elevation = lift(y)
         rotation = random_view(elevation, draws.azimuth, draws.noise)
@@ -75,10 +86,10 @@ class Lifting(nn.Module):
         bones, b_bar = self.pose.bone_indices, self.pose.b_bar
         return _weighted(
             {
-                "l2d": (c.l2d, lambda: losses.loss_2d(y_prime, y, c.norms)),
-                "l3d": (c.l3d, lambda: losses.loss_3d(v_hat_prime, v_hat, c.norms)),
+                "l2d": (boost * c.l2d, lambda: losses.loss_2d(y_prime, y, c.norms)),
+                "l3d": (boost * c.l3d, lambda: losses.loss_3d(v_hat_prime, v_hat, c.norms)),
                 "deformation": (
-                    c.deformation,
+                    boost * c.deformation,
                     lambda: losses.deformation_loss(v_prime[pairs], v[pairs], c.norms),
                 ),
                 "flow": (c.flow, lambda: flow.nll(y_hat).mean()),
@@ -114,6 +125,7 @@ class SelfSupervised(nn.Module):
         discriminator: Discriminator,
         flow: PoseFlow,
         reach: float | None,
+        boost: float = 1.0,
     ) -> tuple[Terms, Tensor, Tensor]:
         """One step.
 
@@ -126,6 +138,7 @@ class SelfSupervised(nn.Module):
             flow: the frozen flow.
             reach: 0 ... 1, share of the lifting losses' gradient that reaches Phi and Omega; None
                 leaves the pictures' poses out of the lifting losses.
+            boost: factor on L_base.
 
         Returns:
             The weighted terms, and what D learns from: kappa(u) and Phi(x) (or kappa(y)), both
@@ -164,7 +177,7 @@ class SelfSupervised(nn.Module):
             normalised = self.pose.normalise(_scale_gradient(y.float(), reach), pictures.view)
             lifted.append(gather(normalised))
         if any(len(poses) for poses in lifted):
-            terms |= self.lifting(torch.cat(lifted), draws, flow)
+            terms |= self.lifting(torch.cat(lifted), draws, flow, boost)
         return terms, w.detach(), judged.detach().float()
 
 
@@ -178,8 +191,8 @@ class Discrimination(nn.Module):
 
     def forward(self, w: Tensor, s: Tensor) -> Terms:
         """D's loss on drawn poses w and skeleton images s, both (B, C, S, S)."""
-        real = self.discriminator(w)
-        fake = self.discriminator(s[: len(w)])
+        judged = self.discriminator(torch.cat([w, s]))
+        real, fake = [m[: len(w)] for m in judged], [m[len(w) :] for m in judged]
         return {"discriminator": losses.discriminator_loss(real, fake, self.form)}
 
 

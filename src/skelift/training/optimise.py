@@ -75,11 +75,12 @@ def _laid_out(moment: Tensor, weight: Tensor) -> Tensor:
 
 
 class Average:
-    """Exponential moving average of a network's weights; buffers are taken as they are.
+    """Exponential moving average of a network's weights and running statistics.
 
     Args:
         network: the network that is followed.
-        decay: share of the old average kept a step; 0 follows the weights exactly.
+        decay: share of the old average kept a step; 0 follows the weights exactly. It is smaller
+            in the first steps, (1 + n) / (10 + n), so that the untrained weights fade.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -87,12 +88,13 @@ class Average:
         self.weights = {name: t.detach().clone() for name, t in network.state_dict().items()}
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Take in the weights of the step that just ended."""
+    def update(self, step: int) -> None:
+        """Take in the weights of step ``step``, which just ended."""
+        decay = min(self.decay, (1 + step) / (10 + step))
         if self.decay:
             for name, tensor in self.network.state_dict().items():
                 if tensor.is_floating_point():
-                    self.weights[name].lerp_(tensor, 1 - self.decay)
+                    self.weights[name].lerp_(tensor, 1 - decay)
                 else:
                     self.weights[name].copy_(tensor)
 

@@ -22,7 +22,7 @@ from skelift.training.distributed import World
 from skelift.training.flow import WEIGHTS as FLOW_WEIGHTS
 from skelift.training.flow import load_flow
 from skelift.training.loop import Terms
-from skelift.training.objective import Discrimination, Draws, SelfSupervised
+from skelift.training.objective import Discrimination, Draws, SelfSupervised, base_boost
 from skelift.training.optimise import Average, Optimisers, freeze
 
 CHECKPOINT = "last.safetensors"
@@ -45,9 +45,16 @@ class Trainer:
         self.config, self.data, self.world = config, data, world
         train, device = config.train, world.device
         check_size(data.info.size, config.model.disc_scales)
+        if train.batch < 2:
+            raise InputError("train.batch=1: elevation statistics and pairs need at least 2")
         torch.manual_seed(train.seed)
         split = data.split("train")
         self.pictures = PictureSource(split, device)
+        if config.model.units == "camera" and not self.pictures.focal_known:
+            raise InputError(
+                f"{split.folder}: pictures without a focal length; set data.folder.focal_px and "
+                "prepare them anew, or model.units=crop"
+            )
         self.prior = PoseSource(data.prior, data.info.size, device)
         self.picture_order = Order(len(self.pictures), train.batch, train.seed)
         self.pose_order = Order(len(self.prior), train.batch, train.seed + 1)
@@ -106,7 +113,14 @@ class Trainer:
         freeze(self.disc.parameters(), True)
         with self._autocast():
             terms, w, s = self.objective(
-                pictures, u, lifted_prior, draws, self.disc, self.flow, reach
+                pictures,
+                u,
+                lifted_prior,
+                draws,
+                self.disc,
+                self.flow,
+                reach,
+                base_boost(step, config.loss),
             )
         self.optimisers.step(torch.stack(list(terms.values())).sum(), step, _GENERATOR)
         freeze(self.disc.parameters(), False)
@@ -115,7 +129,7 @@ class Trainer:
                 judged: Terms = self.discrimination(w, s)
             self.optimisers.step(judged["discriminator"], step, ["disc"])
             terms |= judged
-        self.average.update()
+        self.average.update(step)
         return terms
 
     def state(self) -> dict[str, Tensor]:
