@@ -13,7 +13,9 @@ BENCHMARKS ?= $(notdir $(basename $(shell grep -ls __main__ benchmarks/*.py)))
 TORCH_BACKEND := $(addprefix --torch-backend=,$(SKELIFT_TORCH_BACKEND))
 
 READY := .venv/ready
+DEV := .venv/ready-dev
 UV := UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" .venv/bin/uv
+INSTALL := $(UV) pip install --python .venv/bin/python $(TORCH_BACKEND) --constraints requirements.lock
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Keep bytecode: compiling torch anew would cost every stage seconds.
 export PYTHONDONTWRITEBYTECODE :=
@@ -23,12 +25,16 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 .PHONY: setup
-setup: $(READY) ## install the project and its locked dependencies into .venv
+setup: $(READY) ## install the project and what the pipeline needs into .venv, as locked
 
 $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet uv
-	$(UV) pip install --python .venv/bin/python $(TORCH_BACKEND) -r requirements.lock -e '.[pipeline,dev]'
+	$(INSTALL) -e '.[pipeline]'
+	touch $@
+
+$(DEV): $(READY)
+	$(INSTALL) -e '.[all,dev]'
 	touch $@
 
 .PHONY: demo
@@ -42,26 +48,26 @@ params: $(READY) ## compose params.yaml anew from an experiment: make params EXP
 	mv params.yaml.new params.yaml
 
 .PHONY: lint
-lint: $(READY) ## ruff and mypy
+lint: $(DEV) ## ruff and mypy
 	ruff check
 	ruff format --check
 	mypy
 
 .PHONY: format
-format: $(READY) ## mend what ruff can mend
+format: $(DEV) ## mend what ruff can mend
 	ruff check --fix
 	ruff format
 
 .PHONY: test
-test: $(READY) ## the default tests, in at most ten minutes
+test: $(DEV) ## the default tests, in at most ten minutes
 	pytest
 
 .PHONY: test-slow
-test-slow: $(READY) ## the slow tests
+test-slow: $(DEV) ## the slow tests
 	pytest -m slow
 
 .PHONY: benchmark
-benchmark: $(READY) ## time the kernels and the training step (ratios within one run, JSON)
+benchmark: $(DEV) ## time the kernels and the training step (ratios within one run, JSON)
 	for name in $(BENCHMARKS); do python -m benchmarks.$$name; done
 
 .PHONY: lock
