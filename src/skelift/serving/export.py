@@ -1,6 +1,5 @@
 """The exported graph: crop, crop geometry and focal length -> skeleton image, 2D and 3D pose."""
 
-import logging
 import warnings
 from pathlib import Path
 
@@ -21,8 +20,7 @@ def export_onnx(model: Path, graph: Path) -> Path:
         InputError: the folder is no model, or ONNX is not installed.
     """
     try:
-        import onnx
-        import onnxscript  # noqa: F401
+        import onnx  # noqa: F401
     except ImportError:
         raise InputError(
             "onnx is not installed; add it with `pip install 'skelift[onnx]'`"
@@ -34,21 +32,17 @@ def export_onnx(model: Path, graph: Path) -> Path:
         torch.tensor([[size / 2, size / 2, float(size)]] * 2),
         torch.full((2, 1), float(size)),
     )
-    batch = torch.export.Dim("batch", min=1, max=1024)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), atomic_file(graph) as unfinished:
+        # The TorchScript exporter: seconds of work where the newer one takes minutes.
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
+        torch.onnx.export(
             CropToPose(pose).eval(),
             example,
-            dynamo=True,
+            str(unfinished),
+            dynamo=False,
             opset_version=OPSET,
-            input_names=INPUTS,
-            output_names=OUTPUTS,
-            dynamic_shapes=tuple({0: batch} for _ in example),
-            verbose=False,
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            dynamic_axes={name: {0: "batch"} for name in (*INPUTS, *OUTPUTS)},
         )
-    assert program is not None
-    with atomic_file(graph) as unfinished:
-        onnx.save_model(program.model_proto, unfinished, save_as_external_data=False)
     return graph
