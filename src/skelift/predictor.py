@@ -150,6 +150,7 @@ class Predictor:
             "frame": self.card["frame"],
             "scale": "of a typical body: one picture gives no scale",
             "joint_names": list(self.skeleton.joints),
+            "skeleton": self.skeleton.to_mapping(),
             "predictions": [{"image": name, **p.as_json()} for name, p in named],
         }
 
