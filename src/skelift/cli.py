@@ -121,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     for verb, stage in STAGES.items():
         _add_stage(verbs, verb, stage)
     _add_predict(verbs)
+    _add_demo(verbs)
+    _add_view(verbs)
     return parser
 
 
@@ -188,6 +190,33 @@ def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     parser.add_argument(
         "--focal", type=float, metavar="PX", help="focal length in pixels, where it is known"
+    )
+
+
+def _add_demo(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "open a page that shows the pose of a dropped picture or clip"
+    parser = verbs.add_parser(
+        "demo",
+        help=summary,
+        description=f"{_sentence(summary)} Needs pip install 'skelift[demo]'.",
+    )
+    _add_model(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, loopback)")
+    parser.add_argument("--port", type=int, default=7860, help="(default: 7860)")
+
+
+def _add_view(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "look at predicted poses in time, with rerun"
+    parser = verbs.add_parser(
+        "view",
+        help=summary,
+        description=f"{_sentence(summary)} Needs pip install 'skelift[view]'.",
+    )
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="the .json or .npz that predict wrote"
+    )
+    parser.add_argument(
+        "--save", type=Path, metavar="FILE.rrd", help="write a recording and open no window"
     )
 
 

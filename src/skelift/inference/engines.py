@@ -7,6 +7,8 @@ from typing import Any, Protocol
 from skelift.errors import InputError
 from skelift.inference.frames import Frame
 
+DEFAULT_MODEL = Path("models/quickstart/model")
+
 Answer = dict[str, Any]
 
 
@@ -46,3 +48,13 @@ class InProcess:
         return self._predictor.answer(
             list(zip(names, self._predictor.predict(prepared), strict=True))
         )
+
+
+def choose_engine(model: Path | None, endpoint: str | None) -> tuple[Engine, str]:
+    """The engine that the command line asks for, and one line that says which it is.
+
+    Raises:
+        InputError: the folder is no model, or the address is none.
+    """
+    folder = model or DEFAULT_MODEL
+    return InProcess(folder), f"model {folder}"

@@ -10,12 +10,11 @@ from skelift.data.folder import BACKGROUNDS, KEEP
 from skelift.errors import InputError
 from skelift.files import staged_folder
 from skelift.inference.drawings import drawing, drawn_names
-from skelift.inference.engines import InProcess
+from skelift.inference.engines import choose_engine
 from skelift.inference.frames import Source, find_sources
 from skelift.inference.pose_files import check_suffix, writing
 from skelift.inference.run import predict_frames
 
-DEFAULT_MODEL = Path("models/quickstart/model")
 WHOLE = "whole picture"
 NOBODY = "nobody"
 
@@ -42,9 +41,11 @@ def run(
         focal: focal length in pixels of the pictures, where known.
         background: keep, median or subtractor, see ``Source.frames``.
         every: keep every n-th frame of a video.
+        endpoint: address of a server to ask instead of a model here.
 
     Raises:
         InputError: a picture, mask or the model is missing or broken; nothing is written then.
+        RunError: the endpoint does not answer; nothing is written then.
     """
     if background not in (KEEP, *BACKGROUNDS):
         raise InputError(
@@ -53,7 +54,7 @@ def run(
     check_suffix(out)
     sources = find_sources(images, masks, every)
     names = drawn_names(sources) if draw else {}
-    engine = InProcess(model or DEFAULT_MODEL)
+    engine, _ = choose_engine(model, endpoint)
     counts: Counter[str] = Counter()
     with writing(out) as writer, _staged(draw) as staged, _progress(sources) as advance:
         for source in sources:

@@ -1,0 +1,87 @@
+"""A 3D pose as a plotly figure that turns under the mouse."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from skelift.reporting.draw import bone_colours, window_of_body
+from skelift.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+GRID = "rgba(128, 136, 150, 0.35)"
+INK = "rgba(128, 136, 150, 1)"
+
+
+def pose_figure(joints_mm: ArrayLike, skeleton: Skeleton) -> "Figure":
+    """Draw (J, 3) mm of the camera frame (x right, y down, z forward), upright and to scale.
+
+    The axes are the camera's, with up shown upwards. They keep one scale over all poses, and the
+    viewpoint is kept from figure to figure.
+    """
+    from plotly.graph_objects import Figure, Scatter3d
+
+    points = _upright(joints_mm)
+    colours = [f"rgb{colour}" for colour in bone_colours(skeleton)]
+    bones = [
+        Scatter3d(
+            **_xyz(points[list(ends)]),
+            mode="lines",
+            line={"color": colour, "width": 11},
+            hoverinfo="skip",
+        )
+        for ends, colour in zip(skeleton.bone_indices, colours, strict=True)
+    ]
+    joints = Scatter3d(
+        **_xyz(points),
+        mode="markers",
+        marker={"color": "#f4f6fa", "size": 4, "line": {"color": "#39404d", "width": 2}},
+        text=[name.replace("_", " ") for name in skeleton.joints],
+        customdata=np.asarray(joints_mm, dtype=np.float64),
+        hovertemplate="<b>%{text}</b><br>x %{customdata[0]:.0f}  y %{customdata[1]:.0f}"
+        "  z %{customdata[2]:.0f} mm<extra></extra>",
+    )
+    reach = window_of_body(skeleton).radius
+    return Figure([*bones, joints], _layout(reach))
+
+
+def _upright(joints_mm: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Camera frame -> plotly's, where the third axis points up."""
+    x, y, z = np.moveaxis(np.asarray(joints_mm, dtype=np.float64), -1, 0)
+    return np.stack([x, z, -y], axis=-1)
+
+
+def _xyz(points: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, list[float]]:
+    return {axis: points[:, n].tolist() for n, axis in enumerate("xyz")}
+
+
+def _layout(reach: float) -> dict[str, Any]:
+    def axis(title: str, *, floor: bool = False) -> dict[str, Any]:
+        return {
+            "title": {"text": title, "font": {"color": INK, "size": 12}},
+            "range": [-reach, reach],
+            "showbackground": floor,
+            "backgroundcolor": "rgba(128, 136, 150, 0.10)",
+            "gridcolor": GRID,
+            "zeroline": False,
+            "showticklabels": False,
+            "showspikes": False,
+        }
+
+    return {
+        "scene": {
+            "xaxis": axis("right"),
+            "yaxis": axis("away from the camera"),
+            "zaxis": axis("up", floor=True),
+            "aspectmode": "cube",
+            "camera": {"eye": {"x": 0.55, "y": -1.35, "z": 0.35}, "center": {"z": -0.05}},
+            "dragmode": "orbit",
+        },
+        "uirevision": "pose",  # a new pose is seen from where the last one was
+        "paper_bgcolor": "rgba(0, 0, 0, 0)",
+        "showlegend": False,
+        "height": 480,
+        "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
+    }
