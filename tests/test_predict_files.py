@@ -45,7 +45,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def body(seed: int, shift: int = 0) -> tuple[Picture, Picture]:
     joints = random_pose(SKELETON, np.random.default_rng(seed))[:, :2]
     joints = (joints - joints.min(0)) / np.ptp(joints, axis=0).max() * 0.5 * SIDE + 20
-    return draw(SKELETON, joints + [shift, 0], SIDE, (210, 120, 90))
+    return draw(SKELETON, joints + np.array([shift, 0]), SIDE, (210, 120, 90))
 
 
 def write(path: Path, picture: Picture) -> Path:
@@ -87,7 +87,11 @@ def test_every_format_holds_the_predictors_poses(
         [predictor.prepare(picture) for picture in (*(p for _, p in pictures), *frames)]
     )
     # Sorted by folder: the picture at the top, below it, then the video.
-    files = [str(inputs / "a.png"), str(inputs / "deep/b.png"), *[str(inputs / "walk.avi")] * FRAMES]
+    files = [
+        str(inputs / "a.png"),
+        str(inputs / "deep/b.png"),
+        *[str(inputs / "walk.avi")] * FRAMES,
+    ]
     for name in ("p.json", "p.npz"):
         poses = read_poses_file(tmp_path / name)
         assert list(poses.images) == files

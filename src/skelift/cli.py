@@ -160,8 +160,8 @@ def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         description=f"{_sentence(summary)}\n\n"
         "Each picture shows one body on black, or has a mask: beside it (NAME.mask.png) or in\n"
         "--masks; before a static camera, --background finds the body that moves. The answer has\n"
-        "3D joints in mm (root-relative, camera frame) and 2D joints in pixels of the picture. One\n"
-        "picture gives no scale: mm come from the typical body size stored with the model.",
+        "3D joints in mm (root-relative, camera frame) and 2D joints in pixels of the picture.\n"
+        "One picture gives no scale: mm come from the typical body size stored with the model.",
         epilog="examples:\n"
         "  skelift predict person.png --model models/quickstart/model --out pose.json\n"
         "  skelift predict walk.mp4 --background median --out walk.csv --draw drawn/\n"
@@ -181,9 +181,10 @@ def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     parser.add_argument("--masks", type=Path, metavar="DIR", help="masks with the inputs' stems")
     parser.add_argument(
         "--background",
-        choices=["keep", "median", "subtractor"],
+        choices=["keep", "remove", "median", "subtractor"],
         default="keep",
-        help="median, subtractor: the camera is static, the body moves (default: keep)",
+        help="remove: cut the body out by its colours; median, subtractor: the camera is static, "
+        "the body moves (default: keep)",
     )
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="every n-th frame of a video"

@@ -55,8 +55,8 @@ def view(file: Path, save: Path | None = None) -> str:
     if save is None:
         if not _has_display():
             raise InputError(
-                "no display to open a window on; write a recording with --save FILE.rrd and open it "
-                "elsewhere with `rerun FILE.rrd`"
+                "no display to open a window on; write a recording with --save FILE.rrd and "
+                "open it elsewhere with `rerun FILE.rrd`"
             )
         recording.spawn(default_blueprint=_blueprint(tracks))
         _log_all(rr, recording, poses, tracks)
@@ -100,7 +100,8 @@ def _log_all(rr: Any, recording: Any, poses: Poses, tracks: list[Track]) -> None
                 recording.set_time("time", duration=float(poses.times[row]))
             joints, flat = poses.joints_3d_mm[row], poses.joints_2d[row]
             recording.log(
-                f"{body}/bones", rr.LineStrips3D(joints[bones], colors=colours, radii=BONE_RADIUS_MM)
+                f"{body}/bones",
+                rr.LineStrips3D(joints[bones], colors=colours, radii=BONE_RADIUS_MM),
             )
             recording.log(
                 f"{body}/joints",
@@ -109,15 +110,15 @@ def _log_all(rr: Any, recording: Any, poses: Poses, tracks: list[Track]) -> None
             if image is not None:
                 flat = flat * HEIGHT / image.shape[0]
                 recording.log(picture, _encoded(rr, enlarge(image, HEIGHT)))
-            recording.log(f"{picture}/bones", rr.LineStrips2D(flat[bones], colors=colours, radii=2.5))
+            recording.log(
+                f"{picture}/bones", rr.LineStrips2D(flat[bones], colors=colours, radii=2.5)
+            )
             recording.log(
                 f"{picture}/joints", rr.Points2D(flat, labels=names, show_labels=False, radii=3.5)
             )
 
 
-def _with_pictures(
-    poses: Poses, track: Track
-) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+def _with_pictures(poses: Poses, track: Track) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
     """Yield (row, RGB picture or None) of a track, reading one picture at a time."""
     first = Path(poses.images[track.rows[0]])
     if not is_video_file(first):

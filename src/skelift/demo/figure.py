@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 GRID = "rgba(128, 136, 150, 0.35)"
-INK = "rgba(128, 136, 150, 1)"
 
 
 def pose_figure(joints_mm: ArrayLike, skeleton: Skeleton) -> "Figure":
     """Draw (J, 3) mm of the camera frame (x right, y down, z forward), upright and to scale.
 
-    The axes are the camera's, with up shown upwards. They keep one scale over all poses, and the
-    viewpoint is kept from figure to figure.
+    A floor lies under the lowest joint. The scale is one for all poses, and the viewpoint is kept
+    from figure to figure.
     """
     from plotly.graph_objects import Figure, Scatter3d
 
@@ -37,14 +36,20 @@ def pose_figure(joints_mm: ArrayLike, skeleton: Skeleton) -> "Figure":
     joints = Scatter3d(
         **_xyz(points),
         mode="markers",
-        marker={"color": "#f4f6fa", "size": 4, "line": {"color": "#39404d", "width": 2}},
+        marker={"color": "#f4f6fa", "size": 3, "line": {"color": "#39404d", "width": 1}},
         text=[name.replace("_", " ") for name in skeleton.joints],
         customdata=np.asarray(joints_mm, dtype=np.float64),
         hovertemplate="<b>%{text}</b><br>x %{customdata[0]:.0f}  y %{customdata[1]:.0f}"
         "  z %{customdata[2]:.0f} mm<extra></extra>",
     )
     reach = window_of_body(skeleton).radius
-    return Figure([*bones, joints], _layout(reach))
+    floor = Scatter3d(
+        **_floor(float(points[:, 2].min()), 0.75 * reach),
+        mode="lines",
+        line={"color": GRID, "width": 2},
+        hoverinfo="skip",
+    )
+    return Figure([floor, *bones, joints], _layout(reach))
 
 
 def _upright(joints_mm: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -57,31 +62,31 @@ def _xyz(points: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, list[float]
     return {axis: points[:, n].tolist() for n, axis in enumerate("xyz")}
 
 
-def _layout(reach: float) -> dict[str, Any]:
-    def axis(title: str, *, floor: bool = False) -> dict[str, Any]:
-        return {
-            "title": {"text": title, "font": {"color": INK, "size": 12}},
-            "range": [-reach, reach],
-            "showbackground": floor,
-            "backgroundcolor": "rgba(128, 136, 150, 0.10)",
-            "gridcolor": GRID,
-            "zeroline": False,
-            "showticklabels": False,
-            "showspikes": False,
-        }
+def _floor(height: float, reach: float) -> dict[str, list[float | None]]:
+    """Lines of a grid at a height, as one broken line: None lifts the pen."""
+    lines: dict[str, list[float | None]] = {"x": [], "y": [], "z": []}
+    for place in np.linspace(-reach, reach, 9).tolist():
+        for along, across in (("x", "y"), ("y", "x")):
+            lines[along] += [-reach, reach, None]
+            lines[across] += [place, place, None]
+            lines["z"] += [height, height, None]
+    return lines
 
+
+def _layout(reach: float) -> dict[str, Any]:
+    axis = {"visible": False, "range": [-reach, reach]}
     return {
         "scene": {
-            "xaxis": axis("right"),
-            "yaxis": axis("away from the camera"),
-            "zaxis": axis("up", floor=True),
+            "xaxis": axis,
+            "yaxis": axis,
+            "zaxis": axis,
             "aspectmode": "cube",
-            "camera": {"eye": {"x": 0.55, "y": -1.35, "z": 0.35}, "center": {"z": -0.05}},
+            "camera": {"eye": {"x": 0.45, "y": -1.1, "z": 0.28}, "center": {"z": -0.02}},
             "dragmode": "orbit",
         },
         "uirevision": "pose",  # a new pose is seen from where the last one was
         "paper_bgcolor": "rgba(0, 0, 0, 0)",
         "showlegend": False,
-        "height": 480,
+        "height": 440,
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
     }

@@ -13,15 +13,18 @@ from skelift.demo.figure import pose_figure
 from skelift.demo.session import Shown, show
 from skelift.errors import InputError, RunError
 from skelift.inference.engines import Engine
+from skelift.inference.frames import REMOVE
 from skelift.reporting.draw import SIDES
 
 if TYPE_CHECKING:
     from gradio import Blocks
 
 LARGEST_UPLOAD = "200mb"
+STATIC = "median"
 BACKGROUNDS = [
-    ("Black, or a clean cut-out", KEEP),
-    ("Static camera, the body moves (clips)", "median"),
+    ("Black already", KEEP),
+    ("Plain: cut the body out by its colours", REMOVE),
+    ("Static camera, the body moves (clips)", STATIC),
 ]
 HEAD = "# skelift\nDrop a picture or a short clip of one body and see its pose in 3D."
 LIMITS = (
@@ -55,9 +58,10 @@ def build_page(engine: Engine, about: str) -> "Blocks":
                 download = gr.DownloadButton("Download JSON", visible=False, elem_id="json")
                 gr.Markdown(f"<small>{about}</small>")
             with gr.Column(scale=3):
+                problem = gr.Markdown(visible=False, elem_id="problem")
                 with gr.Row():
                     picture = gr.Image(
-                        label="2D pose", interactive=False, height=480, elem_id="pose-2d",
+                        label="2D pose", interactive=False, height=440, elem_id="pose-2d",
                         buttons=["fullscreen"],
                     )  # fmt: skip
                     figure = gr.Plot(label="3D pose", elem_id="pose-3d")
@@ -70,13 +74,15 @@ def build_page(engine: Engine, about: str) -> "Blocks":
                 video = gr.Video(
                     label="2D pose over the clip", visible=False, elem_id="clip", height=320
                 )
-        outputs = [shown, picture, figure, number, video, download, facts]
+        outputs = [shown, picture, figure, number, video, download, facts, problem]
         find = _finder(gr, engine)
         for event in (button.click, file.upload):
             event(find, [file, background], outputs, concurrency_limit=1)
         file.clear(lambda: _nothing(gr), None, outputs)
         # Poses are drawn here already, so the queue would only slow the slider down.
-        number.change(_pick, [shown, number], [picture, figure], queue=False, show_progress="hidden")
+        number.change(
+            _pick, [shown, number], [picture, figure], queue=False, show_progress="hidden"
+        )
     return page
 
 
@@ -123,23 +129,23 @@ def import_gradio() -> Any:
         import gradio
         import plotly  # noqa: F401  # Gradio shows its figures
     except ImportError:
-        raise InputError("the page needs Gradio; install it with: pip install 'skelift[demo]'") from (
-            None
-        )
+        raise InputError(
+            "the page needs Gradio; install it with: pip install 'skelift[demo]'"
+        ) from (None)
     return gradio
 
 
 def _finder(gr: Any, engine: Engine) -> Callable[..., list[Any]]:
     def find(file: str | None, background: str, progress: Any = gr.Progress()) -> list[Any]:  # noqa: B008
         if file is None:
-            raise gr.Error("Drop a picture or a clip first.", title="Nothing to look at")
+            return _problem(gr, "Nothing to look at yet", "Drop a picture or a clip first.")
         path = Path(file)
         try:
             found = show(path, engine, background, lambda done: progress(done, desc="Looking"))
         except InputError as error:
-            raise gr.Error(_friendly(path, error), title="This file cannot be used") from None
+            return _problem(gr, "This file cannot be used", _friendly(path, error))
         except RunError as error:
-            raise gr.Error(str(error), title="The model does not answer") from None
+            return _problem(gr, "The model does not answer", str(error))
         last = len(found.entries) - 1
         return [
             found,
@@ -148,15 +154,22 @@ def _finder(gr: Any, engine: Engine) -> Callable[..., list[Any]]:
             gr.Video(str(found.video) if found.video else None, visible=found.video is not None),
             gr.DownloadButton(value=str(found.json), visible=True),
             _facts(found),
+            gr.Markdown(visible=False),
         ]
 
     return find
 
 
+def _problem(gr: Any, title: str, text: str) -> list[Any]:
+    """The outputs of a page that only says what is wrong."""
+    return [*_nothing(gr)[:-1], gr.Markdown(f"**{title}.** {text}", visible=True)]
+
+
 def _nothing(gr: Any) -> list[Any]:
     """The outputs of an empty page."""
     hidden = [gr.Slider(visible=False), gr.Video(None, visible=False)]
-    return [None, None, None, *hidden, gr.DownloadButton(visible=False), LIMITS]
+    rest = [gr.DownloadButton(visible=False), LIMITS, gr.Markdown(visible=False)]
+    return [None, None, None, *hidden, *rest]
 
 
 def _pick(shown: Shown | None, number: int) -> tuple[Any, Any]:
@@ -177,15 +190,16 @@ def _facts(shown: Shown) -> str:
         lines.insert(0, f"**{len(shown.entries)} frames**{thinned}.")
     if entry["crop"]["from"] == "whole picture":
         lines.append(
-            "Nothing marks the body here: expect a poor pose. Cut the body out on black, or "
-            "choose *static camera* for a clip."
+            "Nothing marks the body here: expect a poor pose. Choose another background, or give "
+            "a picture whose background is black."
         )
     return "\n\n".join([*lines, LIMITS])
 
 
 def _friendly(path: Path, error: InputError) -> str:
     """The message without the server's folders."""
-    return str(error).replace(str(path), path.name).replace(f"{path.parent}/", "")
+    text = str(error).replace(str(path), path.name).replace(f"{path.parent}/", "")
+    return f"{text}. The page takes pictures (PNG, JPEG, WebP) and clips (MP4, WebM)."
 
 
 def _legend() -> str:

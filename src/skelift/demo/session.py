@@ -13,7 +13,7 @@ from skelift.data.folder import KEEP
 from skelift.errors import InputError
 from skelift.inference.drawings import video_writer
 from skelift.inference.engines import Engine
-from skelift.inference.frames import Source, find_sources
+from skelift.inference.frames import REMOVE, Source, find_sources
 from skelift.inference.pose_files import writing
 from skelift.inference.run import predict_frames
 from skelift.reporting.draw import overlay
@@ -52,15 +52,13 @@ class Shown:
         return np.asarray(decoded, dtype=np.uint8)
 
 
-def show(
-    file: Path, engine: Engine, background: str, progress: Callable[[float], None]
-) -> Shown:
+def show(file: Path, engine: Engine, background: str, progress: Callable[[float], None]) -> Shown:
     """Find and draw the poses of a file.
 
     Args:
         file: a picture or a video.
         engine: who finds the poses.
-        background: see ``Source.frames``; of a picture it is always kept.
+        background: see ``Source.frames``; one that takes a clip is kept of a picture.
         progress: is told the share that is done.
 
     Raises:
@@ -72,7 +70,9 @@ def show(
     total, entries, overlays = len(source.clip.indices), [], []
     answer_file = file.with_name(f"{file.stem}.poses.json")
     with writing(answer_file) as writer:
-        frames = source.frames(background if is_video else KEEP)
+        # A single picture cannot show what rests behind the body.
+        usable = background if is_video or background == REMOVE else KEEP
+        frames = source.frames(usable)
         for number, (frame, header, entry) in enumerate(predict_frames(engine, frames)):
             progress((number + 1) / total)
             if entry is None:
@@ -82,7 +82,7 @@ def show(
             entries.append(entry)
             overlays.append(_jpeg(overlay(frame.picture, entry["joints_2d_px"], skeleton, HEIGHT)))
         if not entries:
-            raise InputError(f"{file}: nobody moves in it; before a static camera a body has to")
+            raise InputError(f"{file}: no body found in it; try another background")
     shown = Shown(
         skeleton, tuple(entries), tuple(overlays), every, source.rate if is_video else 0.0,
         answer_file, file.with_name(f"{file.stem}.poses.webm") if is_video else None,

@@ -56,5 +56,9 @@ def choose_engine(model: Path | None, endpoint: str | None) -> tuple[Engine, str
     Raises:
         InputError: the folder is no model, or the address is none.
     """
+    if endpoint:
+        from skelift.inference.endpoint import Endpoint
+
+        return Endpoint(endpoint), f"answers come from {endpoint}"
     folder = model or DEFAULT_MODEL
     return InProcess(folder), f"model {folder}"

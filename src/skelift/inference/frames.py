@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from skelift.data.clips import Clip, is_video_file, readable_below
 from skelift.data.folder import (
-    BACKGROUNDS,
     KEEP,
     frames_of_one_size,
     frames_with_mask_video,
@@ -25,6 +24,7 @@ from skelift.data.pictures import (
 )
 from skelift.errors import InputError
 
+REMOVE = "remove"
 BESIDE = ".mask.png"  # NAME.mask.png beside NAME.jpg is its mask
 
 
@@ -80,7 +80,8 @@ class Source:
 
         Args:
             background: ``keep``: the body is what a mask or a black background shows;
-                ``median`` or ``subtractor``: the camera is static and the body moves.
+                ``remove``: it is cut out of each picture by its colours; ``median`` or
+                ``subtractor``: the camera is static and the body moves.
 
         Raises:
             InputError: a file is broken, or a clip too short to learn its background.
@@ -99,6 +100,9 @@ class Source:
         clip = self.clip
         if clip.is_video and clip.masks:
             yield from frames_with_mask_video(clip)
+        elif background == REMOVE and not clip.masks:
+            for index, picture in clip.frames(clip.indices):
+                yield index, picture, _cut_out(picture)
         elif background != KEEP and not clip.masks:
             learnt = learn_background(clip, background)
             for index, picture in frames_of_one_size(clip, clip.indices):
@@ -114,9 +118,7 @@ class Source:
         return read_mask(beside, picture) if beside.exists() else None
 
 
-def find_sources(
-    inputs: Sequence[Path], masks: Path | None = None, every: int = 1
-) -> list[Source]:
+def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int = 1) -> list[Source]:
     """What to read: pictures, videos, and folders of both (sub-folders too).
 
     Args:
@@ -168,3 +170,12 @@ def _mask_of(file: Path, base: Path, masks: Path) -> Path:
                 return twin.with_suffix(suffix)
     expected = f"{file.stem}{file.suffix if is_video_file(file) else '.png'}"
     raise InputError(f"{masks}: no mask for {file.name}; add {expected}")
+
+
+def _cut_out(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    from skelift.predictor import without_background
+
+    try:
+        return without_background(picture)
+    except InputError:  # a frame that shows nobody; the caller counts it
+        return np.zeros(picture.shape[:2], np.uint8)

@@ -1,7 +1,7 @@
 """Files of poses: JSON, CSV and npz, written pose by pose, and read again.
 
-A long video has hundreds of thousands of poses. JSON and CSV go to the disk as they come; npz, which
-needs its sizes first, keeps some 400 bytes a pose until the end.
+A long video has hundreds of thousands of poses. JSON and CSV go to the disk as they come; npz,
+which needs its sizes first, keeps a few kB a pose until the end.
 """
 
 import csv

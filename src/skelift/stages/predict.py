@@ -11,7 +11,7 @@ from skelift.errors import InputError
 from skelift.files import staged_folder
 from skelift.inference.drawings import drawing, drawn_names
 from skelift.inference.engines import choose_engine
-from skelift.inference.frames import Source, find_sources
+from skelift.inference.frames import REMOVE, Source, find_sources
 from skelift.inference.pose_files import check_suffix, writing
 from skelift.inference.run import predict_frames
 
@@ -39,7 +39,7 @@ def run(
         draw: folder for the drawings: one PNG a picture, one video a video.
         masks: folder of masks with the pictures' stems; NAME.mask.png beside a picture counts too.
         focal: focal length in pixels of the pictures, where known.
-        background: keep, median or subtractor, see ``Source.frames``.
+        background: keep, remove, median or subtractor, see ``Source.frames``.
         every: keep every n-th frame of a video.
         endpoint: address of a server to ask instead of a model here.
 
@@ -47,10 +47,9 @@ def run(
         InputError: a picture, mask or the model is missing or broken; nothing is written then.
         RunError: the endpoint does not answer; nothing is written then.
     """
-    if background not in (KEEP, *BACKGROUNDS):
-        raise InputError(
-            f"--background {background}: choose one of {', '.join((KEEP, *BACKGROUNDS))}"
-        )
+    choices = (KEEP, REMOVE, *BACKGROUNDS)
+    if background not in choices:
+        raise InputError(f"--background {background}: choose one of {', '.join(choices)}")
     check_suffix(out)
     sources = find_sources(images, masks, every)
     names = drawn_names(sources) if draw else {}
@@ -98,6 +97,6 @@ def _report(counts: Counter[str]) -> None:
     if counts[WHOLE]:
         print(
             f"nothing marks the body in {counts[WHOLE]} pictures, so they were taken whole, which "
-            "no model is trained for; give masks, or --background median if the camera is static",
+            "no model is trained for; give masks, --background median (static camera) or remove",
             file=sys.stderr,
         )
