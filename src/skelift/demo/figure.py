@@ -11,7 +11,7 @@ from skelift.skeleton import Skeleton
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-GRID = "rgba(128, 136, 150, 0.35)"
+GRID = "#b4bcc9"  # solid: lines in 3D are not drawn see-through
 
 
 def pose_figure(joints_mm: ArrayLike, skeleton: Skeleton) -> "Figure":
