@@ -18,7 +18,6 @@ from skelift.decoding import Limits, decode_mask, decode_picture
 from skelift.errors import InputError, RequestError, RunError
 from skelift.runtimes import NAMES, OnnxRuntime, Runtime, TorchRuntime
 from skelift.runtimes import Name as RuntimeName
-from skelift.skeleton import Skeleton
 from skelift.training.model_files import load_card, load_model
 
 Picture = NDArray[np.uint8]
@@ -183,7 +182,7 @@ class Predictor:
         corners = _corners(box, width, height) if box else None
         found_by = "mask"
         if mask is None and background == REMOVE:
-            mask, found_by = _without_background(picture, corners), "removed background"
+            mask, found_by = without_background(picture, corners), "removed background"
         elif mask is None and corners is None and _has_black_border(picture):
             mask, found_by = mask_of_black_background(picture), "black background"
             mask = mask if mask.any() else None
@@ -266,9 +265,18 @@ def _corners(box: Box, width: int, height: int) -> tuple[NDArray[np.float64], ND
     return low, high
 
 
-def _without_background(
-    picture: Picture, corners: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+def without_background(
+    picture: Picture, corners: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 ) -> Picture:
+    """Mask of what stands out from its surroundings by its colours, in a box or the picture.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        corners: opposite corners of the box, (2,) pixels each.
+
+    Raises:
+        InputError: nothing does.
+    """
     size = np.array(picture.shape[1::-1], dtype=np.float64)
     low, high = corners or (_INSET * size, (1 - _INSET) * size)
     mask = cut_out(picture, tuple(low), tuple(high))

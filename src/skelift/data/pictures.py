@@ -14,6 +14,7 @@ from skelift.errors import InputError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
+UNSTATED_RATE = 25.0  # frames a second
 BLACK = 16  # channels up to this count as black: compression leaves a little noise in it
 
 
@@ -82,6 +83,16 @@ def frame_count(video: Path) -> int:
         return count
     finally:
         capture.release()
+
+
+def frame_rate(video: Path) -> float:
+    """Frames a second of a video, 25 where its header does not say; InputError if unreadable."""
+    capture = _open_video(video)
+    try:
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
+    finally:
+        capture.release()
+    return rate if np.isfinite(rate) and rate > 0 else UNSTATED_RATE
 
 
 def read_video(video: Path, wanted: Container[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
