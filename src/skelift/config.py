@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 
-GROUPS = ("experiment", "skeleton", "data", "flow", "model", "loss", "train", "evaluate")
+GROUPS = ("experiment", "skeleton", "data", "flow", "model", "loss", "train", "evaluate", "storage")
 
 
 @dataclass
@@ -204,6 +204,14 @@ class EvaluateConfig:
 
 
 @dataclass
+class StorageConfig:
+    """Where stages keep their folders besides the local disk."""
+
+    # s3://BUCKET/PREFIX: what a stage reads is pulled first, what it writes is pushed.
+    uri: str = ""
+
+
+@dataclass
 class Config:
     """The whole record of a run."""
 
@@ -216,6 +224,7 @@ class Config:
     loss: LossConfig
     train: TrainConfig
     evaluate: EvaluateConfig
+    storage: StorageConfig = field(default_factory=StorageConfig)
     # Name -> overrides: train and evaluate make one model each (ablations, seeds, sweeps).
     variants: dict[str, list[str]] = field(default_factory=dict)
 
