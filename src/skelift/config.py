@@ -75,7 +75,12 @@ class FolderConfig:
     masks: str = ""  # folder of masks in the same tree, same stems; empty: see background
     # keep: it is black already; median, subtractor: the camera is static, the body moves.
     background: str = "keep"
-    poses: str = ""  # COCO keypoints .json, .npz (poses_2d [, joints, clip]), or a data set folder
+    # COCO keypoints .json, DeepLabCut .csv or .h5, .npz (poses_2d [, joints, clip]), or the folder
+    # of another data set.
+    poses: str = ""
+    # Joints of an .npz without names: coco17 | openpose25 | h36m17 | mpi17 | mpi28; empty: those of
+    # the skeleton.
+    joints: str = ""
     focal_px: float = 0.0  # in pixels of the source pictures; 0: unknown
     test_fraction: float = 0.1  # by person where known, else by clip; of a single clip, its end
     every: int = 1  # keep every n-th frame
