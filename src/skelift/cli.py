@@ -4,6 +4,7 @@ Only what ``--help`` needs is imported here; a verb imports its stage when it ru
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,6 +76,10 @@ OVERRIDES = """\
 OVERRIDE is KEY=VALUE (train.steps=100), GROUP=CHOICE (data=hands, experiment=paper) or
 skeleton=FILE.yaml. With --config, overrides are KEY=VALUE."""
 
+S3_ENVIRONMENT = """\
+The environment says the rest: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION,
+AWS_ENDPOINT_URL (servers other than AWS's); SKELIFT_S3_BUCKET is the bucket of s3:///PREFIX."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb. Exit codes: 0, 1 a run that failed, 2 bad input, 130 interrupted."""
@@ -99,8 +104,17 @@ def _stage(arguments: argparse.Namespace) -> str:
     config = compose(arguments.overrides, arguments.config)
     if arguments.cfg:
         return to_yaml(config).rstrip()
+    from skelift.storage.stages import stored
+
     stage = import_module(f"skelift.stages.{arguments.verb.replace('-', '_')}")
-    return str(stage.run(config))
+    spec = STAGES[arguments.verb]
+    with stored(config, _paths(spec.reads), _paths(spec.writes)):
+        return str(stage.run(config))
+
+
+def _paths(said: str) -> list[str]:
+    """The folders, ``data`` for ``paths.data``, that a stage says it reads or writes."""
+    return re.findall(r"\bpaths\.(\w+)", said)
 
 
 def _command(arguments: argparse.Namespace) -> str:
@@ -123,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(verbs)
     _add_demo(verbs)
     _add_view(verbs)
+    _add_push(verbs)
+    _add_pull(verbs)
     return parser
 
 
@@ -235,6 +251,38 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="ask the server there instead, e.g. http://127.0.0.1:8080 of `skelift serve`",
     )
+
+
+def _add_push(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "copy a data set or a model into a bucket"
+    parser = verbs.add_parser(
+        "push",
+        help=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{_sentence(summary)}\n\n"
+        "Others see the folder once all of it has arrived, never half of it. What was pushed\n"
+        "there before is replaced. Interrupted and started again, it sends what is missing.\n"
+        f"{S3_ENVIRONMENT}",
+        epilog="example:\n  skelift push models/quickstart/model s3://lab/models/quickstart",
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to copy")
+    parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="where it goes")
+
+
+def _add_pull(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "fetch a data set or a model from a bucket"
+    parser = verbs.add_parser(
+        "pull",
+        help=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{_sentence(summary)}\n\n"
+        "FOLDER becomes what was pushed: checked file by file, replaced as a whole. Files that\n"
+        "are there already are not fetched again; interrupted and started again, it goes on.\n"
+        f"{S3_ENVIRONMENT}",
+        epilog="example:\n  skelift pull s3://lab/models/quickstart models/quickstart/model",
+    )
+    parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="where it was pushed to")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to make")
 
 
 def _sentence(summary: str) -> str:

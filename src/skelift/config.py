@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 
-GROUPS = ("experiment", "skeleton", "data", "flow", "model", "loss", "train", "evaluate")
+GROUPS = ("experiment", "skeleton", "data", "flow", "model", "loss", "train", "evaluate", "storage")
 
 
 @dataclass
@@ -75,7 +75,12 @@ class FolderConfig:
     masks: str = ""  # folder of masks in the same tree, same stems; empty: see background
     # keep: it is black already; median, subtractor: the camera is static, the body moves.
     background: str = "keep"
-    poses: str = ""  # COCO keypoints .json, .npz (poses_2d [, joints, clip]), or a data set folder
+    # COCO keypoints .json, DeepLabCut .csv or .h5, .npz (poses_2d [, joints, clip]), or the folder
+    # of another data set.
+    poses: str = ""
+    # Joints of an .npz without names: coco17 | openpose25 | h36m17 | mpi17 | mpi28; empty: those of
+    # the skeleton.
+    joints: str = ""
     focal_px: float = 0.0  # in pixels of the source pictures; 0: unknown
     test_fraction: float = 0.1  # by person where known, else by clip; of a single clip, its end
     every: int = 1  # keep every n-th frame
@@ -204,6 +209,14 @@ class EvaluateConfig:
 
 
 @dataclass
+class StorageConfig:
+    """Where stages keep their folders besides the local disk."""
+
+    # s3://BUCKET/PREFIX: what a stage reads is pulled first, what it writes is pushed.
+    uri: str = ""
+
+
+@dataclass
 class Config:
     """The whole record of a run."""
 
@@ -216,6 +229,7 @@ class Config:
     loss: LossConfig
     train: TrainConfig
     evaluate: EvaluateConfig
+    storage: StorageConfig = field(default_factory=StorageConfig)
     # Name -> overrides: train and evaluate make one model each (ablations, seeds, sweeps).
     variants: dict[str, list[str]] = field(default_factory=dict)
 
