@@ -222,3 +222,23 @@ def _clean(body: Mask) -> Mask:
     parts = _large_parts(np.asarray(closed, dtype=np.uint8), gap=0, share=0.02)
     solid = filled(_largest_part(parts, GAP))
     return solid if np.count_nonzero(solid) >= SMALLEST_BODY * solid.size else np.zeros_like(solid)
+
+
+def cut_out(picture: Picture, box: tuple[float, float, float, float]) -> Mask:
+    """The body in a single picture, told from its surroundings by GrabCut.
+
+    Args:
+        picture: (H, W, 3).
+        box: x, y, width and height of a box in pixels that holds all of the body; what lies
+            outside shows how the background looks.
+
+    Returns:
+        (H, W) mask; all 0 where nothing is told apart.
+    """
+    small = _shrink(picture)
+    scale = max(small.shape) / max(picture.shape)
+    x, y, width, height = (scale * value for value in box)
+    inside = np.zeros(small.shape[:2], dtype=bool)
+    inside[max(0, round(y)) : round(y + height), max(0, round(x)) : round(x + width)] = True
+    labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
+    return _enlarge(_clean(_grab_cut(small, labels, inside)), picture)
