@@ -359,7 +359,7 @@ def _write_calibration(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def _write_test(folder: Path, frames: int = 12) -> Clip:
+def _write_test(folder: Path, frames: int = 8) -> Clip:
     """TS1-4 are 2048 x 2048, TS5-6 1920 x 1080. Frame 3 is not valid; a last picture is extra."""
     name = folder.name
     if name in ("TS5", "TS6"):
