@@ -6,7 +6,7 @@ the loaders.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,12 +193,16 @@ H36M_CLIPS = {
 
 
 def write_h36m(
-    root: Path, *, fetch: bool = False, silhouettes: str = "mat"
+    root: Path,
+    *,
+    fetch: bool = False,
+    silhouettes: str = "mat",
+    frames_of: Mapping[tuple[str, str], int] = H36M_CLIPS,
 ) -> dict[tuple[str, str], Clip]:
     """The official archives, or h36m-fetch's folder names; silhouettes as ``mat`` or ``mp4``."""
     clips = {}
     poses = "Poses_{}" if fetch else "MyPoseFeatures/{}"
-    for seed, ((subject, stem), frames) in enumerate(H36M_CLIPS.items()):
+    for seed, ((subject, stem), frames) in enumerate(frames_of.items()):
         folder = root / subject
         size = (1000, 1002) if stem.endswith("54138969") else (1000, 1000)
         joints_mm = walk(frames, seed)
