@@ -35,10 +35,11 @@ STAGES = {
         "data=hands data.synth.train=500",
     ),
     "prepare": Stage(
-        "make a data set from your own pictures or video, and unpaired 2D poses",
-        "data.folder.images, data.folder.masks, data.folder.poses",
+        "make a data set from a public one, or from your own pictures and unpaired 2D poses",
+        "the root of h36m, mpi_inf_3dhp or handdb (docs/datasets.md), or data.folder.images, "
+        "data.folder.masks, data.folder.poses",
         "paths.data",
-        "data=folder data.folder.images=pictures/ data.folder.poses=poses.npz",
+        "h36m data.h36m.root=/data/h36m",
     ),
     "validate": Stage(
         "check a data set and write its Data Docs; bad data ends with an error",
@@ -73,8 +74,8 @@ STAGES = {
 }
 
 OVERRIDES = """\
-OVERRIDE is KEY=VALUE (train.steps=100), GROUP=CHOICE (data=hands, experiment=paper) or
-skeleton=FILE.yaml. With --config, overrides are KEY=VALUE."""
+OVERRIDE is KEY=VALUE (train.steps=100), GROUP=CHOICE (data=hands, experiment=paper), a plain word
+for data=WORD, or skeleton=FILE.yaml. With --config, overrides are KEY=VALUE."""
 
 S3_ENVIRONMENT = """\
 The environment says the rest: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION,
