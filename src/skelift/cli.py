@@ -86,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb. Exit codes: 0, 1 a run that failed, 2 bad input, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     try:
-        print(_predict(arguments) if arguments.verb == "predict" else _stage(arguments))
+        own = {"predict": _predict, "submit": _submit}
+        print(own.get(arguments.verb, _stage)(arguments))
     except InputError as error:
         print(f"skelift {arguments.verb}: error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -123,6 +124,27 @@ def _predict(arguments: argparse.Namespace) -> str:
     )
 
 
+def _submit(arguments: argparse.Namespace) -> str:
+    submit = import_module("skelift.submit")
+    target = submit.Target(
+        host=arguments.host,
+        namespace=arguments.namespace,
+        experiment=arguments.experiment,
+        run=arguments.run,
+        service_account=arguments.service_account,
+        cache=not arguments.no_cache,
+    )
+    return str(
+        submit.submit(
+            arguments.pipeline,
+            arguments.parameters,
+            target,
+            wait=arguments.wait,
+            timeout=arguments.timeout,
+        )
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skelift",
@@ -135,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     for verb, stage in STAGES.items():
         _add_stage(verbs, verb, stage)
     _add_predict(verbs)
+    _add_submit(verbs)
     return parser
 
 
@@ -190,6 +213,45 @@ def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     parser.add_argument("--masks", type=Path, metavar="DIR", help="masks with the pictures' stems")
     parser.add_argument(
         "--focal", type=float, metavar="PX", help="focal length in pixels, where it is known"
+    )
+
+
+def _add_submit(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "run the pipeline on Kubeflow Pipelines"
+    parser = verbs.add_parser(
+        "submit",
+        help=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{_sentence(summary)}\n\n"
+        "Compiles the pipeline, uploads it as a version, makes the experiment where it is not\n"
+        "there, starts a run and prints its URL. A token is read from SKELIFT_KFP_TOKEN.",
+        epilog="examples:\n"
+        "  skelift submit --host http://localhost:8080 --wait\n"
+        "  skelift submit --host https://kubeflow.example.org/pipeline --namespace team steps=5000",
+    )
+    parser.add_argument(
+        "parameters", nargs="*", metavar="NAME=VALUE", help="a parameter of the pipeline"
+    )
+    parser.add_argument("--host", required=True, metavar="URL", help="Kubeflow Pipelines")
+    parser.add_argument(
+        "--pipeline",
+        type=Path,
+        default=Path("pipelines/skelift.py"),
+        metavar="FILE",
+        help="a .py with one pipeline, or a compiled .yaml (default: %(default)s)",
+    )
+    parser.add_argument("--namespace", help="profile, in a multi-user Kubeflow")
+    parser.add_argument(
+        "--experiment", default="skelift", metavar="NAME", help="default: %(default)s"
+    )
+    parser.add_argument("--run", metavar="NAME", help="name of the run (default: its version)")
+    parser.add_argument("--service-account", metavar="NAME", help="of the run's pods")
+    parser.add_argument("--no-cache", action="store_true", help="run every task anew")
+    parser.add_argument(
+        "--wait", action="store_true", help="print states until the end; exit 1 if the run fails"
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="longest wait (default: no limit)"
     )
 
 
