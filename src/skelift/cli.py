@@ -51,6 +51,12 @@ STAGES = {
         "paths.flow",
         "flow.steps=500",
     ),
+    "sweep": Stage(
+        "search for better weights and learning rates; stopped and started again, it goes on",
+        "paths.data (clips held out of its training pictures judge), paths.flow, sweep.results",
+        "paths.reports/sweep (best.yaml: skelift train --config best.yaml)",
+        "sweep.trials=30",
+    ),
     "train": Stage(
         "train the pose model; killed and started again, it resumes",
         "paths.data, paths.flow, paths.checkpoints",
