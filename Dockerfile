@@ -20,8 +20,8 @@ ENV PATH=/opt/skelift/bin:$PATH \
 WORKDIR /tmp
 
 FROM ${BASE_IMAGE} AS builder
-ARG PIP_ARGS=""
-ENV PATH=/opt/skelift/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV PATH=/opt/skelift/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_PROGRESS_BAR=off \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python3 -m venv /opt/skelift
 # wheel[s]: the folder need not be there.
 COPY requirements.lock wheel[s] /wheels/
@@ -30,10 +30,12 @@ COPY pyproject.toml README.md LICENSE /project/
 RUN mkdir -p /project/src/skelift && touch /project/src/skelift/__init__.py
 
 FROM builder AS wheel
+ARG PIP_ARGS
 COPY src /project/src
 RUN pip wheel ${PIP_ARGS} --find-links /wheels --no-deps --wheel-dir /dist /project
 
 FROM builder AS builder-cpu
+ARG PIP_ARGS
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install ${PIP_ARGS} --find-links /wheels --extra-index-url ${TORCH_INDEX} \
       --constraint /wheels/requirements.lock '/project[pipeline,s3,sweep]' \
@@ -47,6 +49,7 @@ USER 10001:10001
 CMD ["skelift", "--help"]
 
 FROM builder-cpu AS builder-serve
+ARG PIP_ARGS
 RUN pip install ${PIP_ARGS} --find-links /wheels --constraint /wheels/requirements.lock \
       '/project[pipeline,s3,serve]' \
  && pip uninstall --quiet --yes skelift
@@ -60,6 +63,7 @@ CMD ["skelift", "--help"]
 
 # PyPI's torch brings CUDA.
 FROM builder AS builder-gpu
+ARG PIP_ARGS
 RUN pip install ${PIP_ARGS} --find-links /wheels --constraint /wheels/requirements.lock \
       '/project[pipeline,s3,sweep]' \
  && pip uninstall --quiet --yes skelift

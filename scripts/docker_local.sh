@@ -10,6 +10,9 @@
 # /var/lib/skelift-docker): no bridge, no firewall rules, so it also runs inside virtual machines that
 # allow neither. Exit code 3: there is no Docker here, and none can be started.
 #
+# The CPU build of torch comes from the folder that PIP_FIND_LINKS names, or, with
+# SKELIFT_TORCH_BACKEND=cpu, from PyTorch's index.
+#
 # BASE_IMAGE names the base of the images. Without it a daemon started here gets one made by
 # debootstrap, since it may not reach a registry; any other daemon takes the Dockerfile's default.
 set -euo pipefail
@@ -105,18 +108,20 @@ make_base() {
 }
 
 # Wheels are fetched here, by this machine's pip with its own certificates, indexes and PIP_FIND_LINKS,
-# so that neither goes into an image and the build needs no network.
+# so that none of these goes into an image and the build needs no network.
 fetch_wheels() {
-  local stamp=wheels/.of
-  local wanted
-  wanted=$(cat requirements.lock pyproject.toml | sha256sum)
-  [ -e $stamp ] && [ "$(cat $stamp)" = "$wanted" ] && return
+  local stamp=wheels/requirements.lock torch=${SKELIFT_TORCH_BACKEND:-}
+  cmp --silent requirements.lock $stamp && return
   say "fetching wheels"
   rm -rf wheels && mkdir wheels
-  nice "$PYTHON" -m pip wheel --quiet --wheel-dir wheels --constraint requirements.lock \
-    ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} '.[pipeline,s3,sweep,serve]' hatchling >&2
-  rm -f wheels/skelift-*.whl
-  echo "$wanted" >$stamp
+  # With every version named, pip has nothing to resolve, and reads each index once.
+  UV_FIND_LINKS=${PIP_FIND_LINKS:-} "$PYTHON" -m uv pip compile --quiet --no-header --no-annotate \
+    --python-version 3.11 --extra pipeline --extra s3 --extra serve --extra sweep \
+    ${torch:+--torch-backend "$torch"} --constraint requirements.lock --output-file wheels/wanted.txt pyproject.toml
+  nice "$PYTHON" -m pip wheel --quiet --quiet --no-deps --wheel-dir wheels \
+    ${torch:+--extra-index-url "https://download.pytorch.org/whl/$torch"} -r wheels/wanted.txt >&2
+  nice "$PYTHON" -m pip wheel --quiet --quiet --wheel-dir wheels hatchling >&2
+  cp requirements.lock $stamp
 }
 
 images() {

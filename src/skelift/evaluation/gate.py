@@ -69,8 +69,7 @@ def is_better(
     Raises:
         InputError: a threshold outside [0, 1), or scores of different data sets.
     """
-    if not 0 <= threshold < 1:
-        raise InputError(f"gate_threshold={threshold}: a share, from 0 to below 1")
+    check_threshold(threshold)
     name, score = headline(metrics)
     if champion is None:
         return Verdict(True, name, score, None, f"gate: {name} {score:.4g}; there is no champion")
@@ -86,3 +85,9 @@ def is_better(
         f"{100 * threshold:g} % ({wanted:.4g})"
     )
     return Verdict(better, name, score, theirs, reason)
+
+
+def check_threshold(threshold: float) -> None:
+    """InputError for a threshold outside [0, 1)."""
+    if not 0 <= threshold < 1:
+        raise InputError(f"gate_threshold={threshold}: a share, from 0 to below 1")

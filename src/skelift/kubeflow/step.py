@@ -22,6 +22,7 @@ from skelift.errors import InputError, RunError
 from skelift.files import atomic_file, read_json
 from skelift.kubeflow.bucket import fetch, fetch_if_there, is_remote, mirrored, upload
 from skelift.kubeflow.executor import Task
+from skelift.kubeflow.parameters import configuration_of
 
 
 class VerbFailed(Exception):
@@ -51,25 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def configure(task: Task) -> None:
     """Parameters that a person fills in -> one composed configuration for all later steps."""
-    config = compose(overrides_of(task.parameters))
+    config = configuration_of(task.parameters)
     trials = int(task.parameters["sweep_trials"])
-    if trials < 1:
-        raise InputError(f"sweep_trials={trials}: at least 1 (trial 0 is what is configured)")
     _write(task.outputs["config"].path, to_yaml(config))
     task.log("config", {"name": config.name, "experiment": task.parameters["experiment"]})
     task.set_parameter("trials", list(range(trials)))
-
-
-def overrides_of(parameters: dict[str, Any]) -> list[str]:
-    """The pipeline's parameters as overrides of the configuration; 0 steps: as the experiment."""
-    steps = {"train.steps": parameters["train_steps"], "flow.steps": parameters["flow_steps"]}
-    if bad := [f"{key}={value}" for key, value in steps.items() if int(value) < 0]:
-        raise InputError(f"{bad[0]}: steps are 0 (as the experiment has them) or more")
-    return [
-        f"experiment={parameters['experiment']}",
-        *(f"{key}={int(value)}" for key, value in steps.items() if int(value)),
-        *parameters["overrides"],
-    ]
 
 
 def preprocess(task: Task) -> None:
@@ -107,8 +94,10 @@ def validate(task: Task) -> None:
         page = reports / "validation" / "index.html"
         if page.exists():  # also of data that failed
             shutil.copy(page, _parent(task.outputs["report"].path))
-    rows = read_json(reports / "validation" / "validation.json", "skelift validate")
-    task.log("metrics", _numbers(rows))
+    report = read_json(reports / "validation" / "validation.json", "skelift validate")
+    rows = report["expectations"]
+    failed = sum(not row["success"] for row in rows)
+    task.log("metrics", {"expectations": len(rows), "failed": failed, **report["counts"]})
 
 
 def pretrain_flow(task: Task) -> None:
