@@ -7,7 +7,7 @@ from kfp import dsl
 from skelift import __version__
 
 IMAGES = os.environ.get("SKELIFT_IMAGES", "skelift")
-"""Images are ``IMAGES:VERSION-cpu``, ``-gpu`` and ``-serve``, e.g. registry.example/team/skelift."""
+"""Images are ``IMAGES:VERSION-cpu``, ``-gpu``, ``-serve``; e.g. registry.example/team/skelift."""
 
 
 def image(target: str) -> str:
@@ -18,8 +18,8 @@ def image(target: str) -> str:
 def step(name: str, target: str = "cpu") -> dsl.ContainerSpec:
     """A step of ``skelift.kubeflow.step``, in the image of a target.
 
-    The whole ExecutorInput goes in, and the step writes the ExecutorOutput: metadata of artifacts and
-    metrics reach the UI only that way.
+    The whole ExecutorInput goes in, and the step writes the ExecutorOutput: metadata of artifacts
+    and metrics reach the UI only that way.
     """
     return dsl.ContainerSpec(
         image=image(target),

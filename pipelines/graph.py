@@ -3,6 +3,7 @@
 Made from the specification alone: what is drawn is what a cluster is given.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,28 +62,26 @@ def draw(compiled: Path, picture: Path) -> Path:
         inside = [at[task.name] for task in tasks if _is_inside(task, group, nodes)]
         left, right = min(x for x, _ in inside), max(x for x, _ in inside)
         top, bottom = min(y for _, y in inside), max(y for _, y in inside)
-        depth = 0.04 * len(_groups(group.name, nodes))
+        level = len(_groups(group.name, nodes))
+        inset, upper = 0.05 * level, top - 0.5 + 0.14 * level
         box = FancyBboxPatch(
-            (left - 0.5 + depth, top - 0.42 + depth),
-            right - left + 1 - 2 * depth,
-            bottom - top + 0.78 - 2 * depth,
+            (left - 0.5 + inset, upper),
+            right - left + 1 - 2 * inset,
+            bottom + 0.36 - inset - upper,
             boxstyle="round,pad=0,rounding_size=0.05",
             fill=False,
             edgecolor="#667788",
             linestyle="--",
         )
         axes.add_patch(box)
-        axes.text(
-            left - 0.47 + depth, top - 0.33 + depth, group.label, fontsize=7.5, color="#445566"
+        axes.text(left - 0.47 + inset, upper + 0.09, group.label, fontsize=7.5, color="#445566")
+    for before, after in _direct(tasks):
+        axes.annotate(
+            "",
+            xy=(at[after][0], at[after][1] - 0.17),
+            xytext=(at[before][0], at[before][1] + 0.17),
+            arrowprops={"arrowstyle": "->", "color": "#8899aa", "shrinkA": 0, "shrinkB": 0},
         )
-    for task in tasks:
-        for before in task.after:
-            axes.annotate(
-                "",
-                xy=(at[task.name][0], at[task.name][1] - 0.17),
-                xytext=(at[before][0], at[before][1] + 0.17),
-                arrowprops={"arrowstyle": "->", "color": "#8899aa", "shrinkA": 0, "shrinkB": 0},
-            )
     for task in tasks:
         x, y = at[task.name]
         target = f"-{task.image.rpartition('-')[2]}"
@@ -105,26 +104,61 @@ def draw(compiled: Path, picture: Path) -> Path:
 
 
 def _walk(
-    spec: dict[str, Any], dag: dict[str, Any], group: str, passed: dict[str, tuple[str, ...]]
+    spec: dict[str, Any],
+    dag: dict[str, Any],
+    group: str,
+    passed: dict[str, tuple[str, ...]],
+    gates: tuple[str, ...] = (),
 ) -> Iterator[Node]:
-    """Tasks of a DAG; ``passed``: input of the DAG -> the tasks that it comes from."""
+    """Tasks of a DAG.
+
+    ``passed``: input of the DAG -> the tasks that it comes from; ``gates``: tasks whose results
+    decide whether it runs.
+    """
     ends: dict[str, tuple[str, ...]] = {}
     for name, task in sorted(dag["tasks"].items(), key=lambda item: _order(item[0], dag["tasks"])):
         component = spec["components"][task["componentRef"]["name"]]
-        before = _sources(task, passed, ends)
+        before = tuple(dict.fromkeys((*_sources(task, passed, ends), *gates)))
         if "dag" in component:
-            yield Node(name, group, _label(name, task), "", before, is_group=True)
+            inputs = {
+                key: value
+                for some in task.get("inputs", {}).values()
+                for key, value in some.items()
+            }
             inner = {
                 key: _sources({"inputs": {"all": {key: value}}}, passed, ends)
-                for inputs in task.get("inputs", {}).values()
                 for key, value in inputs.items()
             }
-            yield from _walk(spec, component["dag"], name, inner)
+            condition = task.get("triggerPolicy", {}).get("condition", "")
+            decide = tuple(
+                n for key, names in inner.items() if f"'{key}'" in condition for n in names
+            )
+            # kfp wraps If and Else once more; that says nothing to people.
+            wrapper = name.startswith("condition-branches")
+            if not wrapper:
+                yield Node(name, group, _label(name, task), "", before, is_group=True)
+            around = group if wrapper else name
+            yield from _walk(spec, component["dag"], around, inner, (*gates, *decide))
             ends[name] = _last(spec, component["dag"])
         else:
             image = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
             yield Node(name, group, _label(name, task), image["image"], before, is_group=False)
             ends[name] = (name,)
+
+
+def _direct(tasks: list[Node]) -> list[tuple[str, str]]:
+    """Edges (before, after) that no longer way implies."""
+    before = {task.name: set(task.after) for task in tasks}
+
+    def all_before(name: str) -> set[str]:
+        return before[name].union(*(all_before(n) for n in before[name]))
+
+    return [
+        (one, name)
+        for name, direct in before.items()
+        for one in direct
+        if not any(one in all_before(other) for other in direct - {one})
+    ]
 
 
 def _sources(
@@ -168,8 +202,10 @@ def _label(name: str, task: dict[str, Any]) -> str:
     condition = task.get("triggerPolicy", {}).get("condition")
     if condition:
         says = condition.replace("inputs.parameter_values['pipelinechannel--", "").replace("']", "")
+        says = says.replace("!(sweep == true)", "not sweep").replace(" == true", "")
+        says = re.sub(r"gate(-\d+)?-better", "the gate says better", says)
         return f"if {says}"
-    return f"for each of {label}" if "parameterIterator" in task else label
+    return f"for each of the {label}" if "parameterIterator" in task else label
 
 
 def _rows(tasks: list[Node]) -> dict[str, int]:
@@ -186,14 +222,10 @@ def _places(
     branches = [node.name for node in nodes if node.is_group and not node.group]
     middle = (len(branches) - 1) / 2
     at: dict[str, tuple[float, float]] = {}
-    taken: dict[tuple[float, int], int] = {}
     for task in tasks:
-        groups = _groups(task.name, nodes)
-        outer = [name for name in groups if name in branches]
-        column = float(branches.index(outer[0])) if outer else middle
-        beside = taken.get((column, rows[task.name]), 0)
-        taken[column, rows[task.name]] = beside + 1
-        at[task.name] = (column + beside, float(rows[task.name]))
+        outer = [name for name in _groups(task.name, nodes) if name in branches]
+        column = 1.15 * branches.index(outer[0]) if outer else 1.15 * middle
+        at[task.name] = (column, float(rows[task.name]))
     return at
 
 

@@ -94,7 +94,11 @@ def skelift(
         kubernetes.add_toleration_json(task, gpu_tolerations)
         # Processes of one training share memory there; a pod's own /dev/shm has 64 MiB.
         kubernetes.empty_dir_mount(
-            task, volume_name="shm", mount_path="/dev/shm", medium="Memory", size_limit="4Gi"
+            task,
+            volume_name="shm",
+            mount_path="/dev/shm",  # noqa: S108 (a mount of the pod)
+            medium="Memory",
+            size_limit="4Gi",
         )
         return task
 

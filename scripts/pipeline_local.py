@@ -3,14 +3,14 @@
     python scripts/pipeline_local.py [release] [killed] [invalid]
 
 - ``release``: the whole pipeline on a tiny data set, with a sweep of two trials, to a .mar.
-- ``killed``: the same again, its training container killed once in mid-run; the scores have to be the
-  same.
+- ``killed``: the same again, its training container killed once in mid-run; the scores have to be
+  the same.
 - ``invalid``: a data set with a damaged file; the pipeline has to stop at validation and say why.
 
-Containers come from the project's Dockerfile (scripts/docker_local.sh), artifacts lie in a real S3 server
-(SeaweedFS), tasks are run by kfp.local.DockerRunner. Node selectors, GPUs, volumes and secrets have no
-meaning there: the training runs in the cpu image, and the keys of the bucket come as variables. Without
-Docker, and with no way to start one, it says so and ends well.
+Containers come from the project's Dockerfile (scripts/docker_local.sh), artifacts lie in a real S3
+server (SeaweedFS), tasks are run by kfp.local.DockerRunner. Node selectors, GPUs, volumes and secrets
+have no meaning there: the training runs in the cpu image, and the keys of the bucket come as
+variables. Without Docker, and with no way to start one, it says so and ends well.
 """
 
 import argparse
@@ -94,8 +94,8 @@ class Store:
 
     def names(self, prefix: str) -> list[str]:
         """Keys below a prefix, oldest first."""
-        pages = self.client().get_paginator("list_objects_v2").paginate(
-            Bucket=BUCKET, Prefix=prefix
+        pages = (
+            self.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         )
         found = [item for page in pages for item in page.get("Contents", [])]
         return [item["Key"] for item in sorted(found, key=lambda item: item["LastModified"])]
@@ -289,8 +289,8 @@ def run_container(
 ) -> int:
     """Run a container and return its exit code.
 
-    kfp's own lets Docker remove the container when it ends, and takes one that is gone before it has
-    asked for the code as one that succeeded: a killed container would count as done.
+    kfp's own lets Docker remove the container when it ends, and takes one that is gone before it
+    has asked for the code as one that succeeded: a killed container would count as done.
     """
     container = client.containers.run(
         image=image, command=command, detach=True, volumes=volumes, **arguments

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-
 from components.conftest import TinyRun
 from components.package.component import package
 from components.testing import run_component

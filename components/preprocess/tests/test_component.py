@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from components.conftest import TinyRun
 from components.configure.component import configure
+from components.conftest import TinyRun
 from components.preprocess.component import preprocess
 from components.testing import StepFailed, run_component
 from skelift.data.format import Dataset

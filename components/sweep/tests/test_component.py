@@ -10,9 +10,7 @@ from skelift.config import compose
 def test_winner_of_two_trials_configures_the_final_training(
     tiny_run: TinyRun, tmp_path: Path
 ) -> None:
-    trials = [
-        run_component(trial, tmp_path / str(n), number=n, **tiny_run.inputs) for n in (0, 1)
-    ]
+    trials = [run_component(trial, tmp_path / str(n), number=n, **tiny_run.inputs) for n in (0, 1)]
     results = [json.loads(outputs["result"]) for outputs in trials]
     assert [result["number"] for result in results] == [0, 1]
     assert results[0]["values"] == {}

@@ -2,9 +2,9 @@
 
 A container component gets both through the placeholder ``{{$}}``; the image needs no kfp.
 
-On a cluster KFP's launcher carries artifacts between the bucket and the pod. kfp.local has no launcher:
-there ``SKELIFT_ARTIFACTS=s3://...`` makes the step itself put its outputs into a bucket, and later
-steps fetch them from there.
+On a cluster KFP's launcher carries artifacts between the bucket and the pod. kfp.local has no
+launcher: there ``SKELIFT_ARTIFACTS=s3://...`` makes the step itself put its outputs into a bucket, and
+later steps fetch them from there.
 """
 
 import json
@@ -93,9 +93,7 @@ class Task:
                 upload(output.path, output.uri)
         artifacts = {
             output.name: {
-                "artifacts": [
-                    {"name": output.name, "uri": output.uri, "metadata": output.metadata}
-                ]
+                "artifacts": [{"name": output.name, "uri": output.uri, "metadata": output.metadata}]
             }
             for output in self.outputs.values()
         }

@@ -54,4 +54,3 @@ def check_parameters(compiled: Path, given: Mapping[str, Any]) -> None:
     parameters = {name: about.get("defaultValue") for name, about in known.items()} | dict(given)
     check_threshold(float(parameters["gate_threshold"]))
     configuration_of(parameters)
-
