@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(READY) ## install the project and what the pipeline needs into .venv, as locked
@@ -77,6 +77,10 @@ test: $(DEV) ## the default tests, in at most ten minutes
 .PHONY: test-slow
 test-slow: $(DEV) ## the slow tests
 	pytest -m slow
+
+.PHONY: pipeline-local
+pipeline-local: $(DEV) ## the compiled pipeline in containers here (docs/pipeline_local.md); CASES="release killed"
+	python -W ignore scripts/pipeline_local.py $(CASES)
 
 .PHONY: benchmark
 benchmark: $(DEV) ## time the kernels and the training step (ratios within one run, JSON)
