@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kfp_api_test_double import KfpApiTestDouble, complaints, serve
 
-from skelift import submit
+from skelift.kubeflow import submit
 from skelift.cli import main
 
 PIPELINE = """
@@ -119,6 +119,46 @@ def test_wrong_parameter_is_refused_before_anything_is_sent(
     assert message in error
     assert error.count("\n") == 1
     assert not double.asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["experiment=bogus"], "no experiment/bogus; there are"),
+        (['overrides=["loss.flwo=1"]'], "did you mean loss.flow"),
+        (["train_steps=-5"], "train.steps=-5"),
+        (["gate_threshold=1.5"], "gate_threshold=1.5"),
+    ],
+)
+def test_the_projects_own_pipeline_is_checked_further(
+    double: KfpApiTestDouble,
+    host: str,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = Path(__file__).parents[1] / "pipelines" / "skelift.yaml"
+    assert main(["submit", "--host", host, "--pipeline", str(own), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not double.asked
+
+
+def test_the_projects_own_pipeline_is_compiled_and_accepted(
+    double: KfpApiTestDouble, host: str
+) -> None:
+    double.executes = False
+    own = Path(__file__).parents[1] / "pipelines" / "skelift.py"
+    arguments = ["train_steps=500", "sweep=true", 'gpu_node_selector={"pool": "gpu"}']
+    assert main(["submit", "--host", host, "--pipeline", str(own), *arguments]) == 0
+    (run,) = double.runs.values()
+    assert run["runtime_config"]["parameters"] == {
+        "train_steps": 500,
+        "sweep": True,
+        "gpu_node_selector": {"pool": "gpu"},
+    }
+    version = double.versions[run["pipeline_version_reference"]["pipeline_version_id"]]
+    assert "platforms" in version["pipeline_spec"]["platform_spec"]
+    assert not double.broken
 
 
 def test_token_is_sent_and_asked_for(

@@ -125,7 +125,7 @@ def _predict(arguments: argparse.Namespace) -> str:
 
 
 def _submit(arguments: argparse.Namespace) -> str:
-    submit = import_module("skelift.submit")
+    submit = import_module("skelift.kubeflow.submit")
     target = submit.Target(
         host=arguments.host,
         namespace=arguments.namespace,

@@ -23,7 +23,9 @@ from urllib.parse import urlsplit
 
 from skelift import __version__
 from skelift.errors import InputError, RunError
+from skelift.kubeflow.parameters import check_parameters
 
+OWN = "skelift"  # the project's pipeline, whose parameters compose a configuration
 TOKEN = "SKELIFT_KFP_TOKEN"  # noqa: S105 - the name of a variable
 FINISHED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
 PATIENCE = 10  # polls that may fail one after the other before the wait is given up
@@ -93,6 +95,8 @@ def submit(
         package = compile_pipeline(pipeline, Path(scratch) / "pipeline.yaml")
         spec = _load(package)
         parameters = parse_parameters(spec, arguments, str(pipeline))
+        if spec["pipelineInfo"]["name"] == OWN:
+            check_parameters(package, parameters)
         run = _start(package, spec, parameters, target)
     url = f"{target.host.rstrip('/')}/#/runs/details/{run.run_id}"
     if wait:
