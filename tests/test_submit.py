@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from kfp_api_test_double import KfpApiTestDouble, complaints, serve
 
-from skelift.kubeflow import submit
 from skelift.cli import main
+from skelift.kubeflow import submit
 
 PIPELINE = """
 from kfp import dsl
