@@ -19,18 +19,24 @@ ENV PATH=/opt/skelift/bin:$PATH \
     PYTHONUNBUFFERED=1
 WORKDIR /tmp
 
+FROM ${BASE_IMAGE} AS manifest
+COPY pyproject.toml README.md LICENSE /project/
+# What the dependencies hang on, and an empty package: their layers stay cached while all else changes.
+RUN sed -i '/^\[tool/,$d' /project/pyproject.toml \
+ && mkdir -p /project/src/skelift && touch /project/src/skelift/__init__.py \
+ && : > /project/README.md
+
 FROM ${BASE_IMAGE} AS builder
 ENV PATH=/opt/skelift/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_PROGRESS_BAR=off \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python3 -m venv /opt/skelift
 # wheel[s]: the folder need not be there.
 COPY requirements.lock wheel[s] /wheels/
-COPY pyproject.toml README.md LICENSE /project/
-# An empty package has the same dependencies, and they stay cached while the code changes.
-RUN mkdir -p /project/src/skelift && touch /project/src/skelift/__init__.py
+COPY --from=manifest /project /project
 
 FROM builder AS wheel
 ARG PIP_ARGS
+COPY pyproject.toml README.md LICENSE /project/
 COPY src /project/src
 RUN pip wheel ${PIP_ARGS} --find-links /wheels --no-deps --wheel-dir /dist /project
 
@@ -48,18 +54,20 @@ RUN pip install --no-cache-dir --no-index --no-deps /dist/*.whl && rm -r /dist
 USER 10001:10001
 CMD ["skelift", "--help"]
 
+# Only what serve has more than cpu is copied: torch is in both.
 FROM builder-cpu AS builder-serve
 ARG PIP_ARGS
-RUN pip install ${PIP_ARGS} --find-links /wheels --constraint /wheels/requirements.lock \
+RUN touch /before && mkdir /more \
+ && pip install ${PIP_ARGS} --find-links /wheels --constraint /wheels/requirements.lock \
       '/project[pipeline,s3,serve]' \
- && pip uninstall --quiet --yes skelift
+ && pip uninstall --quiet --yes skelift \
+ && cd / && find opt/skelift -cnewer /before ! -type d -print0 \
+      | tar --create --null --files-from - | tar --extract --directory /more
 
-FROM runtime AS serve
-COPY --from=builder-serve /opt/skelift /opt/skelift
-COPY --from=wheel /dist /dist
-RUN pip install --no-cache-dir --no-index --no-deps /dist/*.whl && rm -r /dist
+FROM cpu AS serve
+USER 0:0
+COPY --from=builder-serve /more /
 USER 10001:10001
-CMD ["skelift", "--help"]
 
 # PyPI's torch brings CUDA.
 FROM builder AS builder-gpu

@@ -108,20 +108,26 @@ make_base() {
 }
 
 # Wheels are fetched here, by this machine's pip with its own certificates, indexes and PIP_FIND_LINKS,
-# so that none of these goes into an image and the build needs no network.
+# so that none of these goes into an image and the build needs no network. They are kept for other clones.
 fetch_wheels() {
-  local stamp=wheels/requirements.lock torch=${SKELIFT_TORCH_BACKEND:-}
-  cmp --silent requirements.lock $stamp && return
-  say "fetching wheels"
-  rm -rf wheels && mkdir wheels
-  # With every version named, pip has nothing to resolve, and reads each index once.
-  UV_FIND_LINKS=${PIP_FIND_LINKS:-} "$PYTHON" -m uv pip compile --quiet --no-header --no-annotate \
-    --python-version 3.11 --extra pipeline --extra s3 --extra serve --extra sweep \
-    ${torch:+--torch-backend "$torch"} --constraint requirements.lock --output-file wheels/wanted.txt pyproject.toml
-  nice "$PYTHON" -m pip wheel --quiet --quiet --no-deps --wheel-dir wheels \
-    ${torch:+--extra-index-url "https://download.pytorch.org/whl/$torch"} -r wheels/wanted.txt >&2
-  nice "$PYTHON" -m pip wheel --quiet --quiet --wheel-dir wheels hatchling >&2
-  cp requirements.lock $stamp
+  local torch=${SKELIFT_TORCH_BACKEND:-} kept new
+  kept=${XDG_CACHE_HOME:-$HOME/.cache}/skelift/wheels-$(sha256sum <requirements.lock | cut -c1-12)
+  if [ ! -e "$kept" ]; then
+    say "fetching wheels (minutes)"
+    mkdir -p "$(dirname "$kept")"
+    new=$(mktemp -d "$kept.XXXXXX")
+    # With every version named, pip has nothing to resolve, and reads each index once.
+    UV_FIND_LINKS=${PIP_FIND_LINKS:-} "$PYTHON" -m uv pip compile --quiet --no-header --no-annotate \
+      --python-version 3.11 --extra pipeline --extra s3 --extra serve --extra sweep \
+      ${torch:+--torch-backend "$torch"} --constraint requirements.lock \
+      --output-file "$new/wanted.txt" pyproject.toml
+    "$PYTHON" -m pip wheel --quiet --quiet --no-deps --wheel-dir "$new" \
+      ${torch:+--extra-index-url "https://download.pytorch.org/whl/$torch"} -r "$new/wanted.txt" >&2
+    "$PYTHON" -m pip wheel --quiet --quiet --wheel-dir "$new" hatchling >&2
+    mv "$new" "$kept"
+  fi
+  rm -rf wheels
+  cp -rl "$kept" wheels 2>/dev/null || cp -r "$kept" wheels
 }
 
 images() {
@@ -134,15 +140,13 @@ images() {
     base=$OWN_BASE
   fi
   fetch_wheels
-  for target in "${@:-cpu serve}"; do
-    for target in $target; do
-      say "building skelift:$VERSION-$target"
-      nice "$DOCKER" build --quiet --network=none --target "$target" --tag "skelift:$VERSION-$target" \
-        --build-arg "VERSION=$VERSION" --build-arg PIP_ARGS=--no-index \
-        ${base:+--build-arg "BASE_IMAGE=$base"} . >&2
-    done
+  [ $# -gt 0 ] || set -- cpu serve
+  for target in "$@"; do
+    say "building skelift:$VERSION-$target"
+    "$DOCKER" build --quiet --network=none --target "$target" --tag "skelift:$VERSION-$target" \
+      --build-arg "VERSION=$VERSION" --build-arg PIP_ARGS=--no-index \
+      ${base:+--build-arg "BASE_IMAGE=$base"} . >&2
   done
-  docker image prune --force >/dev/null
 }
 
 case ${1:-} in

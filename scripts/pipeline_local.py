@@ -8,8 +8,8 @@
 - ``invalid``: a data set with a damaged file; the pipeline has to stop at validation and say why.
 
 Containers come from the project's Dockerfile (scripts/docker_local.sh), artifacts lie in a real S3
-server (SeaweedFS), tasks are run by kfp.local.DockerRunner. Node selectors, GPUs, volumes and secrets
-have no meaning there: the training runs in the cpu image, and the keys of the bucket come as
+server (SeaweedFS), tasks are run by kfp.local.DockerRunner. Node selectors, GPUs, volumes and
+secrets have no meaning there: the training runs in the cpu image, and the bucket's keys come as
 variables. Without Docker, and with no way to start one, it says so and ends well.
 """
 

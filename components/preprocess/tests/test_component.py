@@ -34,6 +34,7 @@ def test_takes_a_finished_data_set_as_it_is(tiny_run: TinyRun, tmp_path: Path) -
     assert data.metadata["name"] == "tiny"
 
 
+@pytest.mark.slow
 def test_prepares_pictures_and_poses(tmp_path: Path) -> None:
     import cv2
     import numpy as np

@@ -1,12 +1,15 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from components.conftest import TinyRun
 from components.sweep.component import choose, trial
 from components.testing import run_component
 from skelift.config import compose
 
 
+@pytest.mark.slow
 def test_winner_of_two_trials_configures_the_final_training(
     tiny_run: TinyRun, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from components.testing import StepFailed, artifact, run_component
 from components.validate.component import validate
 
 
+@pytest.mark.slow
 def test_good_data_pass_with_a_report(tiny_run: TinyRun, tmp_path: Path) -> None:
     outputs = run_component(validate, tmp_path, config=tiny_run.config, data=tiny_run.data)
     assert "All expectations hold" in Path(outputs["report"].path).read_text()

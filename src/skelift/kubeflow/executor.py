@@ -3,8 +3,8 @@
 A container component gets both through the placeholder ``{{$}}``; the image needs no kfp.
 
 On a cluster KFP's launcher carries artifacts between the bucket and the pod. kfp.local has no
-launcher: there ``SKELIFT_ARTIFACTS=s3://...`` makes the step itself put its outputs into a bucket, and
-later steps fetch them from there.
+launcher: there ``SKELIFT_ARTIFACTS=s3://...`` makes the step itself put its outputs into a bucket,
+and later steps fetch them from there.
 """
 
 import json
