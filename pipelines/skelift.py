@@ -90,6 +90,9 @@ def skelift(
 
     def on_gpu(task: dsl.PipelineTask) -> dsl.PipelineTask:
         task.set_accelerator_type(gpu_type).set_accelerator_limit(gpu_count)
+        # kfp 2.17 does not hand these two on to the conditions and loops around the task.
+        channels: Any = [gpu_type, gpu_count]
+        task.register_pipeline_channels(channels)
         kubernetes.add_node_selector_json(task, gpu_node_selector)
         kubernetes.add_toleration_json(task, gpu_tolerations)
         # Processes of one training share memory there; a pod's own /dev/shm has 64 MiB.

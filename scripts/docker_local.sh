@@ -3,6 +3,7 @@
 #
 #   scripts/docker_local.sh up       # a daemon that answers: the machine's own, or one started here
 #   scripts/docker_local.sh images   # build skelift:VERSION-cpu and -serve
+#   scripts/docker_local.sh status   # the address of a daemon that answers, or nothing
 #   scripts/docker_local.sh down     # end the daemon that `up` started; images are kept
 #
 # `up` prints the daemon's address. On Debian, as root, it installs Docker Engine when it is missing and
@@ -153,5 +154,6 @@ case ${1:-} in
   up) up ;;
   images) shift; images "$@" ;;
   down) down ;;
+  status) address ;;
   *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

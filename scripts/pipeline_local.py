@@ -116,6 +116,7 @@ def main() -> int:
         return run_here(arguments.run)
     if unknown := sorted(set(arguments.cases) - set(CASES)):
         parser.error(f"no case {unknown[0]}; choose from {', '.join(CASES)}")
+    running = subprocess.run([DOCKER, "status"], stdout=subprocess.PIPE, check=True).stdout
     host = docker_up()
     if host is None:
         print("pipeline-local: skipped: no Docker daemon here, and none can be started")
@@ -133,7 +134,8 @@ def main() -> int:
         print(f"pipeline-local: error: {error}", file=sys.stderr)
         return 1
     finally:
-        subprocess.run([DOCKER, "down"], check=True)
+        if not running:  # it was started above
+            subprocess.run([DOCKER, "down"], check=True)
     return 0
 
 

@@ -94,6 +94,15 @@ def test_step_runs_as_nobody_with_keys_by_name(name: str) -> None:
     assert "pip install" not in json.dumps(EXECUTORS[name])
 
 
+def test_whatever_a_group_hands_on_is_handed_to_it() -> None:
+    for name, component in {"root": SPEC["root"], **SPEC["components"]}.items():
+        known = set(component.get("inputDefinitions", {}).get("parameters", {}))
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            for value in task.get("inputs", {}).get("parameters", {}).values():
+                wanted = value.get("componentInputParameter")
+                assert wanted is None or wanted in known, f"{name}: {wanted}"
+
+
 def secret_parameter(secret: dict[str, Any]) -> str:
     parameter = str(secret["secretNameParameter"]["componentInputParameter"])
     assert parameter.endswith("s3_secret")
