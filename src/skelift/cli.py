@@ -53,6 +53,12 @@ STAGES = {
         "paths.flow",
         "flow.steps=500",
     ),
+    "sweep": Stage(
+        "search for better weights and learning rates; stopped and started again, it goes on",
+        "paths.data (clips held out of its training pictures judge), paths.flow, sweep.results",
+        "paths.reports/sweep (best.yaml: skelift train --config best.yaml)",
+        "sweep.trials=30",
+    ),
     "train": Stage(
         "train the pose model; killed and started again, it resumes",
         "paths.data, paths.flow, paths.checkpoints",
@@ -140,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_view(verbs)
     _add_push(verbs)
     _add_pull(verbs)
+    _add_submit(verbs)
     return parser
 
 
@@ -284,6 +291,45 @@ def _add_pull(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="where it was pushed to")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to make")
+
+
+def _add_submit(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "run the pipeline on Kubeflow Pipelines"
+    parser = verbs.add_parser(
+        "submit",
+        help=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{_sentence(summary)}\n\n"
+        "Compiles the pipeline, uploads it as a version, makes the experiment where it is not\n"
+        "there, starts a run and prints its URL. A token is read from SKELIFT_KFP_TOKEN.",
+        epilog="examples:\n"
+        "  skelift submit --host http://localhost:8080 --wait\n"
+        "  skelift submit --host https://kubeflow.example.org/pipeline --namespace team steps=5000",
+    )
+    parser.add_argument(
+        "parameters", nargs="*", metavar="NAME=VALUE", help="a parameter of the pipeline"
+    )
+    parser.add_argument("--host", required=True, metavar="URL", help="Kubeflow Pipelines")
+    parser.add_argument(
+        "--pipeline",
+        type=Path,
+        default=Path("pipelines/skelift.py"),
+        metavar="FILE",
+        help="a .py with one pipeline, or a compiled .yaml (default: %(default)s)",
+    )
+    parser.add_argument("--namespace", help="profile, in a multi-user Kubeflow")
+    parser.add_argument(
+        "--experiment", default="skelift", metavar="NAME", help="default: %(default)s"
+    )
+    parser.add_argument("--run", metavar="NAME", help="name of the run (default: its version)")
+    parser.add_argument("--service-account", metavar="NAME", help="of the run's pods")
+    parser.add_argument("--no-cache", action="store_true", help="run every task anew")
+    parser.add_argument(
+        "--wait", action="store_true", help="print states until the end; exit 1 if the run fails"
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="longest wait (default: no limit)"
+    )
 
 
 def _sentence(summary: str) -> str:
