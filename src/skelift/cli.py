@@ -4,6 +4,7 @@ Only what ``--help`` needs is imported here; a verb imports its stage when it ru
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,12 @@ STAGES = {
         "paths.flow",
         "flow.steps=500",
     ),
+    "sweep": Stage(
+        "search for better weights and learning rates; stopped and started again, it goes on",
+        "paths.data (clips held out of its training pictures judge), paths.flow, sweep.results",
+        "paths.reports/sweep (best.yaml: skelift train --config best.yaml)",
+        "sweep.trials=30",
+    ),
     "train": Stage(
         "train the pose model; killed and started again, it resumes",
         "paths.data, paths.flow, paths.checkpoints",
@@ -76,12 +83,16 @@ OVERRIDES = """\
 OVERRIDE is KEY=VALUE (train.steps=100), GROUP=CHOICE (data=hands, experiment=paper), a plain word
 for data=WORD, or skeleton=FILE.yaml. With --config, overrides are KEY=VALUE."""
 
+S3_ENVIRONMENT = """\
+The environment says the rest: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION,
+AWS_ENDPOINT_URL (servers other than AWS's); SKELIFT_S3_BUCKET is the bucket of s3:///PREFIX."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb. Exit codes: 0, 1 a run that failed, 2 bad input, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     try:
-        print(_predict(arguments) if arguments.verb == "predict" else _stage(arguments))
+        print(_stage(arguments) if arguments.verb in STAGES else _command(arguments))
     except InputError as error:
         print(f"skelift {arguments.verb}: error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -100,22 +111,23 @@ def _stage(arguments: argparse.Namespace) -> str:
     config = compose(arguments.overrides, arguments.config)
     if arguments.cfg:
         return to_yaml(config).rstrip()
+    from skelift.storage.stages import stored
+
     stage = import_module(f"skelift.stages.{arguments.verb.replace('-', '_')}")
-    return str(stage.run(config))
+    spec = STAGES[arguments.verb]
+    with stored(config, _paths(spec.reads), _paths(spec.writes)):
+        return str(stage.run(config))
 
 
-def _predict(arguments: argparse.Namespace) -> str:
-    stage = import_module("skelift.stages.predict")
-    return str(
-        stage.run(
-            images=arguments.images,
-            model=arguments.model,
-            out=arguments.out,
-            draw=arguments.draw,
-            masks=arguments.masks,
-            focal=arguments.focal,
-        )
-    )
+def _paths(said: str) -> list[str]:
+    """The folders, ``data`` for ``paths.data``, that a stage says it reads or writes."""
+    return re.findall(r"\bpaths\.(\w+)", said)
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """Run a verb that takes options instead of a configuration."""
+    options = {key: value for key, value in vars(arguments).items() if key != "verb"}
+    return str(import_module(f"skelift.stages.{arguments.verb}").run(**options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -130,6 +142,11 @@ def _parser() -> argparse.ArgumentParser:
     for verb, stage in STAGES.items():
         _add_stage(verbs, verb, stage)
     _add_predict(verbs)
+    _add_demo(verbs)
+    _add_view(verbs)
+    _add_push(verbs)
+    _add_pull(verbs)
+    _add_submit(verbs)
     return parser
 
 
@@ -159,32 +176,159 @@ def _add_stage(
 
 
 def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    summary = "find the 3D pose in pictures"
+    summary = "find the 3D pose in pictures and videos"
     parser = verbs.add_parser(
         "predict",
         help=summary,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=f"{_sentence(summary)}\n\n"
         "Each picture shows one body on black, or has a mask: beside it (NAME.mask.png) or in\n"
-        "--masks. The answer has 3D joints in mm (root-relative, camera frame) and 2D joints in\n"
-        "pixels of the picture. One picture gives no scale: mm come from the typical body size\n"
-        "stored with the model.",
+        "--masks; before a static camera, --background finds the body that moves. The answer has\n"
+        "3D joints in mm (root-relative, camera frame) and 2D joints in pixels of the picture.\n"
+        "One picture gives no scale: mm come from the typical body size stored with the model.",
         epilog="examples:\n"
         "  skelift predict person.png --model models/quickstart/model --out pose.json\n"
-        "  skelift predict frames/*.jpg --masks masks/ --out poses.json --draw drawn/",
+        "  skelift predict walk.mp4 --background median --out walk.csv --draw drawn/\n"
+        "  skelift predict frames/ --masks masks/ --out poses.npz\n"
+        "  skelift predict person.png --endpoint http://127.0.0.1:8080 --out pose.json",
     )
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a picture")
     parser.add_argument(
+        "images", nargs="+", type=Path, metavar="INPUT", help="a picture, a video or a folder"
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="poses: .json, .csv or .npz"
+    )
+    parser.add_argument(
+        "--draw", type=Path, metavar="DIR", help="also draw there: PNG of pictures, MP4 of videos"
+    )
+    parser.add_argument("--masks", type=Path, metavar="DIR", help="masks with the inputs' stems")
+    parser.add_argument(
+        "--background",
+        choices=["keep", "remove", "median", "subtractor"],
+        default="keep",
+        help="remove: cut the body out by its colours; median, subtractor: the camera is static, "
+        "the body moves (default: keep)",
+    )
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="every n-th frame of a video"
+    )
+    parser.add_argument(
+        "--focal", type=float, metavar="PX", help="focal length in pixels, where it is known"
+    )
+
+
+def _add_demo(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "open a page that shows the pose of a dropped picture or clip"
+    parser = verbs.add_parser(
+        "demo",
+        help=summary,
+        description=f"{_sentence(summary)} Needs pip install 'skelift[demo]'.",
+    )
+    _add_model(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, loopback)")
+    parser.add_argument("--port", type=int, default=7860, help="(default: 7860)")
+
+
+def _add_view(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "look at predicted poses in time, with rerun"
+    parser = verbs.add_parser(
+        "view",
+        help=summary,
+        description=f"{_sentence(summary)} Needs pip install 'skelift[view]'.",
+    )
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="the .json or .npz that predict wrote"
+    )
+    parser.add_argument(
+        "--save", type=Path, metavar="FILE.rrd", help="write a recording and open no window"
+    )
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    """Who answers: a model in this process, or an endpoint."""
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument(
         "--model",
         type=Path,
         metavar="DIR",
         help="a trained model (default: models/quickstart/model)",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
-    parser.add_argument("--draw", type=Path, metavar="DIR", help="also draw every pose there")
-    parser.add_argument("--masks", type=Path, metavar="DIR", help="masks with the pictures' stems")
+    who.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="ask the server there instead, e.g. http://127.0.0.1:8080 of `skelift serve`",
+    )
+
+
+def _add_push(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "copy a data set or a model into a bucket"
+    parser = verbs.add_parser(
+        "push",
+        help=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{_sentence(summary)}\n\n"
+        "Others see the folder once all of it has arrived, never half of it. What was pushed\n"
+        "there before is replaced. Interrupted and started again, it sends what is missing.\n"
+        f"{S3_ENVIRONMENT}",
+        epilog="example:\n  skelift push models/quickstart/model s3://lab/models/quickstart",
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to copy")
+    parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="where it goes")
+
+
+def _add_pull(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "fetch a data set or a model from a bucket"
+    parser = verbs.add_parser(
+        "pull",
+        help=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{_sentence(summary)}\n\n"
+        "FOLDER becomes what was pushed: checked file by file, replaced as a whole. Files that\n"
+        "are there already are not fetched again; interrupted and started again, it goes on.\n"
+        f"{S3_ENVIRONMENT}",
+        epilog="example:\n  skelift pull s3://lab/models/quickstart models/quickstart/model",
+    )
+    parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="where it was pushed to")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to make")
+
+
+def _add_submit(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "run the pipeline on Kubeflow Pipelines"
+    parser = verbs.add_parser(
+        "submit",
+        help=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{_sentence(summary)}\n\n"
+        "Compiles the pipeline, uploads it as a version, makes the experiment where it is not\n"
+        "there, starts a run and prints its URL. A token is read from SKELIFT_KFP_TOKEN.",
+        epilog="examples:\n"
+        "  skelift submit --host http://localhost:8080 --wait\n"
+        "  skelift submit --host https://kubeflow.example.org/pipeline --namespace team steps=5000",
+    )
     parser.add_argument(
-        "--focal", type=float, metavar="PX", help="focal length in pixels, where it is known"
+        "parameters", nargs="*", metavar="NAME=VALUE", help="a parameter of the pipeline"
+    )
+    parser.add_argument("--host", required=True, metavar="URL", help="Kubeflow Pipelines")
+    parser.add_argument(
+        "--pipeline",
+        type=Path,
+        default=Path("pipelines/skelift.py"),
+        metavar="FILE",
+        help="a .py with one pipeline, or a compiled .yaml (default: %(default)s)",
+    )
+    parser.add_argument("--namespace", help="profile, in a multi-user Kubeflow")
+    parser.add_argument(
+        "--experiment", default="skelift", metavar="NAME", help="default: %(default)s"
+    )
+    parser.add_argument("--run", metavar="NAME", help="name of the run (default: its version)")
+    parser.add_argument("--service-account", metavar="NAME", help="of the run's pods")
+    parser.add_argument("--no-cache", action="store_true", help="run every task anew")
+    parser.add_argument(
+        "--wait", action="store_true", help="print states until the end; exit 1 if the run fails"
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="longest wait (default: no limit)"
     )
 
 

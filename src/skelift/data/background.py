@@ -15,6 +15,7 @@ from skelift.data.pictures import binary, filled
 
 WORK_SIDE = 480
 SAMPLES = 32  # frames that teach a background, spread over the clip
+CUT_SIDE = 240  # longer side of the single pictures that `cut_out` works on: servers are in a hurry
 
 # Distances between colours: the largest difference over the channels, of 255.
 NOISE = 9  # up to here a pixel surely shows the background ...
@@ -123,9 +124,9 @@ class SubtractorBackground:
         return _enlarge(_clean(binary(moving)), picture)
 
 
-def _shrink(picture: Picture) -> Picture:
+def _shrink(picture: Picture, side: int = WORK_SIDE) -> Picture:
     height, width = picture.shape[:2]
-    scale = WORK_SIDE / max(height, width)
+    scale = side / max(height, width)
     if scale >= 1:
         return picture
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -224,21 +225,24 @@ def _clean(body: Mask) -> Mask:
     return solid if np.count_nonzero(solid) >= SMALLEST_BODY * solid.size else np.zeros_like(solid)
 
 
-def cut_out(picture: Picture, box: tuple[float, float, float, float]) -> Mask:
-    """The body in a single picture, told from its surroundings by GrabCut.
+def cut_out(picture: Picture, low: tuple[float, float], high: tuple[float, float]) -> Mask:
+    """Mask of what stands in the box (low, high) of one picture, by GrabCut from its colours.
+
+    What lies outside of the box is background for certain. One picture tells no more: a body
+    coloured like what is behind it comes out with holes.
 
     Args:
-        picture: (H, W, 3).
-        box: x, y, width and height of a box in pixels that holds all of the body; what lies
-            outside shows how the background looks.
-
-    Returns:
-        (H, W) mask; all 0 where nothing is told apart.
+        picture: (H, W, 3) uint8 RGB.
+        low: x, y of the box's corner, in pixels.
+        high: x, y of the opposite corner.
     """
-    small = _shrink(picture)
+    small = _shrink(picture, CUT_SIDE)
     scale = max(small.shape) / max(picture.shape)
-    x, y, width, height = (scale * value for value in box)
     inside = np.zeros(small.shape[:2], dtype=bool)
-    inside[max(0, round(y)) : round(y + height), max(0, round(x)) : round(x + width)] = True
+    left, top = (max(int(value * scale), 0) for value in low)
+    right, bottom = (max(int(np.ceil(value * scale)), 0) for value in high)
+    inside[top:bottom, left:right] = True
     labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
+    if not inside.any() or inside.all():
+        return np.zeros(picture.shape[:2], dtype=np.uint8)
     return _enlarge(_clean(_grab_cut(small, labels, inside)), picture)

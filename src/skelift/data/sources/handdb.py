@@ -140,7 +140,9 @@ class HandBlock(Recording):
         if self.background == "black":
             return mask_of_black_background(picture)
         box = self.crop.around_joints(joints)
-        return cut_out(picture, (box.x - box.side / 2, box.y - box.side / 2, box.side, box.side))
+        half = box.side / 2
+        low, high = (box.x - half, box.y - half), (box.x + half, box.y + half)
+        return cut_out(picture, low, high)
 
     def _turned(
         self, number: int, picture: Picture, mask: Picture | None, joints: Floats, angle: float
