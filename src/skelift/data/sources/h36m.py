@@ -170,7 +170,8 @@ class H36mRecording(Recording):
             read_masks(silhouettes, sorted(wanted)),
             strict=False,
         )
-        size, level = None, level_of(silhouettes)
+        size: tuple[int, int] | None = None
+        level = level_of(silhouettes)
         for (frame, picture), (_, mask) in pairs:
             check_size(silhouettes, mask, picture.shape)
             size = picture.shape[1], picture.shape[0]
