@@ -19,7 +19,7 @@ from benchmarks.measure import best_cpu_seconds, report
 from skelift.config import Config, H36mConfig, compose
 from skelift.data.pictures import read_frames
 from skelift.data.sources.h36m import find_recordings
-from skelift.data.sources.masks import read_masks
+from skelift.data.sources.masks import mask_count, read_matlab_masks
 from skelift.data.sources.recordings import Crop
 from skelift.processes import cores
 from skelift.stages import prepare
@@ -88,15 +88,13 @@ def decode(config: Config, *, pictures_only: bool) -> int:
         with_picture = range(count_of(recording.split, boxes, source.prior))
         decoded += sum(1 for _ in read_frames(video, with_picture, threads=1))
         if not pictures_only:
-            decoded += sum(1 for _ in read_masks(silhouettes, with_picture))
-            decoded += sum(1 for _ in read_masks(boxes, range(1_000_000)))
+            decoded += sum(1 for _ in read_frames(silhouettes, with_picture, threads=1))
+            decoded += sum(1 for _ in read_matlab_masks(boxes, range(mask_count(boxes))))
     return decoded
 
 
 def count_of(split: str, boxes: Path, prior: float) -> int:
     """Frames of a clip that give pictures."""
-    from skelift.data.sources.masks import mask_count
-
     return round(mask_count(boxes) * (1 - prior if split == "train" else 1))
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ STEPS = [
     ("name", "write", "more", "has_3d"),
     [
         ("h36m", write_h36m, [], True),
-        ("h36m", write_simplified, ["model.units=crop"], False),
+        ("h36m", partial(write_simplified, frames=40), ["model.units=crop"], False),
         ("mpi_inf_3dhp", write_3dhp, [], True),
         ("handdb", write_handdb, ["model.units=crop"], False),
     ],

@@ -82,7 +82,8 @@ class Shards:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Map the files; there must be at least one."""
-        self._shards = [_open_npy(path) for path in paths]
+        # Plain views: each look into a memmap makes a new one, which costs more than the copy.
+        self._shards = [np.asarray(_open_npy(path)) for path in paths]
         self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
 
     def __len__(self) -> int:
@@ -100,13 +101,12 @@ class Shards:
             return one
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
-        if len(self._shards) == 1:
-            return self._shards[0][rows]
+        rows = np.where(rows < 0, rows + len(self), rows)
         gathered = np.empty((len(rows), *self.shape[1:]), dtype=self._shards[0].dtype)
         owner = np.searchsorted(self._starts, rows, side="right") - 1
-        for shard in np.unique(owner):
-            chosen = owner == shard
-            gathered[chosen] = self._shards[shard][rows[chosen] - self._starts[shard]]
+        places = zip(owner.tolist(), (rows - self._starts[owner]).tolist(), strict=True)
+        for row, (shard, place) in enumerate(places):  # one copy each, and no other
+            gathered[row] = self._shards[shard][place]
         return gathered
 
 

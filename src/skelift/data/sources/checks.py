@@ -72,7 +72,7 @@ def check_sides(name: str, joints_mm: Floats, skeleton: Skeleton) -> None:
     up = (joint["l_shoulder"] + joint["r_shoulder"]) / 2 - centre
     forward = np.cross(hips, up)
     forward /= np.linalg.norm(forward, axis=1, keepdims=True)
-    bend = sum(_knee(joint, side, forward) for side in ("l", "r"))
+    bend = _knee(joint, "l", forward) + _knee(joint, "r", forward)
     twisted = (hips * shoulders).sum(axis=1) < 0
     if twisted.mean() > 0.5 or (np.mean(bend) < 0 and (bend < 0).mean() > 0.7):
         where = "arms or legs" if twisted.mean() > 0.5 else "the whole body"

@@ -20,7 +20,7 @@ from skelift.data.sources import h36m_simplified
 from skelift.data.sources.build import Description, build
 from skelift.data.sources.checks import check_sides, fit_camera
 from skelift.data.sources.h36m_protocol import JOINTS, LICENCE, SUBJECTS
-from skelift.data.sources.masks import bounding_box, mask_count, read_masks
+from skelift.data.sources.masks import level_of, mask_count, read_boxes, read_masks
 from skelift.data.sources.recordings import (
     Crop,
     Floats,
@@ -170,7 +170,8 @@ class H36mRecording(Recording):
             read_masks(silhouettes, sorted(wanted)),
             strict=False,
         )
-        size = None
+        size: tuple[int, int] | None = None
+        level = level_of(silhouettes)
         for (frame, picture), (_, mask) in pairs:
             check_size(silhouettes, mask, picture.shape)
             size = picture.shape[1], picture.shape[0]
@@ -178,7 +179,9 @@ class H36mRecording(Recording):
             if box is None:
                 yield Skipped(1, "no bounding box")
                 continue
-            yield Shot(frame, box, joints_2d[frame], size, joints_3d[frame], camera, picture, mask)
+            yield Shot(
+                frame, box, joints_2d[frame], size, joints_3d[frame], camera, picture, mask, level
+            )
         size = size or _video_size(video)
         for frame in poses:
             if good[frame] and frame in boxes:
@@ -187,8 +190,8 @@ class H36mRecording(Recording):
     def _boxes(self, joints_2d: Floats, frames: list[int]) -> dict[int, CropBox]:
         if self.boxes == "joints":
             return {frame: self.crop.around_joints(joints_2d[frame]) for frame in frames}
-        found = ((frame, bounding_box(mask)) for frame, mask in read_masks(self.files[-1], frames))
-        return {frame: self.crop.around(*box) for frame, box in found if box is not None}
+        found = read_boxes(self.files[-1], frames)
+        return {frame: self.crop.around(*box) for frame, box in found}
 
     def _segments(self, kind: str) -> Path:
         """Masks as ``.mat``, or as the ``.mp4`` of newer releases."""

@@ -18,7 +18,14 @@ from skelift.data.crop import CropBox
 from skelift.data.pictures import read_mask, read_picture
 from skelift.data.sources.build import Description, build
 from skelift.data.sources.h36m_protocol import JOINTS, LICENCE, SUBJECTS
-from skelift.data.sources.recordings import Crop, Recording, Shot, Skipped, part_frames
+from skelift.data.sources.recordings import (
+    Crop,
+    Picture,
+    Recording,
+    Shot,
+    Skipped,
+    part_frames,
+)
 from skelift.errors import InputError
 
 PICTURES, MASKS, LANDMARKS = "WithBackground", "BackgroudMask", "Landmarks"
@@ -92,7 +99,8 @@ class SimplifiedRecording(Recording):
             if not np.isfinite(points).all():
                 yield Skipped(1, "NaN in the landmarks")
                 continue
-            picture = mask = None
+            picture: Picture | None = None
+            mask: Picture | None = None
             if number in pictures:
                 picture = read_picture(files[number])
                 mask = read_mask(self._twin(files[number], MASKS, ".png"), like=picture)

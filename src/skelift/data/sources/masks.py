@@ -12,6 +12,7 @@ from skelift.data.pictures import frame_count, read_frames
 from skelift.errors import InputError
 
 Mask = NDArray[np.uint8]
+Box = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def open_hdf5(path: Path) -> Any:
@@ -41,46 +42,67 @@ def mask_count(path: Path) -> int:
 
 
 def read_masks(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Mask]]:
-    """Yield (index, (H, W) mask of 0 and 255) of the wanted frames that there are.
+    """Yield (index, (H, W) mask) of the wanted frames that there are.
+
+    A mask is above ``level_of(path)`` on the body, and not copied out of what was decoded.
 
     Args:
         path: ``.mat`` with ``Masks`` (F, 1) of references to (W, H) pictures of 0 and 1, or a
-            video that is white (above 127) on the body.
-        wanted: indices of the frames.
+            video that is white on the body.
+        wanted: indices of the frames, in rising order.
 
     Raises:
         InputError: the file is missing or broken.
     """
-    if path.suffix != ".mat":
-        for index, frame in read_frames(path, wanted, threads=1):
-            yield index, above(frame, channel=0)
-        return
+    if path.suffix == ".mat":
+        yield from ((i, mask.T) for i, mask in read_matlab_masks(path, wanted))
+    else:
+        yield from ((i, frame[..., 0]) for i, frame in read_frames(path, wanted, threads=1))
+
+
+def level_of(path: Path) -> int:
+    """The grey level above which the masks of a file mark the body."""
+    return 0 if path.suffix == ".mat" else 127
+
+
+def read_boxes(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Box]]:
+    """Yield (index, box) of the wanted frames whose mask is not empty.
+
+    Arguments and errors as of ``read_masks``; a box is (min x, min y) and (max x + 1, max y + 1).
+    """
+    if path.suffix == ".mat":
+        # As it lies in the file, (W, H): to turn a picture round takes longer than to find its box.
+        found = ((i, cv2.boundingRect(mask)) for i, mask in read_matlab_masks(path, wanted))
+        rectangles = ((i, (x, y, width, height)) for i, (y, x, height, width) in found)
+    else:
+        frames = read_frames(path, wanted, threads=1)
+        rectangles = ((i, cv2.boundingRect(above(frame, channel=0))) for i, frame in frames)
+    for index, (x, y, width, height) in rectangles:
+        if width:
+            low, extent = np.array([[x, y], [width, height]], dtype=np.float64)
+            yield index, (low, low + extent)
+
+
+def read_matlab_masks(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Mask]]:
+    """Yield (index, (W, H) of 0 and 1) of the wanted frames of a ``.mat``, as they lie in it."""
     with open_hdf5(path) as content:
         references = _references(path, content)
         for index in wanted:
             if index >= len(references):
                 return
             try:
-                mask = np.asarray(content[references[index, 0]][()]).T
+                mask = np.asarray(content[references[index, 0]][()], dtype=np.uint8)
             except (OSError, KeyError, ValueError) as error:
                 raise InputError(
                     f"{path}: mask {index} cannot be read ({error}); unpack its archive anew"
                 ) from None
-            yield index, mask.astype(np.uint8) * np.uint8(255)
+            yield index, mask
 
 
 def above(picture: NDArray[np.uint8], channel: int) -> Mask:
     """255 where a channel of an (H, W, 3) picture is above 127, else 0."""
     level = cv2.extractChannel(picture, channel)
     return np.asarray(cv2.compare(level, 127, cv2.CMP_GT), dtype=np.uint8)  # type: ignore[call-overload]
-
-
-def bounding_box(mask: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """(min x, min y) and (max x + 1, max y + 1) of the pixels that are not 0; None without any."""
-    x, y, width, height = cv2.boundingRect(mask)
-    if not width:
-        return None
-    return np.array([x, y], dtype=np.float64), np.array([x + width, y + height], dtype=np.float64)
 
 
 def _references(path: Path, content: Any) -> Any:

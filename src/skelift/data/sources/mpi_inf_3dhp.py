@@ -244,7 +244,8 @@ class TrainRecording(Recording):
         if len(usable) < len(pictures) + len(of_prior):
             yield Skipped(len(pictures) + len(of_prior) - len(usable), "NaN in the poses")
         wanted = {frame for frame in usable if frame in pictures}
-        seen, size = 0, None
+        seen = 0
+        size: tuple[int, int] | None = None
         for frame, picture, mask in self._masked(wanted):
             seen, size = seen + 1, (picture.shape[1], picture.shape[0])
             if picture[::32, ::32].min() > FLASH:

@@ -120,7 +120,7 @@ class _PartWriter:
             self.rows["prior_samples"].append(self._record(item, PRIOR_MARK))
             self.rows["prior_2d"].append(joints)
             return
-        image, mask = cut_body(item.picture, item.mask, item.box, size)
+        image, mask = cut_body(item.picture, item.mask, item.box, size, item.mask_level)
         if not mask.any():
             self._skip(NO_BODY, 1)
             return

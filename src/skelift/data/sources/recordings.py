@@ -56,7 +56,7 @@ class Shot:
         joints_3d_mm: (J, 3) mm, camera frame, where known.
         camera: where known.
         picture: (H, W, 3) BGR. Without one the shot is an unpaired pose of the prior.
-        mask: (H, W), 255 on the body.
+        mask: (H, W), above ``mask_level`` on the body.
         activity: where it is not the whole recording's.
     """
 
@@ -68,6 +68,7 @@ class Shot:
     camera: Camera | None = None
     picture: Picture | None = None
     mask: Picture | None = None
+    mask_level: int = 0
     activity: str = ""
 
 
