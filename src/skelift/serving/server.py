@@ -111,7 +111,9 @@ def serving(archive: Path, endpoint: Endpoint, state: Path | None = None) -> Ite
         (folder / "model-store").mkdir()
         shutil.copy(archive, folder / "model-store")
         config = write_settings(folder, endpoint, archive.name)
-        place = Place(folder, endpoint.inference, endpoint.management, endpoint.tokens, archive.stem)
+        place = Place(
+            folder, endpoint.inference, endpoint.management, endpoint.tokens, archive.stem
+        )
         place.write()
         server = Server(_start(java, home, config, folder, place), place)
         try:
@@ -240,4 +242,3 @@ def curl_line(place: Place, picture: str = "person.jpg") -> str:
     if place.tokens:
         header += f" -H 'Authorization: Bearer {token(place, 'inference')}'"
     return f"curl{header} --data-binary @{picture} {place.predictions}"
-
