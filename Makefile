@@ -96,3 +96,8 @@ lock: $(READY) ## resolve requirements.lock anew
 clean: ## remove .venv and the tools' caches; data, models and reports stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: serve
+serve: $(DEV) ## an endpoint with the model of `make demo` (trained first where there is none)
+	test -f models/quickstart/model/model.json || $(MAKE) demo
+	skelift serve models/quickstart/model

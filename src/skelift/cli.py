@@ -142,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     for verb, stage in STAGES.items():
         _add_stage(verbs, verb, stage)
     _add_predict(verbs)
+    _add_serving(verbs)
     _add_demo(verbs)
     _add_view(verbs)
     _add_push(verbs)
@@ -259,6 +260,42 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="ask the server there instead, e.g. http://127.0.0.1:8080 of `skelift serve`",
     )
+
+
+def _add_serving(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The verbs around an endpoint; docs/serving.md has the whole of it."""
+    package = verbs.add_parser("package", help="make an archive of a model for TorchServe")
+    package.add_argument("model", type=Path, metavar="MODEL_DIR", help="a trained model")
+    package.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets NAME.mar")
+    package.add_argument("--name", default="skelift", help="at the endpoint (default: skelift)")
+    package.add_argument("--version", default="1.0", help="at the endpoint (default: 1.0)")
+    package.add_argument("--runtime", choices=["onnx", "torch"], default="onnx")
+    package.add_argument(
+        "--scores", type=Path, metavar="FILE", help="metrics.json, for the model card"
+    )
+
+    serve = verbs.add_parser("serve", help="answer pictures over HTTP, with TorchServe")
+    serve.add_argument("model", type=Path, metavar="MODEL", help="a .mar or a model folder")
+    serve.add_argument("--host", default="127.0.0.1", help="default: this machine only")
+    serve.add_argument(
+        "--tokens",
+        action=argparse.BooleanOptionalAction,
+        help="requests need a bearer token (to be said for any --host but loopback)",
+    )
+    serve.add_argument("--updates", action="store_true", help="allow `skelift rollout`")
+    serve.add_argument(
+        "--grace", type=float, default=0.0, metavar="S", help="seconds from not ready to the end"
+    )
+    rollout = verbs.add_parser("rollout", help="bring another version to a running server")
+    rollout.add_argument("archive", type=Path, metavar="ARCHIVE", help="a .mar of another version")
+    ready = verbs.add_parser("ready", help="is the server ready? exit code 0 or not")
+    for parser in (serve, rollout, ready):
+        parser.add_argument(
+            "--port", type=int, default=8080, help="and the four after it (default: 8080)"
+        )
+        parser.add_argument(
+            "--state", type=Path, metavar="DIR", help="the server's folder (default: by its port)"
+        )
 
 
 def _add_push(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

