@@ -35,7 +35,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, verb: str, stage: StageDouble) -> 
     return stage
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["predict", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["predict", "--help"], ["demo", "--help"]]
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     program = (
         "import sys\nfrom skelift.cli import main\n"
@@ -52,7 +54,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    assert all(verb in printed for verb in (*STAGES, "predict"))
+    assert all(verb in printed for verb in (*STAGES, "predict", "demo", "view"))
 
 
 def test_unknown_verb_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,14 +126,35 @@ def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> N
 def test_predict_passes_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = stand_in(monkeypatch, "predict", StageDouble())
     assert main(["predict", "a.png", "b.png", "--out", "o.json"]) == 0
-    options = ["--model", "m", "--draw", "d", "--masks", "k", "--focal", "900"]
+    options = ["--endpoint", "http://h", "--draw", "d", "--masks", "k", "--focal", "900"]
+    options += ["--background", "median", "--every", "2"]
     assert main(["predict", "a.png", "--out", "o.json", *options]) == 0
-    nothing = dict(model=None, draw=None, masks=None, focal=None)
-    everything = dict(model=Path("m"), draw=Path("d"), masks=Path("k"), focal=900.0)
+    nothing = dict(
+        model=None, endpoint=None, draw=None, masks=None, focal=None, background="keep", every=1
+    )
+    given = dict(draw=Path("d"), masks=Path("k"), focal=900.0, background="median", every=2)
+    everything = dict(model=None, endpoint="http://h", **given)
     assert [vars(call) for call in stage.calls] == [
         dict(images=[Path("a.png"), Path("b.png")], out=Path("o.json"), **nothing),
         dict(images=[Path("a.png")], out=Path("o.json"), **everything),
     ]
+
+
+def test_demo_listens_on_loopback_and_view_saves(monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = stand_in(monkeypatch, "demo", StageDouble())
+    view = stand_in(monkeypatch, "view", StageDouble())
+    assert main(["demo", "--model", "m"]) == 0
+    assert main(["view", "p.json", "--save", "p.rrd"]) == 0
+    (page,), (seen,) = demo.calls, view.calls
+    assert vars(page) == dict(model=Path("m"), endpoint=None, host="127.0.0.1", port=7860)
+    assert vars(seen) == dict(file=Path("p.json"), save=Path("p.rrd"))
+
+
+def test_model_and_endpoint_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "a.png", "--out", "o.json", "--model", "m", "--endpoint", "http://h"])
+    assert ended.value.code == 2
+    assert "not allowed with" in capsys.readouterr().err
 
 
 def test_python_dash_m_and_exit_code() -> None:

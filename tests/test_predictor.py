@@ -13,9 +13,10 @@ from tiny import draw, load_skeleton
 from skelift.config import ModelConfig
 from skelift.data.format import DatasetInfo
 from skelift.errors import InputError
-from skelift.models.pose import PoseNet, Poses
+from skelift.models.omega import Omega
+from skelift.models.pose import PoseNet
 from skelift.predictor import Predictor
-from skelift.training.model_files import save_model
+from skelift.training.model_files import load_model, save_model
 
 SKELETON = load_skeleton("h36m17")
 SIZE, MARGIN, CROP_SIDE = 32, 0.25, 0.4
@@ -115,21 +116,23 @@ def test_2d_joints_are_in_pixels_of_the_original_picture(
 ) -> None:
     y = torch.zeros(1, 17, 2)
     y[0, 1], y[0, 2] = torch.tensor([-1.0, -1.0]), torch.tensor([1.0, 0.5])
-    monkeypatch.setattr(
-        predictor.pose, "forward", lambda x, view: Poses(x, y, torch.randn(1, 17, 3), y[:, 0, 0])
-    )
+    monkeypatch.setattr(Omega, "read", lambda self, s: (y, torch.full((1, 17), 0.5)))
     prepared = predictor.prepare(picture)
-    joints = predictor.predict([prepared])[0].joints_2d
+    predicted = predictor.predict([prepared])[0]
+    joints = predicted.joints_2d
+    np.testing.assert_allclose(predicted.spread, prepared.crop.side / 4, rtol=1e-5)
     x, down, half = prepared.crop.x, prepared.crop.y, prepared.crop.side / 2
     np.testing.assert_allclose(joints[0], [x, down], rtol=1e-5)
     np.testing.assert_allclose(joints[1], [x - half, down - half], rtol=1e-5)
     np.testing.assert_allclose(joints[2], [x + half, down + half / 2], rtol=1e-5)
 
 
-def test_prediction_is_the_pipelines(predictor: Predictor, picture: Picture) -> None:
+def test_prediction_is_the_pipelines(
+    model: Path, predictor: Predictor, picture: Picture
+) -> None:
     prepared = predictor.prepare(picture)
     ours = predictor.predict([prepared])[0]
-    pose = predictor.pose
+    pose, _ = load_model(model, torch.device("cpu"))
     with torch.no_grad():
         x = torch.tensor(prepared.x, dtype=torch.float32).permute(2, 0, 1)[None] / 255
         y = pose.omega(pose.phi(x))

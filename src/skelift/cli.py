@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb. Exit codes: 0, 1 a run that failed, 2 bad input, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     try:
-        print(_predict(arguments) if arguments.verb == "predict" else _stage(arguments))
+        print(_stage(arguments) if arguments.verb in STAGES else _command(arguments))
     except InputError as error:
         print(f"skelift {arguments.verb}: error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -109,18 +109,10 @@ def _stage(arguments: argparse.Namespace) -> str:
     return str(stage.run(config))
 
 
-def _predict(arguments: argparse.Namespace) -> str:
-    stage = import_module("skelift.stages.predict")
-    return str(
-        stage.run(
-            images=arguments.images,
-            model=arguments.model,
-            out=arguments.out,
-            draw=arguments.draw,
-            masks=arguments.masks,
-            focal=arguments.focal,
-        )
-    )
+def _command(arguments: argparse.Namespace) -> str:
+    """Run a verb that takes options instead of a configuration."""
+    options = {key: value for key, value in vars(arguments).items() if key != "verb"}
+    return str(import_module(f"skelift.stages.{arguments.verb}").run(**options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -135,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     for verb, stage in STAGES.items():
         _add_stage(verbs, verb, stage)
     _add_predict(verbs)
+    _add_serving(verbs)
+    _add_demo(verbs)
+    _add_view(verbs)
     return parser
 
 
@@ -164,33 +159,125 @@ def _add_stage(
 
 
 def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    summary = "find the 3D pose in pictures"
+    summary = "find the 3D pose in pictures and videos"
     parser = verbs.add_parser(
         "predict",
         help=summary,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=f"{_sentence(summary)}\n\n"
         "Each picture shows one body on black, or has a mask: beside it (NAME.mask.png) or in\n"
-        "--masks. The answer has 3D joints in mm (root-relative, camera frame) and 2D joints in\n"
-        "pixels of the picture. One picture gives no scale: mm come from the typical body size\n"
-        "stored with the model.",
+        "--masks; before a static camera, --background finds the body that moves. The answer has\n"
+        "3D joints in mm (root-relative, camera frame) and 2D joints in pixels of the picture.\n"
+        "One picture gives no scale: mm come from the typical body size stored with the model.",
         epilog="examples:\n"
         "  skelift predict person.png --model models/quickstart/model --out pose.json\n"
-        "  skelift predict frames/*.jpg --masks masks/ --out poses.json --draw drawn/",
+        "  skelift predict walk.mp4 --background median --out walk.csv --draw drawn/\n"
+        "  skelift predict frames/ --masks masks/ --out poses.npz\n"
+        "  skelift predict person.png --endpoint http://127.0.0.1:8080 --out pose.json",
     )
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a picture")
     parser.add_argument(
+        "images", nargs="+", type=Path, metavar="INPUT", help="a picture, a video or a folder"
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="poses: .json, .csv or .npz"
+    )
+    parser.add_argument(
+        "--draw", type=Path, metavar="DIR", help="also draw there: PNG of pictures, MP4 of videos"
+    )
+    parser.add_argument("--masks", type=Path, metavar="DIR", help="masks with the inputs' stems")
+    parser.add_argument(
+        "--background",
+        choices=["keep", "remove", "median", "subtractor"],
+        default="keep",
+        help="remove: cut the body out by its colours; median, subtractor: the camera is static, "
+        "the body moves (default: keep)",
+    )
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="every n-th frame of a video"
+    )
+    parser.add_argument(
+        "--focal", type=float, metavar="PX", help="focal length in pixels, where it is known"
+    )
+
+
+def _add_demo(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "open a page that shows the pose of a dropped picture or clip"
+    parser = verbs.add_parser(
+        "demo",
+        help=summary,
+        description=f"{_sentence(summary)} Needs pip install 'skelift[demo]'.",
+    )
+    _add_model(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, loopback)")
+    parser.add_argument("--port", type=int, default=7860, help="(default: 7860)")
+
+
+def _add_view(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "look at predicted poses in time, with rerun"
+    parser = verbs.add_parser(
+        "view",
+        help=summary,
+        description=f"{_sentence(summary)} Needs pip install 'skelift[view]'.",
+    )
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="the .json or .npz that predict wrote"
+    )
+    parser.add_argument(
+        "--save", type=Path, metavar="FILE.rrd", help="write a recording and open no window"
+    )
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    """Who answers: a model in this process, or an endpoint."""
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument(
         "--model",
         type=Path,
         metavar="DIR",
         help="a trained model (default: models/quickstart/model)",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
-    parser.add_argument("--draw", type=Path, metavar="DIR", help="also draw every pose there")
-    parser.add_argument("--masks", type=Path, metavar="DIR", help="masks with the pictures' stems")
-    parser.add_argument(
-        "--focal", type=float, metavar="PX", help="focal length in pixels, where it is known"
+    who.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="ask the server there instead, e.g. http://127.0.0.1:8080 of `skelift serve`",
     )
+
+
+def _add_serving(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The verbs around an endpoint; docs/serving.md has the whole of it."""
+    package = verbs.add_parser("package", help="make an archive of a model for TorchServe")
+    package.add_argument("model", type=Path, metavar="MODEL_DIR", help="a trained model")
+    package.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets NAME.mar")
+    package.add_argument("--name", default="skelift", help="at the endpoint (default: skelift)")
+    package.add_argument("--version", default="1.0", help="at the endpoint (default: 1.0)")
+    package.add_argument("--runtime", choices=["onnx", "torch"], default="onnx")
+    package.add_argument(
+        "--scores", type=Path, metavar="FILE", help="metrics.json, for the model card"
+    )
+
+    serve = verbs.add_parser("serve", help="answer pictures over HTTP, with TorchServe")
+    serve.add_argument("model", type=Path, metavar="MODEL", help="a .mar or a model folder")
+    serve.add_argument("--host", default="127.0.0.1", help="default: this machine only")
+    serve.add_argument(
+        "--tokens",
+        action=argparse.BooleanOptionalAction,
+        help="requests need a bearer token (to be said for any --host but loopback)",
+    )
+    serve.add_argument("--updates", action="store_true", help="allow `skelift rollout`")
+    serve.add_argument(
+        "--grace", type=float, default=0.0, metavar="S", help="seconds from not ready to the end"
+    )
+    rollout = verbs.add_parser("rollout", help="bring another version to a running server")
+    rollout.add_argument("archive", type=Path, metavar="ARCHIVE", help="a .mar of another version")
+    ready = verbs.add_parser("ready", help="is the server ready? exit code 0 or not")
+    for parser in (serve, rollout, ready):
+        parser.add_argument(
+            "--port", type=int, default=8080, help="and the four after it (default: 8080)"
+        )
+        parser.add_argument(
+            "--state", type=Path, metavar="DIR", help="the server's folder (default: by its port)"
+        )
 
 
 def _sentence(summary: str) -> str:

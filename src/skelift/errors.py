@@ -10,3 +10,18 @@ class InputError(Exception):
 
 class RunError(Exception):
     """A run that cannot go on, through no fault of its input. One line; exit code 1."""
+
+
+class RequestError(InputError):
+    """One picture or request that cannot be answered, with what a server says of it.
+
+    Args:
+        status: HTTP status.
+        kind: short, stable name of the fault, for programs.
+        message: one line for people; never an exception's text.
+    """
+
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind

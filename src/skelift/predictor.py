@@ -1,5 +1,6 @@
 """The one way from a picture of any size to a pose in mm, shared by all that predict."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,45 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skelift.data.crop import CropBox, to_source
-from skelift.data.pictures import binary, mask_of_black_background
-from skelift.geometry import View
-from skelift.skeleton import Skeleton
-from skelift.training.model_files import load_model
+from skelift.data.background import cut_out
+from skelift.data.crop import CropBox
+from skelift.data.pictures import BLACK, binary, mask_of_black_background
+from skelift.decoding import Limits, decode_mask, decode_picture
+from skelift.errors import InputError, RequestError, RunError
+from skelift.runtimes import NAMES, OnnxRuntime, Runtime, TorchRuntime
+from skelift.runtimes import Name as RuntimeName
+from skelift.training.model_files import load_card, load_model
 
 Picture = NDArray[np.uint8]
+Box = tuple[float, float, float, float]
 SCHEMA_VERSION = 1
+GRAPH = "model.onnx"
+KEEP, REMOVE = "keep", "remove"
+BACKGROUNDS = (KEEP, REMOVE)
 _BLACK_BORDER = 0.95  # share of a picture's border that is black where the background was removed
+_INSET = 0.03  # without a box, a body leaves so much of the picture free on each side
+
+
+@dataclass(frozen=True)
+class Query:
+    """One picture as bytes, and what the asker knows of it.
+
+    Attributes:
+        picture: an encoded picture.
+        mask: an encoded mask of the picture's size, above 127 on the body.
+        box: x, y of the left upper corner, width and height around the body, pixels of the
+            upright picture.
+        focal: focal length in pixels of the picture.
+        background: ``keep``, or ``remove`` to cut the body out by its colours.
+        name: comes back in the answer.
+    """
+
+    picture: bytes
+    mask: bytes | None = None
+    box: Box | None = None
+    focal: float | None = None
+    background: str = KEEP
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -28,7 +59,8 @@ class PreparedPicture:
     Attributes:
         x: (S, S, 3) uint8 RGB, background black where a mask was known.
         crop: the square of the picture that ``x`` shows.
-        crop_from: what the square was found by: ``mask``, ``black background``, ``whole picture``.
+        crop_from: what the square was found by: ``mask``, ``box``, ``removed background``,
+            ``black background`` or ``whole picture``.
         focal: focal length in pixels of the picture.
         focal_from: ``given``, or ``typical`` where the camera is unknown.
         size: (width, height) of the picture.
@@ -49,22 +81,38 @@ class Prediction:
     Attributes:
         joints_3d_mm: (J, 3) root-relative, camera frame (x right, y down, z forward).
         joints_2d: (J, 2) pixels of the original picture.
+        spread: (J,) standard deviation in the same pixels of the map that each joint is read
+            from: wide where the model is undecided. Not calibrated.
         prepared: how the picture was cropped.
     """
 
     joints_3d_mm: NDArray[np.float32]
     joints_2d: NDArray[np.float32]
+    spread: NDArray[np.float32]
     prepared: PreparedPicture
 
+    @property
+    def finite(self) -> bool:
+        """Whether every number is one."""
+        numbers = self.joints_3d_mm, self.joints_2d, self.spread
+        return all(bool(np.isfinite(array).all()) for array in numbers)
+
     def as_json(self) -> dict[str, Any]:
-        """The form of an answer's ``predictions`` entry."""
+        """The form of an answer's ``predictions`` entry.
+
+        Raises:
+            RunError: the model gave no finite numbers.
+        """
+        if not self.finite:
+            raise RunError("the model gives no finite pose for a picture; train it anew")
         p = self.prepared
         return {
             "image_size": list(p.size),
             "crop": {"x": p.crop.x, "y": p.crop.y, "side": p.crop.side, "from": p.crop_from},
             "focal_px": {"value": p.focal, "from": p.focal_from},
-            "joints_3d_mm": np.round(self.joints_3d_mm.astype(float), 2).tolist(),
-            "joints_2d_px": np.round(self.joints_2d.astype(float), 2).tolist(),
+            "joints_3d_mm": _rounded(self.joints_3d_mm),
+            "joints_2d_px": _rounded(self.joints_2d),
+            "joints_2d_spread_px": _rounded(self.spread),
         }
 
 
@@ -73,48 +121,80 @@ class Predictor:
 
     Args:
         model: folder written by ``skelift train``.
-        device: where to run.
+        device: where PyTorch runs.
+        runtime: ``torch``, or ``onnx`` for the exported graph (``model.onnx`` in the folder).
+        threads: threads of an ONNX forward pass.
+        limits: what an encoded picture may cost.
 
     Raises:
         InputError: the folder is no model.
     """
 
-    def __init__(self, model: Path, device: str = "cpu") -> None:
-        self.device = torch.device(device)
-        self.pose, self.card = load_model(model, self.device)
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The skeleton of every prediction."""
-        return self.pose.skeleton
+    def __init__(
+        self,
+        model: Path,
+        device: str = "cpu",
+        *,
+        runtime: RuntimeName = "torch",
+        threads: int = 1,
+        limits: Limits | None = None,
+    ) -> None:
+        if runtime not in NAMES:
+            raise InputError(f"runtime {runtime}: choose one of {', '.join(NAMES)}")
+        self.limits = limits or Limits()
+        self._run: Runtime
+        if runtime == "onnx":
+            self.card, self.skeleton = load_card(model)
+            self._run = OnnxRuntime(model / GRAPH, threads)
+        else:
+            where = torch.device(device)
+            pose, self.card = load_model(model, where)
+            self.skeleton = pose.skeleton
+            self._run = TorchRuntime(pose, where)
 
     def prepare(
-        self, picture: Picture, mask: Picture | None = None, focal: float | None = None
+        self,
+        picture: Picture,
+        mask: Picture | None = None,
+        focal: float | None = None,
+        box: Box | None = None,
+        background: str = KEEP,
     ) -> PreparedPicture:
         """Crop as in training.
 
-        Without a mask, the body is what is not black where the border is black; else the whole
-        picture is taken. One picture does not tell its camera: without ``focal``, the body is taken
-        to be as far away as those of the training set typically are.
+        A mask is believed first. Else, ``background="remove"`` cuts the body out of the box, or
+        of the picture; a box alone is cropped with its background in it, which no model is
+        trained for. Without any, the body is what is not black where the border is black; else
+        the whole picture is taken. One picture does not tell its camera: without ``focal``, the
+        body is taken to be as far away as those of the training set typically are.
 
         Args:
             picture: (H, W, 3) uint8 RGB.
             mask: (H, W) uint8, above 127 on the body.
             focal: focal length in pixels.
+            box: see ``Query``.
+            background: see ``Query``.
 
         Raises:
-            InputError: the mask is empty.
+            InputError: the mask is empty, the box off the picture, or nobody is left.
         """
         height, width = picture.shape[:2]
+        corners = _corners(box, width, height) if box else None
         found_by = "mask"
-        if mask is None and _has_black_border(picture):
+        if mask is None and background == REMOVE:
+            mask, found_by = without_background(picture, corners), "removed background"
+        elif mask is None and corners is None and _has_black_border(picture):
             mask, found_by = mask_of_black_background(picture), "black background"
-        if mask is None:
-            found_by = "whole picture"
-            crop = CropBox(width / 2, height / 2, float(max(width, height)))
-        else:
+            mask = mask if mask.any() else None
+        if mask is not None:
             crop = CropBox.around_mask(mask, self.card["margin"])
             picture = cv2.bitwise_and(picture, picture, mask=binary(mask))  # type: ignore[assignment]
+        elif corners is not None:
+            found_by = "box"
+            crop = CropBox.around(*corners, self.card["margin"])
+        else:
+            found_by = "whole picture"
+            crop = CropBox(width / 2, height / 2, float(max(width, height)))
         typical = crop.side / self.card["crop_side"]
         return PreparedPicture(
             x=crop.cut(picture, self.card["size"]),
@@ -125,21 +205,35 @@ class Predictor:
             size=(width, height),
         )
 
-    @torch.no_grad()
+    def prepare_query(self, query: Query) -> PreparedPicture:
+        """Decode and crop one picture of an untrusted asker.
+
+        Raises:
+            RequestError: what is wrong with it, see ``docs/serving.md``.
+        """
+        if query.background not in BACKGROUNDS:
+            raise RequestError(
+                400, "bad_background", f"background is one of {', '.join(BACKGROUNDS)}"
+            )
+        if query.focal is not None and not (math.isfinite(query.focal) and query.focal > 0):
+            raise RequestError(400, "bad_focal", "the focal length is a number above 0, in pixels")
+        picture = decode_picture(query.picture, self.limits)
+        mask = decode_mask(query.mask, picture, self.limits) if query.mask is not None else None
+        try:
+            return self.prepare(picture, mask, query.focal, query.box, query.background)
+        except RequestError:
+            raise
+        except InputError as error:
+            raise RequestError(400, "no_body", str(error)) from None
+
     def predict(self, pictures: Sequence[PreparedPicture]) -> list[Prediction]:
         """Poses of prepared pictures, as one batch."""
-        x = torch.from_numpy(np.stack([p.x for p in pictures])).to(self.device)
-        crop = torch.from_numpy(np.stack([p.crop.as_array() for p in pictures]))
-        focal = torch.tensor([[p.focal, p.focal] for p in pictures], dtype=torch.float32)
-        view = View(crop, focal, crop[:, :2]).to(self.device)
-        poses = self.pose(x.permute(0, 3, 1, 2).float() / 255, view)
-        joints_3d = self.pose.in_mm(poses.v).cpu().numpy()
-        in_crop = ((poses.y + 1) / 2 * self.card["size"]).cpu().numpy()
-        joints_2d = to_source(in_crop, crop.numpy(), self.card["size"])
-        return [
-            Prediction(v, y.astype(np.float32), p)
-            for v, y, p in zip(joints_3d, joints_2d, pictures, strict=True)
-        ]
+        poses = self._run(
+            np.stack([p.x for p in pictures]),
+            np.stack([p.crop.as_array() for p in pictures]),
+            np.array([[p.focal] for p in pictures], dtype=np.float32),
+        )
+        return [Prediction(*arrays, p) for *arrays, p in zip(*poses, pictures, strict=True)]
 
     def answer(self, named: Sequence[tuple[str, Prediction]]) -> dict[str, Any]:
         """The JSON answer for named predictions: units, frame and joint names stand in it."""
@@ -150,11 +244,48 @@ class Predictor:
             "frame": self.card["frame"],
             "scale": "of a typical body: one picture gives no scale",
             "joint_names": list(self.skeleton.joints),
+            "skeleton": self.skeleton.to_mapping(),
             "predictions": [{"image": name, **p.as_json()} for name, p in named],
         }
 
 
+def _rounded(numbers: NDArray[np.float32]) -> Any:
+    return np.round(numbers.astype(float), 2).tolist()
+
+
+def _corners(box: Box, width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Opposite corners of the part of a box that lies on the picture."""
+    x, y, box_width, box_height = box
+    low = np.clip([x, y], 0, [width, height])
+    high = np.clip([x + box_width, y + box_height], 0, [width, height])
+    if not (np.isfinite(box).all() and (high - low >= 1).all()):
+        raise RequestError(
+            400, "bad_box", "the box is x, y, width, height in pixels and overlaps the picture"
+        )
+    return low, high
+
+
+def without_background(
+    picture: Picture, corners: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+) -> Picture:
+    """Mask of what stands out from its surroundings by its colours, in a box or the picture.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        corners: opposite corners of the box, (2,) pixels each.
+
+    Raises:
+        InputError: nothing does.
+    """
+    size = np.array(picture.shape[1::-1], dtype=np.float64)
+    low, high = corners or (_INSET * size, (1 - _INSET) * size)
+    mask = cut_out(picture, tuple(low), tuple(high))
+    if not mask.any():
+        raise InputError("nothing stands out from its background; give a mask or a tighter box")
+    return mask
+
+
 def _has_black_border(picture: Picture) -> bool:
-    body = mask_of_black_background(picture)
-    border = np.concatenate([body[0], body[-1], body[:, 0], body[:, -1]])
-    return bool((border == 0).mean() >= _BLACK_BORDER and body.any())
+    # Filling the body's holes blackens no pixel, so what shows on the border alone decides.
+    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+    return bool((border.max(axis=-1) <= BLACK).mean() >= _BLACK_BORDER)

@@ -45,7 +45,7 @@ class Clip:
     @property
     def is_video(self) -> bool:
         """Whether the frames come from one video file."""
-        return _is_video(self.files[0])
+        return is_video_file(self.files[0])
 
     def frames(self, wanted: Container[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield (index, RGB picture) of the wanted frames, one at a time."""
@@ -70,7 +70,7 @@ def find_clips(folder: FolderConfig) -> list[Clip]:
     if not root.exists():
         raise InputError(f"{root}: not there; set data.folder.images to a folder or a video")
     base = root if root.is_dir() else root.parent
-    files = _readable_below(root) if root.is_dir() else [root]
+    files = readable_below(root) if root.is_dir() else [root]
     if not files:
         raise InputError(
             f"{root}: no pictures ({' '.join(PICTURES)}) or videos ({' '.join(VIDEOS)}) in it"
@@ -79,7 +79,7 @@ def find_clips(folder: FolderConfig) -> list[Clip]:
     for levels, group in groupby(files, lambda file: _levels_of(file.relative_to(base))):
         members = tuple(group)
         masks = tuple(_mask_of(file, base, Path(folder.masks)) for file in members if folder.masks)
-        count = frame_count(members[0]) if _is_video(members[0]) else len(members)
+        count = frame_count(members[0]) if is_video_file(members[0]) else len(members)
         names = _names(levels, folder.layout.split("/"), root)
         clips.append(
             Clip(**names, files=members, masks=masks, indices=range(0, count, folder.every))
@@ -87,7 +87,7 @@ def find_clips(folder: FolderConfig) -> list[Clip]:
     return clips
 
 
-def _readable_below(root: Path) -> list[Path]:
+def readable_below(root: Path) -> list[Path]:
     """Pictures and videos below a folder, folder by folder, hidden ones left out."""
     files = (
         path
@@ -100,10 +100,11 @@ def _readable_below(root: Path) -> list[Path]:
 
 def _levels_of(file: Path) -> tuple[str, ...]:
     """The folders that a file lies in; a video counts as a folder of frames."""
-    return (*file.parent.parts, file.stem) if _is_video(file) else file.parent.parts
+    return (*file.parent.parts, file.stem) if is_video_file(file) else file.parent.parts
 
 
-def _is_video(file: Path) -> bool:
+def is_video_file(file: Path) -> bool:
+    """Whether a file's name says that it is a video."""
     return file.suffix.lower() in VIDEOS
 
 
@@ -129,8 +130,8 @@ def _mask_of(file: Path, base: Path, masks: Path) -> Path:
     if masks.is_file():
         return masks
     twin = masks / file.relative_to(base)
-    for suffix in VIDEOS if _is_video(file) else PICTURES:
+    for suffix in VIDEOS if is_video_file(file) else PICTURES:
         if twin.with_suffix(suffix).exists():
             return twin.with_suffix(suffix)
-    expected = twin.with_suffix(file.suffix if _is_video(file) else ".png")
+    expected = twin.with_suffix(file.suffix if is_video_file(file) else ".png")
     raise InputError(f"{file}: has no mask; expected {expected}")

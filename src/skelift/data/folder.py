@@ -180,7 +180,7 @@ def _all_frames(
 def _masked_frames(clip: Clip, background: str) -> Iterator[tuple[int, Picture, Mask]]:
     """Yield (index, picture, mask) of the frames in use; the mask is all 0 without a body."""
     if clip.masks and clip.is_video:
-        yield from _with_mask_video(clip)
+        yield from frames_with_mask_video(clip)
     elif clip.masks:
         for index, picture in clip.frames(clip.indices):
             yield index, picture, read_mask(clip.masks[index], like=picture)
@@ -188,12 +188,13 @@ def _masked_frames(clip: Clip, background: str) -> Iterator[tuple[int, Picture, 
         for index, picture in clip.frames(clip.indices):
             yield index, picture, _mask_kept(clip.file(index), picture)
     else:
-        learnt = _learn(clip, background)
-        for index, picture in _of_one_size(clip, clip.indices):
+        learnt = learn_background(clip, background)
+        for index, picture in frames_of_one_size(clip, clip.indices):
             yield index, picture, learnt.mask(picture)
 
 
-def _with_mask_video(clip: Clip) -> Iterator[tuple[int, Picture, Mask]]:
+def frames_with_mask_video(clip: Clip) -> Iterator[tuple[int, Picture, Mask]]:
+    """Yield (index, picture, mask) of a video whose masks are a video too; InputError if unlike."""
     video, masks = clip.files[0], clip.masks[0]
     if frame_count(video) != frame_count(masks):
         raise InputError(
@@ -216,19 +217,20 @@ def _mask_kept(file: Path, picture: Picture) -> Mask:
     return mask
 
 
-def _learn(clip: Clip, background: str) -> Background:
+def learn_background(clip: Clip, background: str) -> Background:
     """The background of a clip, from frames spread over all of it."""
     if len(clip.indices) < FEWEST_FRAMES:
         raise InputError(
             f"{clip.files[0]}: a clip of {len(clip.indices)} frames is too short to find its "
-            f"background; give {FEWEST_FRAMES} or more, or data.folder.masks"
+            f"background; give {FEWEST_FRAMES} or more, or masks"
         )
     spread = np.linspace(0, len(clip.indices) - 1, SAMPLES).round().astype(int)
     wanted = {clip.indices[i] for i in spread}
-    return BACKGROUNDS[background](picture for _, picture in _of_one_size(clip, wanted))
+    return BACKGROUNDS[background](picture for _, picture in frames_of_one_size(clip, wanted))
 
 
-def _of_one_size(clip: Clip, wanted: range | set[int]) -> Iterator[tuple[int, Picture]]:
+def frames_of_one_size(clip: Clip, wanted: range | set[int]) -> Iterator[tuple[int, Picture]]:
+    """Yield (index, picture) of the wanted frames; InputError where one has another size."""
     shape: tuple[int, ...] | None = None
     for index, picture in clip.frames(wanted):
         shape = shape or picture.shape

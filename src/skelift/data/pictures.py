@@ -14,6 +14,7 @@ from skelift.errors import InputError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
+UNSTATED_RATE = 25.0  # frames a second
 BLACK = 16  # channels up to this count as black: compression leaves a little noise in it
 
 
@@ -52,10 +53,11 @@ def filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     # The frame makes all of the background one part, with label 1.
     outside = np.pad(mask == 0, 1, constant_values=True).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
-    holes = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] <= 0.01 * np.count_nonzero(mask))
-    solid = mask.copy()
-    solid[np.isin(labels[1:-1, 1:-1], holes[holes > 1])] = 255
-    return solid
+    hole = stats[:, cv2.CC_STAT_AREA] <= 0.01 * np.count_nonzero(mask)
+    hole[:2] = False
+    if not hole.any():
+        return mask
+    return np.where(hole[labels[1:-1, 1:-1]], np.uint8(255), mask)
 
 
 def check_size(path: Path, picture: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
@@ -81,6 +83,16 @@ def frame_count(video: Path) -> int:
         return count
     finally:
         capture.release()
+
+
+def frame_rate(video: Path) -> float:
+    """Frames a second of a video, 25 where its header does not say; InputError if unreadable."""
+    capture = _open_video(video)
+    try:
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
+    finally:
+        capture.release()
+    return rate if np.isfinite(rate) and rate > 0 else UNSTATED_RATE
 
 
 def read_video(video: Path, wanted: Container[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:

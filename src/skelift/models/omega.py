@@ -22,11 +22,22 @@ class Omega(nn.Module):
 
     def forward(self, s: Tensor) -> Tensor:
         """(B, C, S, S) skeleton images -> (B, J, 2) positions in [-1, 1], float32."""
+        return self.read(s)[0]
+
+    def read(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions (B, J, 2) as ``forward`` gives them, and their spread (B, J).
+
+        The spread is the standard deviation of the distribution that a position is the mean of,
+        both axes together, in the same units: wide where the map is undecided.
+        """
         maps = self.maps(self.encoder(s)[-1]).float()  # (B, J, S/8, S/8)
-        return torch.stack([_expectation(maps.mean(2)), _expectation(maps.mean(3))], -1)
+        (x, x_variance), (y, y_variance) = _moments(maps.mean(2)), _moments(maps.mean(3))
+        return torch.stack([x, y], -1), (x_variance + y_variance).sqrt()
 
 
-def _expectation(logits: Tensor) -> Tensor:
-    """Mean position over [-1, 1] of a softmax along the last axis."""
+def _moments(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the position over [-1, 1] of a softmax along the last axis."""
     positions = torch.linspace(-1, 1, logits.shape[-1], device=logits.device)
-    return (logits.softmax(-1) * positions).sum(-1)
+    weights = logits.softmax(-1)
+    mean = (weights * positions).sum(-1)
+    return mean, (weights * (positions - mean.unsqueeze(-1)) ** 2).sum(-1)

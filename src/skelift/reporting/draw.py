@@ -72,6 +72,14 @@ class Window:
         return cls(centre, max(1.08 * float(np.linalg.norm(points - centre, axis=1).max()), 1.0))
 
 
+def window_of_body(skeleton: Skeleton) -> Window:
+    """The window that shows every pose of a typical body, so that a clip keeps one scale."""
+    reach = dict.fromkeys(skeleton.joints, 0.0)
+    for (parent, child), length in zip(skeleton.bones, skeleton.bone_lengths_mm, strict=True):
+        reach[child] = reach[parent] + length
+    return Window(np.zeros(3), 1.08 * max(reach.values()))
+
+
 def bone_colours(skeleton: Skeleton) -> list[Colour]:
     """RGB of each bone, by its channel."""
     colours = channel_colours(skeleton)
@@ -172,6 +180,7 @@ def draw_prediction(
     skeleton: Skeleton,
     *,
     height: int = 384,
+    window: Window | None = None,
 ) -> Image:
     """One picture of one prediction: the 2D pose on the image, the 3D pose from two views.
 
@@ -181,11 +190,12 @@ def draw_prediction(
         joints_mm: (J, 3) mm in the camera frame.
         skeleton: the pose's skeleton.
         height: of the drawing, in pixels.
+        window: what the 3D views show; by default this pose.
 
     Returns:
         (height, W', 3) uint8 RGB.
     """
-    window = Window.around(joints_mm)
+    window = window or Window.around(joints_mm)
     views = [
         draw_pose_3d(joints_mm, skeleton, view, size=height, window=window)
         for view in (CAMERA, RIGHT)

@@ -1,19 +1,22 @@
-"""Stage: pictures -> poses, with a trained model."""
+"""Stage: pictures, folders and videos -> poses, with a model here or behind an endpoint."""
 
-from collections.abc import Iterator
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-import cv2
-from rich.progress import track
-
-from skelift.data.pictures import read_mask, read_picture
+from skelift.data.folder import BACKGROUNDS, KEEP
 from skelift.errors import InputError
-from skelift.files import atomic_file, write_json
-from skelift.predictor import Picture, Prediction, Predictor
-from skelift.reporting.draw import draw_prediction
+from skelift.files import staged_folder
+from skelift.inference.drawings import drawing, drawn_names
+from skelift.inference.engines import choose_engine
+from skelift.inference.frames import REMOVE, Source, find_sources
+from skelift.inference.pose_files import check_suffix, writing
+from skelift.inference.run import predict_frames
 
-BATCH = 32
-DEFAULT_MODEL = Path("models/quickstart/model")
+WHOLE = "whole picture"
+NOBODY = "nobody"
 
 
 def run(
@@ -23,69 +26,77 @@ def run(
     draw: Path | None = None,
     masks: Path | None = None,
     focal: float | None = None,
+    background: str = KEEP,
+    every: int = 1,
+    endpoint: str | None = None,
 ) -> Path:
-    """Predict the pose of each picture and write one JSON file.
+    """Predict the pose in each picture and video frame, and write one file.
 
     Args:
-        images: pictures of one body each.
+        images: pictures, videos and folders of them; one body in each picture.
         model: folder of a trained model; None takes the quickstart's.
-        out: JSON file to write.
-        draw: folder for one drawing a picture.
+        out: .json, .csv or .npz to write.
+        draw: folder for the drawings: one PNG a picture, one video a video.
         masks: folder of masks with the pictures' stems; NAME.mask.png beside a picture counts too.
         focal: focal length in pixels of the pictures, where known.
+        background: keep, remove, median or subtractor, see ``Source.frames``.
+        every: keep every n-th frame of a video.
+        endpoint: address of a server to ask instead of a model here.
 
     Raises:
         InputError: a picture, mask or the model is missing or broken; nothing is written then.
+        RunError: the endpoint does not answer; nothing is written then.
     """
-    predictor = Predictor(model or DEFAULT_MODEL)
-    pictures = [(path, read_picture(path)) for path in images]
-    if not pictures:
-        raise InputError("no pictures given; name at least one")
-    named = [
-        (str(path), prediction)
-        for path, prediction in track(
-            _predict(predictor, pictures, masks, focal), "predict", len(pictures)
-        )
-    ]
-    write_json(out, predictor.answer(named))
-    if draw:
-        for (path, picture), (_, prediction) in zip(pictures, named, strict=True):
-            _draw(draw / f"{path.stem}.png", picture, prediction, predictor)
+    choices = (KEEP, REMOVE, *BACKGROUNDS)
+    if background not in choices:
+        raise InputError(f"--background {background}: choose one of {', '.join(choices)}")
+    check_suffix(out)
+    sources = find_sources(images, masks, every)
+    names = drawn_names(sources) if draw else {}
+    engine, _ = choose_engine(model, endpoint)
+    counts: Counter[str] = Counter()
+    with writing(out) as writer, _staged(draw) as staged, _progress(sources) as advance:
+        for source in sources:
+            with drawing(source, staged, names) if staged else nullcontext() as drawer:
+                frames = source.frames(background)
+                for frame, header, entry in predict_frames(engine, frames, focal):
+                    if entry:
+                        writer.add(header, entry)
+                    if drawer:
+                        drawer(frame, entry, header)
+                    counts[entry["crop"]["from"] if entry else NOBODY] += 1
+                    advance()
+        if counts[NOBODY] == counts.total():
+            raise InputError(
+                f"{images[0]}: no body in any of {counts[NOBODY]} pictures; before a static camera "
+                "it has to move, and a mask marks it with 255"
+            )
+    _report(counts)
     return out
 
 
-def _predict(
-    predictor: Predictor,
-    pictures: list[tuple[Path, Picture]],
-    masks: Path | None,
-    focal: float | None,
-) -> Iterator[tuple[Path, Prediction]]:
-    for start in range(0, len(pictures), BATCH):
-        chunk = pictures[start : start + BATCH]
-        prepared = []
-        for path, picture in chunk:
-            try:
-                prepared.append(predictor.prepare(picture, _mask(path, picture, masks), focal))
-            except InputError as error:
-                raise InputError(f"{path}: {error}") from None
-        for (path, _), prediction in zip(chunk, predictor.predict(prepared), strict=True):
-            yield path, prediction
+def _staged(draw: Path | None) -> AbstractContextManager[Path | None]:
+    return staged_folder(draw) if draw else nullcontext()
 
 
-def _mask(path: Path, picture: Picture, masks: Path | None) -> Picture | None:
-    if masks is None:
-        beside = path.with_suffix(".mask.png")
-        return read_mask(beside, picture) if beside.exists() else None
-    found = sorted(masks.glob(f"{path.stem}.*"))
-    if not found:
-        raise InputError(f"{masks}: no mask for {path.name}; add {path.stem}.png")
-    return read_mask(found[0], picture)
+@contextmanager
+def _progress(sources: list[Source]) -> Iterator[Callable[[], None]]:
+    """A bar with the time that remains, on stderr; yields what moves it on by one frame."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Predicting", total=sum(len(s.clip.indices) for s in sources))
+        yield lambda: progress.advance(task)
 
 
-def _draw(file: Path, picture: Picture, prediction: Prediction, predictor: Predictor) -> None:
-    drawn = draw_prediction(
-        picture, prediction.joints_2d, prediction.joints_3d_mm, predictor.skeleton
-    )
-    encoded = cv2.imencode(".png", drawn[..., ::-1])[1]
-    with atomic_file(file) as unfinished:
-        unfinished.write_bytes(encoded.tobytes())
+def _report(counts: Counter[str]) -> None:
+    """Say on stderr what a reader of the file may not expect."""
+    if counts[NOBODY]:
+        print(f"{counts[NOBODY]} pictures without a body were left out", file=sys.stderr)
+    if counts[WHOLE]:
+        print(
+            f"nothing marks the body in {counts[WHOLE]} pictures, so they were taken whole, which "
+            "no model is trained for; give masks, --background median (static camera) or remove",
+            file=sys.stderr,
+        )

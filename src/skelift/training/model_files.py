@@ -62,14 +62,22 @@ def save_model(
 
 def load_model(folder: Path, device: torch.device) -> tuple[PoseNet, dict[str, Any]]:
     """The pipeline in evaluation mode, and its card; InputError when missing or broken."""
-    card = read_json(folder / CARD, MADE_BY)
-    try:
-        skeleton = Skeleton.from_mapping(card["skeleton"])
-        pose = PoseNet(ModelConfig(**card["model"]), skeleton, float(card["scale"]))
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder / CARD}: incomplete ({error}); make it anew with `{MADE_BY}`"
-        ) from None
+    card, skeleton = load_card(folder)
+    pose = PoseNet(ModelConfig(**card["model"]), skeleton, float(card["scale"]))
     tensors, _ = load_tensors(folder / WEIGHTS, MADE_BY)
     load_weights(pose, tensors, folder / WEIGHTS, MADE_BY)
     return pose.eval().requires_grad_(False).to(device), card
+
+
+def load_card(folder: Path) -> tuple[dict[str, Any], Skeleton]:
+    """A model's card and skeleton without its weights; InputError when missing or broken."""
+    card = read_json(folder / CARD, MADE_BY)
+    try:
+        ModelConfig(**card["model"])
+        float(card["scale"]), int(card["size"]), float(card["margin"]), float(card["crop_side"])
+        _ = card["name"], card["skelift_version"], card["units"], card["frame"]
+        return card, Skeleton.from_mapping(card["skeleton"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder / CARD}: incomplete ({error}); make it anew with `{MADE_BY}`"
+        ) from None

@@ -1,0 +1,107 @@
+"""Pictures that come as bytes from anyone: checked before they are decoded."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.data.pictures import binary
+from skelift.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one picture may cost.
+
+    Attributes:
+        bytes: encoded size.
+        pixels: width x height, as the header states it.
+        side: the longer side; a crop is square.
+        formats: Pillow's names.
+    """
+
+    bytes: int = 10 * 2**20
+    pixels: int = 25_000_000
+    side: int = 8192
+    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP")
+
+
+def decode_picture(encoded: bytes, limits: Limits) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB, turned upright by its EXIF tag.
+
+    Raises:
+        RequestError: too large, of another format, truncated or broken.
+    """
+    return _decode(encoded, "RGB", limits)
+
+
+def decode_mask(encoded: bytes, like: NDArray[np.uint8], limits: Limits) -> NDArray[np.uint8]:
+    """(H, W) uint8 mask of the picture ``like``, 255 where any grey level is above 127.
+
+    Raises:
+        RequestError: as ``decode_picture``, or of another size than the picture.
+    """
+    mask = _decode(encoded, "L", limits)
+    (height, width), (wanted_height, wanted_width) = mask.shape, like.shape[:2]
+    if (height, width) != (wanted_height, wanted_width):
+        raise RequestError(
+            400,
+            "mask_size",
+            f"the mask is {width} x {height} pixels and its picture {wanted_width} x "
+            f"{wanted_height}; make them equal",
+        )
+    return binary(mask)
+
+
+def _decode(encoded: bytes, mode: str, limits: Limits) -> NDArray[np.uint8]:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if not encoded:
+        raise RequestError(400, "empty_picture", "the picture is empty; send its bytes")
+    if len(encoded) > limits.bytes:
+        raise RequestError(
+            413, "too_many_bytes", f"the picture has more than {limits.bytes} bytes; shrink it"
+        )
+    named = ", ".join(limits.formats)
+    try:
+        with Image.open(BytesIO(encoded), formats=limits.formats) as picture:
+            _check_pixels(picture, limits)
+            upright = ImageOps.exif_transpose(picture)
+            return np.array(_eight_bit(upright).convert(mode))
+    except UnidentifiedImageError:
+        raise RequestError(
+            415, "unsupported_format", f"this is no picture of a known format; send {named}"
+        ) from None
+    except Image.DecompressionBombError:
+        raise _too_many_pixels(limits) from None
+    except RequestError:
+        raise
+    except Exception:  # a decoder fed with broken bytes raises nearly anything
+        raise RequestError(
+            400, "broken_picture", "the picture cannot be decoded: truncated or damaged"
+        ) from None
+
+
+def _check_pixels(picture: Any, limits: Limits) -> None:
+    width, height = picture.size
+    if width * height > limits.pixels or max(width, height) > limits.side:
+        raise _too_many_pixels(limits)
+
+
+def _too_many_pixels(limits: Limits) -> RequestError:
+    return RequestError(
+        413,
+        "too_many_pixels",
+        f"the picture has more than {limits.pixels} pixels or a side over {limits.side}; shrink it",
+    )
+
+
+def _eight_bit(picture: Any) -> Any:
+    """Pillow clips 16-bit grey to white; scale it instead."""
+    if not picture.mode.startswith("I"):
+        return picture
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).astype(np.uint8))

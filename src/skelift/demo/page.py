@@ -1,0 +1,211 @@
+"""The page itself, in Gradio. It needs no network: fonts and scripts are Gradio's own."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skelift.data.folder import KEEP
+from skelift.demo.figure import pose_figure
+from skelift.demo.session import Shown, show
+from skelift.errors import InputError, RunError
+from skelift.inference.engines import Engine
+from skelift.inference.frames import REMOVE
+from skelift.reporting.draw import SIDES
+
+if TYPE_CHECKING:
+    from gradio import Blocks
+
+LARGEST_UPLOAD = "200mb"
+STATIC = "median"
+BACKGROUNDS = [
+    ("Black already", KEEP),
+    ("Plain: cut the body out by its colours", REMOVE),
+    ("Static camera, the body moves (clips)", STATIC),
+]
+HEAD = "# skelift\nDrop a picture or a short clip of one body and see its pose in 3D."
+LIMITS = (
+    "One picture gives no scale: millimetres are those of a typical body. A picture works best "
+    "when the body is alone on **black**; a clip may come from a camera that stands still."
+)
+
+
+def build_page(engine: Engine, about: str) -> "Blocks":
+    """The page, ready for ``serve``.
+
+    Args:
+        engine: who finds the poses.
+        about: one line that says who that is.
+
+    Raises:
+        InputError: Gradio or plotly is not installed.
+    """
+    gr = import_gradio()
+    with gr.Blocks(title="skelift", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        shown = gr.State()
+        gr.Markdown(HEAD, elem_id="head")
+        with gr.Row():
+            with gr.Column(scale=1, min_width=300):
+                file = gr.File(
+                    label="Picture or clip", file_types=["image", "video"], elem_id="file"
+                )
+                background = gr.Radio(BACKGROUNDS, value=KEEP, label="Background")
+                button = gr.Button("Find the pose", variant="primary", elem_id="go")
+                facts = gr.Markdown(LIMITS, elem_id="facts")
+                download = gr.DownloadButton("Download JSON", visible=False, elem_id="json")
+                gr.Markdown(f"<small>{about}</small>")
+            with gr.Column(scale=3):
+                problem = gr.Markdown(visible=False, elem_id="problem")
+                with gr.Row():
+                    picture = gr.Image(
+                        label="2D pose", interactive=False, height=440, elem_id="pose-2d",
+                        buttons=["fullscreen"],
+                    )  # fmt: skip
+                    figure = gr.Plot(label="3D pose", elem_id="pose-3d")
+                number = gr.Slider(
+                    0, 1, 0, step=1, label="Frame", visible=False, elem_id="frame", buttons=[]
+                )
+                with gr.Row(equal_height=True):
+                    gr.HTML(_legend(), elem_id="legend")
+                    gr.Checkbox(True, label="turn the skeleton", elem_id="turn", container=False)
+                video = gr.Video(
+                    label="2D pose over the clip", visible=False, elem_id="clip", height=320
+                )
+        outputs = [shown, picture, figure, number, video, download, facts, problem]
+        find = _finder(gr, engine)
+        for event in (button.click, file.upload):
+            event(find, [file, background], outputs, concurrency_limit=1)
+        file.clear(lambda: _nothing(gr), None, outputs)
+        # Poses are drawn here already, so the queue would only slow the slider down.
+        number.change(
+            _pick, [shown, number], [picture, figure], queue=False, show_progress="hidden"
+        )
+    return page
+
+
+def serve(page: "Blocks", host: str, port: int) -> None:
+    """Serve the page until a signal ends it; the address is printed to stderr.
+
+    Gradio's own ``launch`` gives up where the machine is too busy to answer it within seconds.
+
+    Raises:
+        RunError: the address is taken or not this machine's.
+    """
+    import uvicorn
+    from fastapi import FastAPI
+
+    gr = import_gradio()
+    here = files("skelift.demo")
+    app = gr.mount_gradio_app(
+        FastAPI(),
+        page,
+        path="/",
+        max_file_size=LARGEST_UPLOAD,
+        show_error=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        footer_links=[],
+        theme=gr.themes.Soft(primary_hue="blue", neutral_hue="slate"),
+        css=(here / "page.css").read_text(),
+        js=(here / "page.js").read_text(),
+    )
+    try:
+        listening = socket.create_server((host, port))
+    except OSError as error:
+        raise RunError(f"{host} port {port}: {error.strerror}; choose another --port") from None
+    with listening:
+        address = f"http://{host}:{listening.getsockname()[1]}"
+        print(f"the page is at {address} (Ctrl-C ends it)", file=sys.stderr, flush=True)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listening])
+
+
+def import_gradio() -> Any:
+    """Import Gradio with its analytics off; InputError where it is not installed."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        import gradio
+        import plotly  # noqa: F401  # Gradio shows its figures
+    except ImportError:
+        raise InputError(
+            "the page needs Gradio; install it with: pip install 'skelift[demo]'"
+        ) from (None)
+    return gradio
+
+
+def _finder(gr: Any, engine: Engine) -> Callable[..., list[Any]]:
+    def find(file: str | None, background: str, progress: Any = gr.Progress()) -> list[Any]:  # noqa: B008
+        if file is None:
+            return _problem(gr, "Nothing to look at yet", "Drop a picture or a clip first.")
+        path = Path(file)
+        try:
+            found = show(path, engine, background, lambda done: progress(done, desc="Looking"))
+        except InputError as error:
+            return _problem(gr, "This file cannot be used", _friendly(path, error))
+        except RunError as error:
+            return _problem(gr, "The model does not answer", str(error))
+        last = len(found.entries) - 1
+        return [
+            found,
+            *_pick(found, 0),
+            gr.Slider(0, max(last, 1), 0, step=1, visible=last > 0),
+            gr.Video(str(found.video) if found.video else None, visible=found.video is not None),
+            gr.DownloadButton(value=str(found.json), visible=True),
+            _facts(found),
+            gr.Markdown(visible=False),
+        ]
+
+    return find
+
+
+def _problem(gr: Any, title: str, text: str) -> list[Any]:
+    """The outputs of a page that only says what is wrong."""
+    return [*_nothing(gr)[:-1], gr.Markdown(f"**{title}.** {text}", visible=True)]
+
+
+def _nothing(gr: Any) -> list[Any]:
+    """The outputs of an empty page."""
+    hidden = [gr.Slider(visible=False), gr.Video(None, visible=False)]
+    rest = [gr.DownloadButton(visible=False), LIMITS, gr.Markdown(visible=False)]
+    return [None, None, None, *hidden, *rest]
+
+
+def _pick(shown: Shown | None, number: int) -> tuple[Any, Any]:
+    """The drawings of one pose."""
+    if shown is None or not 0 <= number < len(shown.entries):
+        return None, None
+    joints = shown.entries[number]["joints_3d_mm"]
+    return shown.overlay(number), pose_figure(joints, shown.skeleton)
+
+
+def _facts(shown: Shown) -> str:
+    """What was done, in words."""
+    entry = shown.entries[0]
+    width, height = entry["image_size"]
+    lines = [f"**{width} x {height}** pixels, body found by: **{entry['crop']['from']}**."]
+    if shown.video:
+        thinned = f", every {shown.every}. of the clip" if shown.every > 1 else ""
+        lines.insert(0, f"**{len(shown.entries)} frames**{thinned}.")
+    if entry["crop"]["from"] == "whole picture":
+        lines.append(
+            "Nothing marks the body here: expect a poor pose. Choose another background, or give "
+            "a picture whose background is black."
+        )
+    return "\n\n".join([*lines, LIMITS])
+
+
+def _friendly(path: Path, error: InputError) -> str:
+    """The message without the server's folders."""
+    text = str(error).replace(str(path), path.name).replace(f"{path.parent}/", "")
+    return f"{text}. The page takes pictures (PNG, JPEG, WebP) and clips (MP4, WebM)."
+
+
+def _legend() -> str:
+    names = {"left": "left", "right": "right", "centre": "middle"}
+    dots = (
+        f'<span class="dot" style="background:rgb{SIDES[side]}"></span>{name}'
+        for side, name in names.items()
+    )
+    return f"<span>The body's{''.join(dots)}</span>"

@@ -1,0 +1,106 @@
+"""What a dropped file becomes: poses, drawings and files to take away."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.data.folder import KEEP
+from skelift.errors import InputError
+from skelift.inference.drawings import video_writer
+from skelift.inference.engines import Engine
+from skelift.inference.frames import REMOVE, Source, find_sources
+from skelift.inference.pose_files import writing
+from skelift.inference.run import predict_frames
+from skelift.reporting.draw import overlay
+from skelift.skeleton import Skeleton
+
+LONGEST = 240  # frames of a clip that the page shows
+HEIGHT = 540  # of an overlay, in pixels
+QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The poses of a picture or clip, ready to show.
+
+    Attributes:
+        skeleton: their skeleton.
+        entries: an answer's entries, in temporal order.
+        overlays: the 2D pose over the picture of each, as JPEG.
+        every: only every n-th frame of the clip was used.
+        rate: frames a second; 0 for a picture.
+        json: the file of poses.
+        video: the overlays as a video; None for a picture.
+    """
+
+    skeleton: Skeleton
+    entries: tuple[dict[str, Any], ...]
+    overlays: tuple[bytes, ...]
+    every: int
+    rate: float
+    json: Path
+    video: Path | None
+
+    def overlay(self, number: int) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB overlay of a pose."""
+        decoded = cv2.imdecode(np.frombuffer(self.overlays[number], np.uint8), cv2.IMREAD_COLOR_RGB)
+        return np.asarray(decoded, dtype=np.uint8)
+
+
+def show(file: Path, engine: Engine, background: str, progress: Callable[[float], None]) -> Shown:
+    """Find and draw the poses of a file.
+
+    Args:
+        file: a picture or a video.
+        engine: who finds the poses.
+        background: see ``Source.frames``; one that takes a clip is kept of a picture.
+        progress: is told the share that is done.
+
+    Raises:
+        InputError: the file cannot be used; the message says ``file`` where it names it.
+        RunError: the endpoint cannot be reached.
+    """
+    source, every = _source(file)
+    is_video = source.clip.is_video
+    total, entries, overlays = len(source.clip.indices), [], []
+    answer_file = file.with_name(f"{file.stem}.poses.json")
+    with writing(answer_file) as writer:
+        # A single picture cannot show what rests behind the body.
+        usable = background if is_video or background == REMOVE else KEEP
+        frames = source.frames(usable)
+        for number, (frame, header, entry) in enumerate(predict_frames(engine, frames)):
+            progress((number + 1) / total)
+            if entry is None:
+                continue
+            skeleton = Skeleton.from_mapping(header["skeleton"])
+            writer.add(header, entry)
+            entries.append(entry)
+            overlays.append(_jpeg(overlay(frame.picture, entry["joints_2d_px"], skeleton, HEIGHT)))
+        if not entries:
+            raise InputError(f"{file}: no body found in it; try another background")
+    shown = Shown(
+        skeleton, tuple(entries), tuple(overlays), every, source.rate if is_video else 0.0,
+        answer_file, file.with_name(f"{file.stem}.poses.webm") if is_video else None,
+    )  # fmt: skip
+    if shown.video:
+        with video_writer(shown.video, source.rate) as write:
+            for number in range(len(overlays)):
+                write(shown.overlay(number))
+    return shown
+
+
+def _source(file: Path) -> tuple[Source, int]:
+    """The file's frames, thinned out to ``LONGEST``, and by how much."""
+    (source,) = find_sources([file])
+    every = -(-len(source.clip.indices) // LONGEST)
+    return find_sources([file], every=every)[0], every
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> bytes:
+    encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+    return bytes(encoded.tobytes())

@@ -1,0 +1,130 @@
+"""Poses drawn over their pictures: PNG for pictures, a video for videos."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.data.clips import is_video_file
+from skelift.errors import InputError, RunError
+from skelift.files import atomic_file
+from skelift.inference.frames import Frame, Source
+from skelift.reporting.draw import BACKGROUND, draw_prediction, enlarge, window_of_body
+from skelift.skeleton import Skeleton
+
+Image = NDArray[np.uint8]
+HEIGHT = 384
+CODECS = {".mp4": "mp4v", ".webm": "VP80"}  # what OpenCV writes without an encoder of its own
+
+
+class Drawer(Protocol):
+    """Draws the frames of a source in their order."""
+
+    def __call__(
+        self, frame: Frame, entry: Mapping[str, Any] | None, header: Mapping[str, Any]
+    ) -> None:
+        """Draw a frame and its entry of an answer; None where nobody is in sight."""
+
+
+def drawn_names(sources: list[Source]) -> dict[Path, Path]:
+    """Where each file is drawn, relative to the folder of drawings.
+
+    Raises:
+        InputError: two files would be drawn to one.
+    """
+    names: dict[Path, Path] = {}
+    owners: dict[Path, Path] = {}
+    for source in sources:
+        for file in source.clip.files:
+            suffix = ".mp4" if is_video_file(file) else ".png"
+            name = file.relative_to(source.base).with_suffix(suffix)
+            if owners.setdefault(name, file) != file:
+                raise InputError(
+                    f"{file}: would be drawn to {name}, as {owners[name]} is; rename one"
+                )
+            names[file] = name
+    return names
+
+
+@contextmanager
+def drawing(source: Source, folder: Path, names: Mapping[Path, Path]) -> Iterator[Drawer]:
+    """A drawer of a source: one PNG a picture, or one video, below ``folder``."""
+    if not source.clip.is_video:
+        yield lambda frame, entry, header: write_png(
+            folder / names[frame.file], draw_frame(frame, entry, header, fixed=False)
+        )
+        return
+    with video_writer(folder / names[source.clip.files[0]], source.rate) as write:
+        yield lambda frame, entry, header: write(draw_frame(frame, entry, header))
+
+
+def draw_frame(
+    frame: Frame,
+    entry: Mapping[str, Any] | None,
+    header: Mapping[str, Any],
+    *,
+    fixed: bool = True,
+) -> Image:
+    """The frame with its 2D pose, and the 3D pose from two views; (HEIGHT, W, 3) uint8 RGB.
+
+    Args:
+        frame: what to draw over.
+        entry: its pose; None leaves the frame plain.
+        header: the rest of the answer; its skeleton is drawn.
+        fixed: draw all 3D poses at one scale around the root, so that a video does not jump.
+    """
+    if entry is None:
+        plain = enlarge(frame.picture, HEIGHT)
+        return np.hstack([plain, np.full((HEIGHT, 2 * HEIGHT, 3), BACKGROUND, np.uint8)])
+    skeleton = Skeleton.from_mapping(header["skeleton"])
+    window = window_of_body(skeleton) if fixed else None
+    joints_2d, joints_mm = entry["joints_2d_px"], entry["joints_3d_mm"]
+    return draw_prediction(
+        frame.picture, joints_2d, joints_mm, skeleton, height=HEIGHT, window=window
+    )
+
+
+def write_png(file: Path, picture: Image) -> None:
+    """Write an RGB picture, atomically."""
+    encoded = cv2.imencode(".png", picture[..., ::-1])[1]
+    with atomic_file(file) as unfinished:
+        unfinished.write_bytes(encoded.tobytes())
+
+
+class VideoWriter(Protocol):
+    """Appends a frame to a video."""
+
+    def __call__(self, picture: Image) -> None:
+        """An (H, W, 3) uint8 RGB frame; all have one size."""
+
+
+@contextmanager
+def video_writer(file: Path, rate: float) -> Iterator[VideoWriter]:
+    """Write a video frame by frame; it appears when the block ends well.
+
+    Args:
+        file: .mp4 (MPEG-4) or .webm (VP8, which every browser plays).
+        rate: frames a second.
+
+    Raises:
+        RunError: this OpenCV cannot encode it.
+    """
+    with atomic_file(file, suffix=f".tmp{file.suffix}") as unfinished:
+        writer = cv2.VideoWriter()
+
+        def write(picture: Image) -> None:
+            height, width = (side - side % 2 for side in picture.shape[:2])  # codecs want even ones
+            if not writer.isOpened():
+                code = cv2.VideoWriter.fourcc(*CODECS[file.suffix])
+                if not writer.open(str(unfinished), code, rate, (width, height)):
+                    raise RunError(f"{file}: this OpenCV cannot write {CODECS[file.suffix]} video")
+            writer.write(np.ascontiguousarray(picture[:height, :width, ::-1]))
+
+        try:
+            yield write
+        finally:
+            writer.release()

@@ -1,0 +1,181 @@
+"""Pictures and video frames to predict, one at a time, each with its mask where one is known."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.data.clips import Clip, is_video_file, readable_below
+from skelift.data.folder import (
+    KEEP,
+    frames_of_one_size,
+    frames_with_mask_video,
+    learn_background,
+)
+from skelift.data.pictures import (
+    PICTURES,
+    VIDEOS,
+    frame_count,
+    frame_rate,
+    read_mask,
+)
+from skelift.errors import InputError
+
+REMOVE = "remove"
+BESIDE = ".mask.png"  # NAME.mask.png beside NAME.jpg is its mask
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture, or a frame of a video.
+
+    Attributes:
+        file: where it comes from.
+        picture: (H, W, 3) uint8 RGB.
+        mask: (H, W) uint8, 255 on the body; None where nothing marks it.
+        index: position in the video; None for a picture.
+        time_s: seconds since the video's start; None for a picture.
+    """
+
+    file: Path
+    picture: NDArray[np.uint8]
+    mask: NDArray[np.uint8] | None = None
+    index: int | None = None
+    time_s: float | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is known to show no body."""
+        return self.mask is not None and not self.mask.any()
+
+    @property
+    def label(self) -> str:
+        """What an error message calls it."""
+        return str(self.file) if self.index is None else f"{self.file}, frame {self.index}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures of one folder, or one video: what one camera saw.
+
+    Attributes:
+        clip: its files and the frames in use.
+        base: folder that was asked for; the place of a file below it names what is drawn of it.
+    """
+
+    clip: Clip
+    base: Path
+
+    @property
+    def rate(self) -> float:
+        """Frames in use a second; 25 for pictures."""
+        video = self.clip.files[0]
+        return (frame_rate(video) if self.clip.is_video else 25.0) / self.clip.indices.step
+
+    def frames(self, background: str = KEEP) -> Iterator[Frame]:
+        """Read the frames in their order, one at a time.
+
+        Args:
+            background: ``keep``: the body is what a mask or a black background shows;
+                ``remove``: it is cut out of each picture by its colours; ``median`` or
+                ``subtractor``: the camera is static and the body moves.
+
+        Raises:
+            InputError: a file is broken, or a clip too short to learn its background.
+        """
+        if not self.clip.is_video:
+            for index, picture, mask in self._masked(background):
+                yield Frame(self.clip.file(index), picture, mask)
+            return
+        rate = frame_rate(self.clip.files[0])
+        for index, picture, mask in self._masked(background):
+            yield Frame(self.clip.files[0], picture, mask, index, round(index / rate, 4))
+
+    def _masked(
+        self, background: str
+    ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint8] | None]]:
+        clip = self.clip
+        if clip.is_video and clip.masks:
+            yield from frames_with_mask_video(clip)
+        elif background == REMOVE and not clip.masks:
+            for index, picture in clip.frames(clip.indices):
+                yield index, picture, _cut_out(picture)
+        elif background != KEEP and not clip.masks:
+            learnt = learn_background(clip, background)
+            for index, picture in frames_of_one_size(clip, clip.indices):
+                yield index, picture, learnt.mask(picture)
+        else:
+            for index, picture in clip.frames(clip.indices):
+                yield index, picture, self._own_mask(index, picture)
+
+    def _own_mask(self, index: int, picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        if self.clip.masks:
+            return read_mask(self.clip.masks[index], picture)
+        beside = self.clip.file(index).with_suffix(BESIDE)
+        return read_mask(beside, picture) if beside.exists() else None
+
+
+def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int = 1) -> list[Source]:
+    """What to read: pictures, videos, and folders of both (sub-folders too).
+
+    Args:
+        inputs: files and folders.
+        masks: folder of masks in the same tree, or with the same stems.
+        every: keep every n-th frame of a video.
+
+    Raises:
+        InputError: one is not there, a folder is empty, or a mask is missing.
+    """
+    if every < 1:
+        raise InputError(f"--every {every}: must be 1 or more")
+    if not inputs:
+        raise InputError("no pictures given; name at least one")
+    files = [(file, base) for path in inputs for file, base in _expand(path)]
+    # Pictures that follow one another in a folder are one camera's, as the frames of a video are.
+    groups = groupby(files, lambda f: (f[0] if is_video_file(f[0]) else f[0].parent, f[1]))
+    return [_source([file for file, _ in group], base, masks, every) for (_, base), group in groups]
+
+
+def _expand(path: Path) -> list[tuple[Path, Path]]:
+    """The files that an input stands for, each with the folder that was asked for."""
+    if not path.exists():
+        raise InputError(f"{path}: not there; name a picture, a video or a folder of them")
+    if not path.is_dir():
+        return [(path, path.parent)]
+    files = [file for file in readable_below(path) if not file.name.endswith(BESIDE)]
+    if not files:
+        raise InputError(
+            f"{path}: no pictures ({' '.join(PICTURES)}) or videos ({' '.join(VIDEOS)}) in it"
+        )
+    return [(file, path) for file in files]
+
+
+def _source(files: Sequence[Path], base: Path, masks: Path | None, every: int) -> Source:
+    found = tuple(_mask_of(file, base, masks) for file in files) if masks else ()
+    if is_video_file(files[0]):
+        indices = range(0, frame_count(files[0]), every)
+    else:
+        indices = range(len(files))
+    return Source(Clip(base.name, "", "", "", tuple(files), found, indices), base)
+
+
+def _mask_of(file: Path, base: Path, masks: Path) -> Path:
+    suffixes = VIDEOS if is_video_file(file) else PICTURES
+    for twin in (masks / file.relative_to(base), masks / file.name):
+        for suffix in suffixes:
+            if twin.with_suffix(suffix).exists():
+                return twin.with_suffix(suffix)
+    expected = f"{file.stem}{file.suffix if is_video_file(file) else '.png'}"
+    raise InputError(f"{masks}: no mask for {file.name}; add {expected}")
+
+
+def _cut_out(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    from skelift.predictor import without_background
+
+    try:
+        return without_background(picture)
+    except InputError:  # a frame that shows nobody; the caller counts it
+        return np.zeros(picture.shape[:2], np.uint8)

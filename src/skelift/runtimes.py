@@ -1,0 +1,82 @@
+"""What runs the forward pass: PyTorch, or ONNX Runtime on an exported graph."""
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skelift.errors import InputError
+from skelift.models.pipeline import INPUTS, OUTPUTS, CropToPose
+from skelift.models.pose import PoseNet
+
+Name = Literal["torch", "onnx"]
+NAMES: tuple[Name, ...] = ("torch", "onnx")
+Floats = NDArray[np.float32]
+
+
+class Outputs(NamedTuple):
+    """Poses of B crops, see ``CropToPose``."""
+
+    joints_3d_mm: Floats
+    joints_2d_px: Floats
+    spread_px: Floats
+
+
+class Runtime(Protocol):
+    """Runs ``CropToPose``."""
+
+    def __call__(self, crop_rgb: NDArray[np.uint8], crop_box: Floats, focal_px: Floats) -> Outputs:
+        """(B, S, S, 3), (B, 3) and (B, 1) -> poses."""
+
+
+class TorchRuntime:
+    """The networks as they were trained."""
+
+    def __init__(self, pose: PoseNet, device: torch.device) -> None:
+        self._graph = CropToPose(pose)
+        self._device = device
+
+    @torch.inference_mode()
+    def __call__(self, crop_rgb: NDArray[np.uint8], crop_box: Floats, focal_px: Floats) -> Outputs:
+        """See ``Runtime``."""
+        given = [torch.from_numpy(a).to(self._device) for a in (crop_rgb, crop_box, focal_px)]
+        return Outputs(*(t.cpu().numpy() for t in self._graph(*given)[:3]))
+
+
+class OnnxRuntime:
+    """The exported graph on the processor.
+
+    Args:
+        graph: file that ``skelift package`` or ``export`` wrote.
+        threads: threads of one forward pass.
+
+    Raises:
+        InputError: the file is missing or broken, or ONNX Runtime is not installed.
+    """
+
+    def __init__(self, graph: Path, threads: int = 1) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise InputError(
+                "onnxruntime is not installed; add it with `pip install 'skelift[onnx]'`"
+            ) from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                str(graph), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its errors share no class of their own
+            raise InputError(
+                f"{graph}: not there or broken ({type(error).__name__}); make it anew with "
+                "`skelift package`"
+            ) from None
+
+    def __call__(self, crop_rgb: NDArray[np.uint8], crop_box: Floats, focal_px: Floats) -> Outputs:
+        """See ``Runtime``."""
+        given = dict(zip(INPUTS, (crop_rgb, crop_box, focal_px), strict=True))
+        return Outputs(*self._session.run(OUTPUTS[:3], given))

@@ -1,0 +1,1 @@
+"""The model behind an endpoint: archive, handler, server and client."""

@@ -1,0 +1,244 @@
+"""Request bodies in, answer bodies out: raw pictures, forms, plain JSON, KServe v1 and v2."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+from skelift.errors import RequestError
+from skelift.predictor import KEEP, Query
+
+MOST_PICTURES = 16  # of one request
+LONGEST_NAME = 256  # characters that a request may have repeated to it
+FIELDS = ("image", "mask", "box", "focal_px", "background", "name")
+
+Form = Literal["plain", "v2"]
+Parts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request asks for.
+
+    Attributes:
+        queries: its pictures.
+        form: of the answer. ``plain`` is KServe v1's too.
+        id: comes back in the answer.
+    """
+
+    queries: list[Query]
+    form: Form = "plain"
+    id: str = ""
+
+
+def parse(parts: Parts) -> Asked:
+    """Read a request.
+
+    Args:
+        parts: the body under ``body`` or ``data``, or the fields of a form. Values are bytes, or
+            JSON that the server has parsed already.
+
+    Raises:
+        RequestError: what is wrong with it.
+    """
+    form = {key: value for key, value in parts.items() if key in FIELDS}
+    if form:
+        return Asked([_from_form(form)])
+    body = parts.get("body", parts.get("data"))
+    if isinstance(body, str):
+        body = body.encode()
+    if body is None or (isinstance(body, bytes | bytearray) and not body.strip()):
+        raise RequestError(400, "empty_body", "the body is empty; POST a picture or JSON")
+    if isinstance(body, dict | list):
+        return _from_json(body)
+    if body.lstrip()[:1] in (b"{", b"["):
+        return _from_json(_load(bytes(body)))
+    return Asked([Query(bytes(body))])
+
+
+def v2_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain answer as KServe v2 has it: numbers as flat tensors, the rest as parameters."""
+    entries = answer["predictions"]
+    tensors = ("joints_3d_mm", "joints_2d_px", "joints_2d_spread_px")
+    others = [{k: v for k, v in entry.items() if k not in tensors} for entry in entries]
+    header = {k: v for k, v in answer.items() if k not in ("predictions", "id")}
+    return {
+        "model_name": answer["model"]["name"],
+        "model_version": answer["model"]["version"],
+        "id": answer["id"],
+        # The protocol's parameters are strings, numbers or booleans.
+        "parameters": {"answer": json.dumps(header | {"predictions": others}, allow_nan=False)},
+        "outputs": [_tensor(name, [entry[name] for entry in entries]) for name in tensors],
+    }
+
+
+def _tensor(name: str, nested: list[Any]) -> dict[str, Any]:
+    shape, flat = [len(nested)], nested
+    while isinstance(flat[0], list):
+        shape.append(len(flat[0]))
+        flat = [value for row in flat for value in row]
+    return {"name": name, "datatype": "FP32", "shape": shape, "data": flat}
+
+
+def _load(body: bytes) -> Any:
+    try:
+        return json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise RequestError(400, "broken_json", "the body is no valid JSON") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _from_json(body: Any) -> Asked:
+    if not isinstance(body, dict):
+        raise _malformed("the body is one JSON object")
+    if "inputs" in body:
+        return Asked(_from_tensors(body["inputs"]), "v2", _text(body.get("id", ""), "id"))
+    if "instances" in body:
+        instances = _listed(body["instances"], "instances")
+        queries = [_from_fields(each, f"instances[{i}]: ") for i, each in enumerate(instances)]
+        return Asked(queries, id=_text(body.get("id", ""), "id"))
+    fields = {key: value for key, value in body.items() if key != "id"}
+    return Asked([_from_fields(fields)], id=_text(body.get("id", ""), "id"))
+
+
+def _from_fields(fields: Any, where: str = "") -> Query:
+    """A query from JSON: an object with ``FIELDS``, or the picture alone."""
+    if isinstance(fields, str) or (isinstance(fields, dict) and set(fields) == {"b64"}):
+        fields = {"image": fields}
+    if not isinstance(fields, dict) or "image" not in fields:
+        raise _malformed(f"{where}a picture stands in base64 under `image`")
+    unknown = set(fields) - set(FIELDS)
+    if unknown:
+        raise RequestError(400, "unknown_field", f"{where}fields are {', '.join(FIELDS)}")
+    mask = fields.get("mask")
+    return Query(
+        picture=_bytes(fields["image"], f"{where}image"),
+        mask=None if mask is None else _bytes(mask, f"{where}mask"),
+        box=_box(fields.get("box"), where),
+        focal=_focal(fields.get("focal_px"), where),
+        background=_text(fields.get("background", KEEP), f"{where}background"),
+        name=_text(fields.get("name", ""), f"{where}name"),
+    )
+
+
+def _from_form(form: Mapping[str, Any]) -> Query:
+    """A query from the fields of a multipart form: pictures as files, the rest as text."""
+    if not form.get("image"):
+        raise RequestError(400, "empty_picture", "the form has no picture under `image`")
+    read: dict[str, Callable[[Any], Any]] = {"box": _json_field, "focal_px": _json_field}
+    fields = {
+        key: read.get(key, _text_field)(value)
+        for key, value in form.items()
+        if key not in ("image", "mask")
+    }
+    mask = form.get("mask")
+    return Query(
+        picture=_file(form["image"]),
+        mask=None if mask is None else _file(mask),
+        box=_box(fields.get("box"), ""),
+        focal=_focal(fields.get("focal_px"), ""),
+        background=_text(fields.get("background", KEEP), "background"),
+        name=_text(fields.get("name", ""), "name"),
+    )
+
+
+def _from_tensors(inputs: Any) -> list[Query]:
+    """Queries from KServe v2's inputs: one tensor a field, one row a picture."""
+    tensors: dict[str, Sequence[Any]] = {}
+    for tensor in _listed(inputs, "inputs"):
+        if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
+            raise _malformed("inputs are objects with name, datatype, shape and data")
+        if "data" not in tensor:
+            raise RequestError(
+                400, "no_data", "inputs carry `data` in JSON; binary tensors are not supported"
+            )
+        tensors[tensor["name"]] = _listed(tensor["data"], tensor["name"][:LONGEST_NAME])
+    if "image" not in tensors:
+        raise _malformed("one input is named image, datatype BYTES, in base64")
+    if set(tensors) - set(FIELDS):
+        raise RequestError(400, "unknown_field", f"inputs are {', '.join(FIELDS)}")
+    count = len(tensors["image"])
+    if "box" in tensors and len(tensors["box"]) == 4 * count:
+        flat = tensors["box"]
+        tensors["box"] = [flat[4 * row : 4 * row + 4] for row in range(count)]
+    if any(len(data) != count for data in tensors.values()):
+        raise _malformed("all inputs have as many rows as there are images")
+    return [
+        _from_fields({name: data[row] for name, data in tensors.items()}, f"row {row}: ")
+        for row in range(count)
+    ]
+
+
+def _listed(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        raise _malformed(f"{name} is a list with at least one entry")
+    if len(value) > 4 * MOST_PICTURES or (name != "box" and len(value) > MOST_PICTURES):
+        raise RequestError(
+            413, "too_many_pictures", f"a request has at most {MOST_PICTURES} pictures"
+        )
+    return value
+
+
+def _bytes(value: Any, name: str) -> bytes:
+    if isinstance(value, dict) and set(value) == {"b64"}:
+        value = value["b64"]
+    if not isinstance(value, str):
+        raise _malformed(f"{name} is a picture in base64")
+    if value.startswith("data:"):
+        value = value.partition(",")[2]
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise RequestError(400, "broken_base64", f"{name} is no valid base64") from None
+
+
+def _file(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
+def _text_field(value: Any) -> str:
+    try:
+        return value if isinstance(value, str) else bytes(value).decode()
+    except (UnicodeDecodeError, TypeError):
+        raise _malformed("the text fields of a form are UTF-8") from None
+
+
+def _json_field(value: Any) -> Any:
+    return _load(_text_field(value).encode())
+
+
+def _box(value: Any, where: str) -> tuple[float, float, float, float] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 4 or not all(map(_is_number, value)):
+        raise RequestError(400, "bad_box", f"{where}box is [x, y, width, height] in pixels")
+    x, y, width, height = map(float, value)
+    return x, y, width, height
+
+
+def _focal(value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    if not _is_number(value):
+        raise RequestError(400, "bad_focal", f"{where}focal_px is a number of pixels")
+    return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    # Whole numbers of hundreds of digits are JSON too, and no floats.
+    return type(value) in (int, float) and abs(value) < 1e9
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_NAME:
+        raise _malformed(f"{name} is a text of at most {LONGEST_NAME} characters")
+    return value
+
+
+def _malformed(message: str) -> RequestError:
+    return RequestError(400, "malformed_request", message)

@@ -1,0 +1,102 @@
+"""Asks an endpoint, and asks again where a worker died or the server is full."""
+
+import base64
+import json
+import random
+import time
+from collections.abc import Sequence
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from skelift.errors import InputError, RequestError, RunError
+from skelift.predictor import Query
+from skelift.serving.settings import DEFAULT_NAME
+
+RETRIED = (502, 503, 504, 507)  # a worker died, the queue is full, a proxy found nobody
+FIRST_WAIT, LONGEST_WAIT = 0.1, 3.0  # seconds; doubled each time, drawn from 50 to 100 %
+
+
+class Client:
+    """An endpoint of ``skelift serve``.
+
+    Args:
+        url: of the server (``http://127.0.0.1:8080``), or whole, with a path.
+        token: of the inference API, where the server wants one.
+        patience: seconds after which it gives up asking again.
+        timeout: seconds that one answer may take.
+
+    Raises:
+        InputError: that is no http URL.
+    """
+
+    def __init__(
+        self, url: str, token: str = "", patience: float = 60.0, timeout: float = 40.0
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InputError(f"{url}: no http URL; try http://127.0.0.1:8080")
+        path = parts.path.rstrip("/") or f"/predictions/{DEFAULT_NAME}"
+        self.url = parts._replace(path=path).geturl()
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._patience = patience
+        self._timeout = timeout
+
+    def predict(self, queries: Sequence[Query]) -> dict[str, Any]:
+        """The answer, with one entry of ``predictions`` a query, in their order.
+
+        Raises:
+            RequestError: the server refuses the request.
+            RunError: no answer within ``patience``.
+        """
+        body = json.dumps({"instances": [_instance(query) for query in queries]}).encode()
+        answer = json.loads(self.post(body, "application/json"))
+        return dict(answer)
+
+    def post(self, body: bytes, content_type: str) -> bytes:
+        """Post until there is an answer; raises as ``predict`` does."""
+        end = time.monotonic() + self._patience
+        wait = FIRST_WAIT
+        while True:
+            try:
+                return self._post_once(body, content_type)
+            except HTTPError as error:
+                with error:
+                    if error.code not in RETRIED:
+                        raise _refused(error) from None
+                fault = f"answers {error.code}"
+            except (URLError, HTTPException, OSError) as error:
+                fault = f"cannot be reached ({getattr(error, 'reason', None) or error!r})"
+            pause = wait * random.uniform(0.5, 1)  # noqa: S311 no secret
+            if time.monotonic() + pause > end:
+                raise RunError(f"{self.url}: {fault}, for {self._patience:.0f} s")
+            time.sleep(pause)
+            wait = min(2 * wait, LONGEST_WAIT)
+
+    def _post_once(self, body: bytes, content_type: str) -> bytes:
+        headers = {"Content-Type": content_type, **self._headers}
+        request = Request(self.url, data=body, headers=headers)  # noqa: S310 checked in __init__
+        with urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
+            return bytes(answer.read())
+
+
+def _instance(query: Query) -> dict[str, Any]:
+    fields = {
+        "image": base64.b64encode(query.picture).decode(),
+        "mask": base64.b64encode(query.mask).decode() if query.mask is not None else None,
+        "box": list(query.box) if query.box else None,
+        "focal_px": query.focal,
+        "background": query.background,
+        "name": query.name,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _refused(error: HTTPError) -> RequestError:
+    try:
+        fault = json.loads(error.read())["error"]
+        return RequestError(error.code, str(fault["type"]), str(fault["message"]))
+    except (ValueError, KeyError, TypeError):
+        return RequestError(error.code, "refused", f"the endpoint answers {error.code}")

@@ -1,0 +1,91 @@
+"""v1 -> v2 on one running server: v2 is loaded and tried beside v1, then takes its place."""
+
+import json
+import shutil
+import time
+import zipfile
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+
+from skelift.errors import InputError, RunError
+from skelift.serving.probe import Place, Unreachable, answers_canary, ask, describe, pending
+
+LOAD_SECONDS = 120
+_MANIFEST = "MAR-INF/MANIFEST.json"
+
+
+def roll_out(archive: Path, place: Place, seconds: float = LOAD_SECONDS) -> str:
+    """Register a version, wait until it answers a canary, make it the default, drop the old one.
+
+    Args:
+        archive: a .mar of ``skelift package`` with the served name and another version.
+        place: a server started with ``--updates``.
+        seconds: for the new version to load.
+
+    Raises:
+        InputError: the archive is none, or of another model or the same version.
+        RunError: the new version never got ready. It is gone again; the old one goes on serving.
+    """
+    name, version = _described(archive)
+    old = str(describe(place)["modelVersion"])
+    if name != place.name or version == old:
+        raise InputError(
+            f"{archive}: is {name} {version}, but {place.name} {old} runs; package it with "
+            f"--name {place.name} and another --version"
+        )
+    stored = place.folder / "model-store" / f"{name}-{version}.mar"
+    shutil.copy(archive, stored)
+    url = f"{place.management}/models"
+    try:
+        query = urlencode({"url": stored.name, "initial_workers": 0})
+        ask(place, f"{url}?{query}", "management", method="POST", seconds=seconds)
+        query = urlencode({"min_worker": 2, "max_worker": 2})
+        ask(place, f"{url}/{name}/{version}?{query}", "management", method="PUT", seconds=seconds)
+        _wait(place, version, seconds)
+        ask(place, f"{url}/{name}/{version}/set-default", "management", method="PUT")
+    except (RunError, *Unreachable) as error:
+        _drop(place, version)
+        stored.unlink(missing_ok=True)
+        why = f"{error.code}" if isinstance(error, HTTPError) else str(error)
+        raise RunError(f"{archive}: not taken ({why}); {name} {old} goes on serving") from None
+    _finish(place)
+    _drop(place, old)
+    return f"{name} {old} -> {version}"
+
+
+def _wait(place: Place, version: str, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        states = [worker["status"] for worker in describe(place, version)["workers"]]
+        if "READY" in states and answers_canary(place, version):
+            return
+        time.sleep(0.25)
+    raise RunError(f"version {version} was not ready within {seconds:.0f} s")
+
+
+def _finish(place: Place, seconds: float = 35) -> None:
+    """Wait until what was sent to the old version is answered."""
+    end = time.monotonic() + seconds
+    idle = 0
+    while idle < 5 and time.monotonic() < end:
+        idle = idle + 1 if pending(place) == 0 else 0
+        time.sleep(0.2)
+
+
+def _drop(place: Place, version: str) -> None:
+    try:
+        url = f"{place.management}/models/{place.name}/{version}"
+        ask(place, url, "management", method="DELETE", seconds=60)
+    except HTTPError as error:
+        if error.code != 404:  # it was never registered
+            raise RunError(f"version {version} cannot be removed ({error.code})") from None
+
+
+def _described(archive: Path) -> tuple[str, str]:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            model = json.loads(opened.read(_MANIFEST))["model"]
+        return str(model["modelName"]), str(model["modelVersion"])
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        raise InputError(f"{archive}: no archive; `skelift package` makes one") from None

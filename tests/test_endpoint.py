@@ -1,0 +1,173 @@
+"""An endpoint answers as the model does here; busy servers are asked again, others are not."""
+
+import base64
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from tiny import draw, load_skeleton, random_pose
+
+from skelift.config import ModelConfig
+from skelift.data.format import DatasetInfo
+from skelift.data.pictures import read_picture
+from skelift.errors import InputError, RunError
+from skelift.inference import endpoint
+from skelift.inference.endpoint import PATH, TOKEN, Endpoint
+from skelift.inference.engines import InProcess
+from skelift.inference.frames import Frame
+from skelift.models.pose import PoseNet
+from skelift.predictor import Predictor, Query
+from skelift.training.model_files import save_model
+
+SKELETON = load_skeleton("h36m17")
+REFUSAL = {"error": {"code": 400, "type": "no_body", "message": "nobody is there"}}
+
+
+class ServerDouble(ThreadingHTTPServer):
+    """Test double of the server: fails as it is told to, then answers with the predictor."""
+
+    def __init__(self, model: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.predictor = Predictor(model)
+        self.failures: list[tuple[int, Any]] = []  # a status of 0 cuts the connection
+        self.asked: list[dict[str, str]] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ServerDouble
+
+    def do_POST(self) -> None:
+        question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append({"path": self.path, **self.headers})
+        if self.server.failures:
+            status, answer = self.server.failures.pop(0)
+            if status == 0:
+                self.connection.close()
+                return
+        else:
+            status, answer = 200, self.pose(question)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+
+    def pose(self, question: dict[str, Any]) -> dict[str, Any]:
+        encoded = {
+            key: base64.b64decode(question[key]) for key in ("image", "mask") if key in question
+        }
+        query = Query(encoded["image"], encoded.get("mask"), focal=question.get("focal_px"))
+        predictor = self.server.predictor
+        return predictor.answer([("", predictor.predict([predictor.prepare_query(query)])[0])])
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with random weights."""
+    torch.manual_seed(0)
+    config = ModelConfig(width=4, disc_width=8, lifter_width=32)
+    pose = PoseNet(config, SKELETON, scale=0.1)
+    data = DatasetInfo("tiny", SKELETON, 32, 0.13, True, "drawn for tests", "Apache-2.0")
+    folder = tmp_path_factory.mktemp("model") / "model"
+    save_model(folder, pose, pose.state_dict(), config, data, {}, name="tiny", crop_side=0.4)
+    return folder
+
+
+@pytest.fixture
+def server(model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerDouble]:
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.001)
+    with ServerDouble(model) as double:
+        thread = Thread(target=double.serve_forever, args=(0.01,))
+        thread.start()
+        yield double
+        double.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
+    """A picture file, a masked picture and frames of a video."""
+    folder = tmp_path_factory.mktemp("frames")
+    made = []
+    for seed in range(6):
+        joints = random_pose(SKELETON, np.random.default_rng(seed))[:, :2]
+        joints = (joints - joints.min(0)) / np.ptp(joints, axis=0).max() * 100 + 20
+        made.append(draw(SKELETON, joints, 140, (210, 120, 90)))
+    file = folder / "a.jpg"
+    cv2.imwrite(str(file), made[0][0][..., ::-1])
+    bright = np.where(made[1][1][..., None] > 0, made[1][0], np.uint8(200))
+    moving = [
+        Frame(Path("v.mp4"), picture, None, n, n / 10) for n, (picture, _) in enumerate(made[2:])
+    ]
+    return [Frame(file, read_picture(file)), Frame(file, bright, made[1][1]), *moving]
+
+
+def test_answers_are_those_of_the_model_here(
+    server: ServerDouble, model: Path, frames: list[Frame]
+) -> None:
+    there, here = Endpoint(server.url)(frames, 700.0), InProcess(model)(frames, 700.0)
+    assert there.keys() == here.keys()
+    assert there["skeleton"] == here["skeleton"]
+    assert [a["path"] for a in server.asked] == [PATH] * len(frames)
+    for ours, theirs in zip(here["predictions"], there["predictions"], strict=True):
+        assert theirs.keys() == ours.keys()
+        for name in ("crop", "focal_px", "image_size"):
+            assert theirs[name] == ours[name]
+        for name in ("joints_3d_mm", "joints_2d_px"):  # rounded to 0.01
+            np.testing.assert_allclose(theirs[name], ours[name], atol=0.02)
+
+
+@pytest.mark.parametrize("status", [503, 507, 0])
+def test_a_busy_server_is_asked_again(
+    server: ServerDouble, frames: list[Frame], status: int
+) -> None:
+    server.failures = [(status, REFUSAL)] * 4
+    assert len(Endpoint(server.url)(frames[:1])["predictions"]) == 1
+    assert len(server.asked) == 5
+
+
+def test_refusals_are_not_asked_again_and_name_the_frame(
+    server: ServerDouble, frames: list[Frame]
+) -> None:
+    server.failures = [(400, REFUSAL)]
+    with pytest.raises(InputError, match=r"v\.mp4, frame 3: refused .* nobody is there"):
+        Endpoint(server.url)([frames[-1]])
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("answer", [(200, b"<html>"), (404, {"code": 404}), (200, {"cats": 3})])
+def test_a_server_of_something_else_is_named(
+    server: ServerDouble, frames: list[Frame], answer: tuple[int, Any]
+) -> None:
+    server.failures = [answer]
+    with pytest.raises(RunError, match="not as skelift does; check the address"):
+        Endpoint(server.url)(frames[:1])
+
+
+def test_a_server_that_stays_away_ends_the_run(server: ServerDouble, frames: list[Frame]) -> None:
+    server.failures = [(503, REFUSAL)] * 99
+    with pytest.raises(RunError, match=r"no answer after \d+ tries \(status 503\)"):
+        Endpoint(server.url)(frames[:1])
+
+
+def test_token_comes_from_the_environment(
+    server: ServerDouble, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, "secret")
+    Endpoint(f"{server.url}/v1/models/other:predict")(frames[:1])
+    assert server.asked[0]["Authorization"] == "Bearer secret"
+    assert server.asked[0]["path"] == "/v1/models/other:predict"
+
+
+def test_an_address_is_needed() -> None:
+    with pytest.raises(InputError, match="no address"):
+        Endpoint("file:///etc/passwd")

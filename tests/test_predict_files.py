@@ -1,0 +1,239 @@
+"""predict on pictures, folders and videos: every format says the same; drawings; refusals."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tiny import draw, load_skeleton, random_pose
+
+from skelift.config import ModelConfig
+from skelift.data.format import DatasetInfo
+from skelift.data.pictures import read_picture, read_video
+from skelift.errors import InputError
+from skelift.inference.engines import Answer, InProcess
+from skelift.inference.frames import Frame, find_sources
+from skelift.inference.pose_files import read_poses_file
+from skelift.inference.run import BATCH, predict_frames
+from skelift.models.pose import PoseNet
+from skelift.predictor import Predictor
+from skelift.stages import predict
+from skelift.training.model_files import save_model
+
+SKELETON = load_skeleton("h36m17")
+SIDE, FRAMES, RATE = 160, 24, 12.0
+Picture = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with random weights."""
+    torch.manual_seed(0)
+    pose = PoseNet(ModelConfig(width=4, disc_width=8, lifter_width=32), SKELETON, scale=0.1)
+    data = DatasetInfo("tiny", SKELETON, 32, 0.13, True, "drawn for tests", "Apache-2.0")
+    folder = tmp_path_factory.mktemp("model") / "model"
+    save_model(folder, pose, pose.state_dict(), ModelConfig(4, 8, 3, 32), data, {},
+               name="tiny", crop_side=0.4)  # fmt: skip
+    return folder
+
+
+def body(seed: int, shift: int = 0) -> tuple[Picture, Picture]:
+    joints = random_pose(SKELETON, np.random.default_rng(seed))[:, :2]
+    joints = (joints - joints.min(0)) / np.ptp(joints, axis=0).max() * 0.5 * SIDE + 20
+    return draw(SKELETON, joints + np.array([shift, 0]), SIDE, (210, 120, 90))
+
+
+def write(path: Path, picture: Picture) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), picture[..., ::-1] if picture.ndim == 3 else picture)
+    return path
+
+
+def write_video(path: Path, pictures: Sequence[Picture]) -> Path:
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter.fourcc(*"MJPG"), RATE, pictures[0].shape[1::-1]
+    )
+    for picture in pictures:
+        writer.write(np.ascontiguousarray(picture[..., ::-1]))
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two pictures, one below, and a video of a body that leaves at the end."""
+    root = tmp_path_factory.mktemp("inputs") / "in"
+    write(root / "a.png", body(1)[0])
+    write(root / "deep" / "b.png", body(2)[0])
+    moving = [body(3, shift)[0] for shift in range(0, FRAMES * 2, 2)]
+    write_video(root / "walk.avi", moving)
+    return root
+
+
+def test_every_format_holds_the_predictors_poses(
+    model: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("p.json", "p.csv", "p.npz"):
+        assert predict.run([inputs], model, tmp_path / name) == tmp_path / name
+    predictor = Predictor(model)
+    pictures = [(inputs / name, read_picture(inputs / name)) for name in ("a.png", "deep/b.png")]
+    frames = [picture for _, picture in read_video(inputs / "walk.avi", range(FRAMES))]
+    expected = predictor.predict(
+        [predictor.prepare(picture) for picture in (*(p for _, p in pictures), *frames)]
+    )
+    # Sorted by folder: the picture at the top, below it, then the video.
+    files = [
+        str(inputs / "a.png"),
+        str(inputs / "deep/b.png"),
+        *[str(inputs / "walk.avi")] * FRAMES,
+    ]
+    for name in ("p.json", "p.npz"):
+        poses = read_poses_file(tmp_path / name)
+        assert list(poses.images) == files
+        assert poses.frames.tolist() == [-1, -1, *range(FRAMES)]
+        np.testing.assert_allclose(poses.times[2:], np.arange(FRAMES) / RATE, atol=1e-3)
+        truth = np.stack([p.joints_3d_mm for p in expected])
+        np.testing.assert_allclose(poses.joints_3d_mm, truth, atol=0.06)
+        truth_2d = np.stack([p.joints_2d for p in expected])
+        np.testing.assert_allclose(poses.joints_2d, truth_2d, atol=0.06)
+        assert poses.skeleton == SKELETON
+    answer = json.loads((tmp_path / "p.json").read_text())
+    assert answer["units"] == "mm"
+    rows = list(csv.DictReader((tmp_path / "p.csv").open()))
+    assert len(rows) == (2 + FRAMES) * 17
+    last = answer["predictions"][-1]
+    assert [rows[-1]["joint"], rows[-1]["image"]] == [SKELETON.joints[-1], files[-1]]
+    assert [float(rows[-1][f"{axis}_mm"]) for axis in "xyz"] == last["joints_3d_mm"][-1]
+    assert [float(rows[-1][f"{axis}_px"]) for axis in "xy"] == last["joints_2d_px"][-1]
+    assert float(rows[-1]["time_s"]) == pytest.approx((FRAMES - 1) / RATE, abs=1e-3)
+    assert "Predicting" not in capsys.readouterr().out  # progress goes to stderr
+
+
+def test_clips_are_drawn_as_video_and_pictures_as_pictures(
+    model: Path, inputs: Path, tmp_path: Path
+) -> None:
+    predict.run([inputs], model, tmp_path / "p.json", draw=tmp_path / "drawn", every=3)
+    drawn = tmp_path / "drawn"
+    assert {file.relative_to(drawn).as_posix() for file in drawn.rglob("*.*")} == {
+        "a.png", "deep/b.png", "walk.mp4",
+    }  # fmt: skip
+    capture = cv2.VideoCapture(str(drawn / "walk.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES / 3
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(RATE / 3)
+    # The first 384 x 384 pixels show the frame; bones differ from it.
+    frame = capture.read()[1][:384, :384].astype(int)
+    plain = cv2.resize(next(read_video(inputs / "walk.avi", [0]))[1][..., ::-1], (384, 384))
+    assert np.count_nonzero(np.abs(frame - plain).max(-1) > 100) > 500
+
+
+def test_static_camera_finds_the_body_that_moves(model: Path, tmp_path: Path) -> None:
+    room = np.random.default_rng(0).integers(90, 160, (20, 20, 3), dtype=np.uint8)
+    room = cv2.resize(room, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    clip, centres = [], []
+    for number in range(FRAMES):
+        picture, mask = body(4, 2 * number)
+        clip.append(np.where(mask[..., None] > 0, picture, room))
+        centres.append(np.nonzero(mask)[1].mean())
+    video = write_video(tmp_path / "room.avi", clip)
+    predict.run([video], model, tmp_path / "p.json", background="subtractor")
+    entries = json.loads((tmp_path / "p.json").read_text())["predictions"]
+    assert {entry["crop"]["from"] for entry in entries} == {"mask"}
+    found = {entry["frame"]: entry["crop"]["x"] for entry in entries}
+    assert len(found) > FRAMES // 2
+    truth = [centres[frame] for frame in found]
+    assert np.corrcoef(list(found.values()), truth)[0, 1] > 0.8
+
+
+class CountingEngine:
+    """Test double of an engine: notes how many frames it was shown at once."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def __call__(self, frames: Sequence[Frame], focal: float | None = None) -> Answer:
+        self.sizes.append(len(frames))
+        return {"units": "mm", "predictions": [{"image": "?"} for _ in frames]}
+
+
+def test_long_videos_are_never_whole_in_memory() -> None:
+    read = 0
+
+    def endless() -> object:
+        nonlocal read
+        while True:
+            read += 1
+            picture = np.zeros((4, 4, 3), np.uint8)
+            mask = np.full((4, 4), 255 * (read % 3 > 0), np.uint8)  # every third is empty
+            yield Frame(Path("long.mp4"), picture, mask, read - 1, read / 10)
+
+    engine = CountingEngine()
+    results = predict_frames(engine, endless())
+    for index in range(10 * BATCH):
+        frame, _, entry = next(results)
+        assert read - index <= BATCH
+        assert frame.index == index
+        assert (entry is None) == frame.empty
+        assert entry is None or entry["frame"] == index
+    assert max(engine.sizes) <= BATCH
+
+
+def test_masks_lie_beside_or_in_their_folder(model: Path, tmp_path: Path) -> None:
+    picture, mask = body(5)
+    bright = np.where(mask[..., None] > 0, picture, np.uint8(200))
+    file = write(tmp_path / "in" / "p.jpg", bright)
+    write(tmp_path / "in" / "p.mask.png", mask)
+    sources = find_sources([tmp_path / "in"])
+    assert [source.clip.files for source in sources] == [(file,)]  # the mask is no picture
+    (frame,) = sources[0].frames()
+    assert frame.mask is not None
+    np.testing.assert_array_equal(frame.mask > 0, mask > 127)
+    (answer,) = InProcess(model)([frame])["predictions"]
+    assert answer["crop"]["from"] == "mask"
+    with pytest.raises(InputError, match=r"masks: no mask for p\.jpg; add p\.png"):
+        find_sources([file], masks=tmp_path / "masks")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda root: (root / "a.png").write_text("text"), r"a\.png: cannot be decoded"),
+        (lambda root: (root / "b.mp4").write_bytes(b"no"), r"b\.mp4: cannot be decoded"),
+        (lambda root: (root / "a.jpg").write_bytes((root / "a.png").read_bytes()), "rename one"),
+    ],
+)
+def test_nothing_is_written_when_an_input_is_bad(
+    model: Path, inputs: Path, tmp_path: Path, break_it: object, message: str
+) -> None:
+    root = tmp_path / "in"
+    write(root / "a.png", body(1)[0])
+    write(root / "0.png", body(2)[0])
+    break_it(root)
+    with pytest.raises(InputError, match=message):
+        predict.run([root], model, tmp_path / "o" / "p.json", draw=tmp_path / "o" / "drawn")
+    assert not list((tmp_path / "o").glob("*")) if (tmp_path / "o").exists() else True
+
+
+def test_bad_requests_name_the_mend(model: Path, inputs: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"p\.txt: end the name in \.json, \.csv, \.npz"):
+        predict.run([inputs], model, tmp_path / "p.txt")
+    with pytest.raises(InputError, match="no pictures"):
+        predict.run([tmp_path], model, tmp_path / "p.json")
+    with pytest.raises(InputError, match="too short to find its background"):
+        predict.run([inputs / "a.png"], model, tmp_path / "p.json", background="median")
+    with pytest.raises(InputError, match="--every 0"):
+        predict.run([inputs], model, tmp_path / "p.json", every=0)
+
+
+def test_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"cats": 3}')
+    (tmp_path / "b.json").write_text("[1, 2")
+    np.savez(tmp_path / "c.npz", poses=np.zeros(3))
+    (tmp_path / "d.npz").write_bytes(b"PK\x03\x04 cut off")
+    for name in ("a.json", "b.json", "c.npz", "d.npz", "missing.npz", "e.csv"):
+        with pytest.raises(InputError, match=rf"{name}: .*skelift predict"):
+            read_poses_file(tmp_path / name)
