@@ -47,6 +47,18 @@ params: $(READY) ## compose params.yaml anew from an experiment: make params EXP
 	skelift train --cfg job experiment=$(EXPERIMENT) > params.yaml.new
 	mv params.yaml.new params.yaml
 
+.PHONY: manifests
+manifests: $(DEV) ## make the manifests that follow from the configuration (Katib's search space)
+	python -m skelift.sweep.katib > k8s/components/katib/experiment.yaml.new
+	mv k8s/components/katib/experiment.yaml.new k8s/components/katib/experiment.yaml
+
+.PHONY: sweep
+sweep: $(READY) ## search for better weights, and make the winner the committed experiment
+	$(INSTALL) --quiet -e '.[pipeline,sweep]'
+	skelift sweep --config params.yaml
+	cp $$(sed -n 's/^  reports: //p' params.yaml)/sweep/best.yaml params.yaml
+	dvc repro
+
 .PHONY: lint
 lint: $(DEV) ## ruff and mypy
 	ruff check
@@ -84,3 +96,8 @@ lock: $(READY) ## resolve requirements.lock anew
 clean: ## remove .venv and the tools' caches; data, models and reports stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: serve
+serve: $(DEV) ## an endpoint with the model of `make demo` (trained first where there is none)
+	test -f models/quickstart/model/model.json || $(MAKE) demo
+	skelift serve models/quickstart/model

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +22,13 @@ from skelift.errors import InputError
 from skelift.evaluation.label_free import label_free_score
 from skelift.stages import pretrain_flow, sweep, train
 from skelift.sweep import study
-from skelift.sweep.space import apply, check_sweep, trial_values
+from skelift.sweep.space import Values, apply, check_sweep, trial_values
 from skelift.sweep.trial import Trial, choose_best, read_trials
 
 BRIEF = [
     *SMALL,
     "train.steps=15",
-    "sweep.overrides=[train.steps=10]",
+    "sweep.overrides=['train.steps=10']",
     "sweep.reports=1",
     "evaluate.batch=8",
 ]
@@ -55,11 +57,12 @@ def overrides(home: Path, run: str, *more: str) -> list[str]:
 def test_trials_are_the_same_everywhere_and_cover_the_space() -> None:
     config = compose()
     check_sweep(config)
+    other = replace(config.sweep, seed=1)
     space = config.sweep.space
     assert trial_values(config.sweep, 0) == {}
     trials = [trial_values(config.sweep, number) for number in range(1, 33)]
-    assert trials[6] == trial_values(compose().sweep, 7)
-    assert trials != [trial_values(compose(["sweep.seed=1"]).sweep, n) for n in range(1, 33)]
+    assert trials[6] == trial_values(replace(config.sweep), 7)
+    assert trials != [trial_values(other, n) for n in range(1, 33)]
     for key, values in space.items():
         tried = [trial[key] for trial in trials]
         if values.choices:
@@ -94,7 +97,7 @@ def test_values_of_a_trial_reach_the_configuration() -> None:
         ("+sweep.space={loss.gan: {low: 0, high: 1, log: true}}", "above 0"),
         ("+sweep.space={train.batch: {low: 1.5, high: 2.5}}", "train.batch"),
         ("sweep.held_out=1", "between"),
-        ("+variants.a=[train.steps=1]", "one model"),
+        ("+variants.a=['train.steps=1']", "one model"),
         ("sweep.score=pck", "choose label_free, p_mpjpe_mm"),
     ],
 )
@@ -180,29 +183,41 @@ def search_config(home: Path, run: str, trials: int) -> Config:
     return compose(overrides(home, run, f"sweep.trials={trials}"))
 
 
-def test_search_is_gone_on_with(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sweep.run(search_config(home, "study", 2))
-    first = json.loads((home / "study/reports/sweep/sweep.json").read_text())
-    best = sweep.run(search_config(home, "study", 4))
-    after = json.loads((home / "study/reports/sweep/sweep.json").read_text())
+def trial_test_double(monkeypatch: pytest.MonkeyPatch, score: Callable[[Values], float]) -> None:
+    """A test double of training: the score is a function of the values alone."""
+
+    def run_trial(
+        config: Config, number: int, values: Values, title: str, report: Callable[..., None]
+    ) -> Trial:
+        value = score(values)
+        report(value, 5)
+        return Trial(number, values, "label_free", value)
+
+    monkeypatch.setattr(study, "run_trial", run_trial)
+
+
+def test_search_is_gone_on_with(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial_test_double(monkeypatch, lambda values: abs(values.get("loss.render", 9.0) - 2))
+    folder = home / "study/reports/sweep"
+    sweep.run(search_config(home, "study", 3))
+    first = json.loads((folder / "sweep.json").read_text())["trials"]
+    best = sweep.run(config := search_config(home, "study", 6))
+    after = json.loads((folder / "sweep.json").read_text())
     printed = capsys.readouterr().out
-    assert "going on with 2 trials of 4" in printed
-    assert "4/4" in printed
-    assert after["trials"][: len(first["trials"])] == first["trials"]
-    assert after["trials"][0]["values"] == {}
-    assert compose(file=best) == apply(search_config(home, "study", 4), after["best"]["values"])
+    assert "going on with 3 trials of 6" in printed
+    assert "6/6" in printed
+    assert after["trials"][:3] == first
+    assert first[0]["values"] == {}
+    assert compose(file=best) == apply(config, after["best"]["values"])
     with pytest.raises(InputError, match="another space, score or data set"):
         sweep.run(compose(overrides(home, "study", "sweep.score=p_mpjpe_mm")))
 
 
 def test_hopeless_trials_are_stopped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trials 5 and later get ever worse from their first report on."""
-
-    def worse_and_worse(config, number, values, title, report):
-        report(float(number), 5)
-        return Trial(number, values, "label_free", float(number))
-
-    monkeypatch.setattr(study, "run_trial", worse_and_worse)
+    scores = iter(range(8))
+    trial_test_double(monkeypatch, lambda values: float(next(scores)))  # ever worse
     finished = study.search(search_config(home, "pruned", 8), home / "pruned")
     assert [trial.number for trial in finished] == [0, 1, 2, 3]
 
@@ -210,7 +225,7 @@ def test_hopeless_trials_are_stopped(home: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.slow
 def test_killed_search_tries_the_same_trial_again(home: Path) -> None:
     arguments = overrides(
-        home, "killed", "sweep.trials=3", "sweep.overrides=[train.steps=120]", "train.batch=4"
+        home, "killed", "sweep.trials=3", "sweep.overrides=['train.steps=120']", "train.batch=4"
     )
     command = [sys.executable, "-m", "skelift", "sweep", *arguments]
     process = subprocess.Popen(command)

@@ -40,6 +40,7 @@ metrics_config={folder}/metrics.yaml
 disable_system_metrics=true
 install_py_dep_per_model=false
 enable_envvars_config=false
+decode_input_request=false
 enable_model_api={updates}
 # A pattern that nothing matches: archives come from the model store only.
 allowed_urls=(?!)

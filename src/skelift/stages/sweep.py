@@ -1,5 +1,6 @@
 """Stage: a search space -> the configuration that the final training takes."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from skelift.config import Config
@@ -33,9 +34,11 @@ def run(config: Config) -> Path:
         return write_best(out, config, search(config, out))
 
     def tell(score: float, step: int) -> None:
-        print(f"step={step} {sweep.score}={score:.6g}", flush=True)
+        """One line as Katib's collector reads it: RFC 3339 time, name=value."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        print(f"{now} step={step} {sweep.score}={score:.6g}", flush=True)
 
     values = trial_values(sweep, sweep.trial)
     trial = run_trial(config, sweep.trial, values, f"trial {sweep.trial}", tell)
-    print(f"{sweep.score}={trial.score:.6g}", flush=True)
+    tell(trial.score, config.train.steps)
     return write_trial(out, trial)

@@ -1,0 +1,111 @@
+"""Masks that data sets ship: MATLAB v7.3 files of one picture a frame, and videos."""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.data.pictures import frame_count, read_frames
+from skelift.errors import InputError
+
+Mask = NDArray[np.uint8]
+Box = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def open_hdf5(path: Path) -> Any:
+    """A MATLAB v7.3 file; InputError where it is missing, broken, or h5py is."""
+    try:
+        import h5py
+    except ImportError:
+        raise InputError(
+            f"{path}: reading it needs h5py; install it with: pip install 'skelift[datasets]'"
+        ) from None
+    try:
+        return h5py.File(path, "r")
+    except FileNotFoundError:
+        raise InputError(f"{path}: not there; unpack the archive that holds it") from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: no readable MATLAB v7.3 file ({error}); unpack its archive anew"
+        ) from None
+
+
+def mask_count(path: Path) -> int:
+    """Number of masks in a file."""
+    if path.suffix != ".mat":
+        return frame_count(path)
+    with open_hdf5(path) as content:
+        return len(_references(path, content))
+
+
+def read_masks(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Mask]]:
+    """Yield (index, (H, W) mask) of the wanted frames that there are.
+
+    A mask is above ``level_of(path)`` on the body, and not copied out of what was decoded.
+
+    Args:
+        path: ``.mat`` with ``Masks`` (F, 1) of references to (W, H) pictures of 0 and 1, or a
+            video that is white on the body.
+        wanted: indices of the frames, in rising order.
+
+    Raises:
+        InputError: the file is missing or broken.
+    """
+    if path.suffix == ".mat":
+        yield from ((i, mask.T) for i, mask in read_matlab_masks(path, wanted))
+    else:
+        yield from ((i, frame[..., 0]) for i, frame in read_frames(path, wanted, threads=1))
+
+
+def level_of(path: Path) -> int:
+    """The grey level above which the masks of a file mark the body."""
+    return 0 if path.suffix == ".mat" else 127
+
+
+def read_boxes(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Box]]:
+    """Yield (index, box) of the wanted frames whose mask is not empty.
+
+    Arguments and errors as of ``read_masks``; a box is (min x, min y) and (max x + 1, max y + 1).
+    """
+    if path.suffix == ".mat":
+        # As it lies in the file, (W, H): to turn a picture round takes longer than to find its box.
+        found = ((i, cv2.boundingRect(mask)) for i, mask in read_matlab_masks(path, wanted))
+        rectangles = ((i, (x, y, width, height)) for i, (y, x, height, width) in found)
+    else:
+        frames = read_frames(path, wanted, threads=1)
+        rectangles = ((i, cv2.boundingRect(above(frame, channel=0))) for i, frame in frames)
+    for index, (x, y, width, height) in rectangles:
+        if width:
+            low, extent = np.array([[x, y], [width, height]], dtype=np.float64)
+            yield index, (low, low + extent)
+
+
+def read_matlab_masks(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Mask]]:
+    """Yield (index, (W, H) of 0 and 1) of the wanted frames of a ``.mat``, as they lie in it."""
+    with open_hdf5(path) as content:
+        references = _references(path, content)
+        for index in wanted:
+            if index >= len(references):
+                return
+            try:
+                mask = np.asarray(content[references[index, 0]][()], dtype=np.uint8)
+            except (OSError, KeyError, ValueError) as error:
+                raise InputError(
+                    f"{path}: mask {index} cannot be read ({error}); unpack its archive anew"
+                ) from None
+            yield index, mask
+
+
+def above(picture: NDArray[np.uint8], channel: int) -> Mask:
+    """255 where a channel of an (H, W, 3) picture is above 127, else 0."""
+    level = cv2.extractChannel(picture, channel)
+    return np.asarray(cv2.compare(level, 127, cv2.CMP_GT), dtype=np.uint8)  # type: ignore[call-overload]
+
+
+def _references(path: Path, content: Any) -> Any:
+    if "Masks" not in content:
+        raise InputError(f"{path}: has no variable Masks; unpack its archive anew")
+    return content["Masks"]

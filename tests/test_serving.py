@@ -1,0 +1,333 @@
+"""Requests, archives and a real TorchServe: every way a request can be wrong, and right ones."""
+
+import base64
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from tiny import load_skeleton
+
+from skelift.cli import main
+from skelift.config import ModelConfig
+from skelift.data.format import DatasetInfo
+from skelift.decoding import Limits
+from skelift.errors import InputError, RunError
+from skelift.models.pose import PoseNet
+from skelift.predictor import GRAPH, Predictor, Query
+from skelift.serving.archive import package
+from skelift.serving.client import Client
+from skelift.serving.export import export_onnx
+from skelift.serving.probe import canary, is_ready
+from skelift.serving.rollout import roll_out
+from skelift.serving.server import check_host, find_java, serving
+from skelift.serving.service import Service
+from skelift.serving.settings import Endpoint
+from skelift.training.model_files import save_model
+
+SKELETON = load_skeleton("h36m17")
+PORT = 13200
+Picture = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with random weights, exported beside."""
+    torch.manual_seed(0)
+    config = ModelConfig(width=4, disc_width=8, lifter_width=32)
+    pose = PoseNet(config, SKELETON, scale=0.1)
+    data = DatasetInfo("tiny", SKELETON, 32, 0.13, True, "drawn for tests", "Apache-2.0")
+    folder = tmp_path_factory.mktemp("serving") / "model"
+    save_model(folder, pose, pose.state_dict(), config, data, {}, name="tiny", crop_side=0.4)
+    export_onnx(folder, folder / GRAPH)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(model: Path) -> Service:
+    return Service(Predictor(model, limits=Limits(bytes=50_000, pixels=40_000, side=400)), "7")
+
+
+def encoded(picture: Picture, form: str = "PNG", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, form, **options)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def person() -> Picture:
+    """A bright shape on black."""
+    picture = np.zeros((120, 100, 3), dtype=np.uint8)
+    picture[20:100, 30:70] = np.random.default_rng(0).integers(60, 255, (80, 40, 3))
+    return picture
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def test_exported_graph_equals_the_networks(model: Path) -> None:
+    rng = np.random.default_rng(0)
+    here, there = Predictor(model), Predictor(model, runtime="onnx")
+    for count in (1, 3):
+        pictures = [rng.integers(0, 255, (50, 40, 3), dtype=np.uint8) for _ in range(count)]
+        prepared = [here.prepare(picture, focal=70.0) for picture in pictures]
+        for ours, theirs in zip(here.predict(prepared), there.predict(prepared), strict=True):
+            for name in ("joints_3d_mm", "joints_2d", "spread"):
+                one, other = getattr(ours, name), getattr(theirs, name)
+                assert np.abs(one - other).max() <= 1e-4 * np.abs(one).max()
+
+
+def bad_requests(person: Picture) -> dict[str, tuple[dict[str, Any], int, str]]:
+    good = encoded(person)
+    jpeg = encoded(person, "JPEG")
+    wide = encoded(np.zeros((2, 500, 3), dtype=np.uint8))
+    many = encoded(np.zeros((201, 200, 3), dtype=np.uint8))
+
+    def body(**content: Any) -> dict[str, Any]:
+        return {"body": json.dumps(content).encode()}
+
+    v1 = {"image": b64(good)}
+    return {
+        "nothing": ({}, 400, "empty_body"),
+        "empty": ({"body": b""}, 400, "empty_body"),
+        "text": ({"body": b"no picture at all"}, 415, "unsupported_format"),
+        "gif": ({"body": encoded(person, "GIF")}, 415, "unsupported_format"),
+        "truncated": ({"body": jpeg[: len(jpeg) // 2]}, 400, "broken_picture"),
+        "bytes": ({"body": good + bytes(50_000)}, 413, "too_many_bytes"),
+        "pixels": ({"body": many}, 413, "too_many_pixels"),
+        "side": ({"body": wide}, 413, "too_many_pixels"),
+        "json": ({"body": b'{"instances": ['}, 400, "broken_json"),
+        "nan": ({"body": b'{"focal_px": NaN}'}, 400, "broken_json"),
+        "deep": ({"body": b"[" * 100_000}, 400, "broken_json"),
+        "no image": (body(picture="x"), 400, "malformed_request"),
+        "base64": (body(image="***"), 400, "broken_base64"),
+        "unknown": (body(**v1, boxes=[]), 400, "unknown_field"),
+        "box": (body(**v1, box=[1, 2, 3]), 400, "bad_box"),
+        "box off": (body(**v1, box=[500, 500, 9, 9]), 400, "bad_box"),
+        "focal": (body(**v1, focal_px=-1), 400, "bad_focal"),
+        "huge focal": (
+            {"body": b'{"image": "", "focal_px": 1%s}' % (b"0" * 400)},
+            400,
+            "bad_focal",
+        ),
+        "background": (body(**v1, background="blur"), 400, "bad_background"),
+        "mask size": (body(**v1, mask=b64(encoded(person[:9, :9]))), 400, "mask_size"),
+        "empty mask": (body(**v1, mask=b64(encoded(0 * person))), 400, "no_body"),
+        "too many": (body(instances=[b64(good)] * 17), 413, "too_many_pictures"),
+        "none": (body(instances=[]), 400, "malformed_request"),
+        "long id": (body(**v1, id="x" * 1000), 400, "malformed_request"),
+        "v2 binary": (body(inputs=[{"name": "image"}]), 400, "no_data"),
+        "v2 rows": (
+            body(inputs=[{"name": "image", "data": [b64(good)]}, {"name": "box", "data": [1, 2]}]),
+            400,
+            "malformed_request",
+        ),
+    }
+
+
+def test_bad_requests_get_typed_errors_and_spare_the_batch(
+    service: Service, person: Picture
+) -> None:
+    good = {"body": encoded(person)}
+    alone = json.loads(service([good])[0].body)["predictions"]
+    cases = bad_requests(person)
+    replies = service([good, *(parts for parts, _, _ in cases.values()), good])
+    for (name, (_, status, kind)), reply in zip(cases.items(), replies[1:-1], strict=True):
+        error = json.loads(reply.body)["error"]
+        assert (reply.status, error["code"], error["type"]) == (status, status, kind), name
+        assert set(error) == {"code", "type", "message"}
+        assert "Error" not in error["message"]
+        assert "Traceback" not in error["message"]
+    for reply in (replies[0], replies[-1]):
+        assert reply.status == 200
+        answer = json.loads(reply.body)["predictions"][0]
+        np.testing.assert_allclose(answer["joints_3d_mm"], alone[0]["joints_3d_mm"], atol=0.1)
+
+
+def test_every_form_of_a_request_gives_the_same_pose(service: Service, person: Picture) -> None:
+    picture = encoded(person)
+    forms: list[dict[str, Any]] = [
+        {"body": picture},
+        {"data": picture},
+        {"image": picture, "background": b"keep"},
+        {"body": json.dumps({"image": b64(picture), "id": "a"}).encode()},
+        {"body": {"instances": [{"b64": b64(picture)}]}},
+    ]
+    answers = [json.loads(reply.body) for reply in service(forms)]
+    poses = [answer["predictions"][0]["joints_3d_mm"] for answer in answers]
+    assert all(np.allclose(pose, poses[0], atol=0.05) for pose in poses)
+    assert answers[0]["model"] == {"name": "tiny", "version": "7"}
+    assert answers[3]["id"] == "a"
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [2], "data": [b64(picture)] * 2}
+    v2 = json.loads(service([{"body": json.dumps({"inputs": [tensor]}).encode()}])[0].body)
+    first = v2["outputs"][0]
+    assert (first["name"], first["shape"]) == ("joints_3d_mm", [2, 17, 3])
+    np.testing.assert_allclose(np.reshape(first["data"], (2, 17, 3))[1], poses[0], atol=0.05)
+
+
+def test_crop_says_what_it_was_found_by(service: Service, person: Picture) -> None:
+    scene = np.where(person > 0, person, np.uint8([20, 90, 40]))
+    mask = encoded((person.max(-1) > 0).astype(np.uint8) * np.uint8(255))
+    asked = [
+        ({"image": b64(encoded(scene))}, "whole picture"),
+        ({"image": b64(encoded(scene)), "box": [25, 15, 50, 90]}, "box"),
+        ({"image": b64(encoded(scene)), "mask": b64(mask)}, "mask"),
+        (
+            {"image": b64(encoded(scene)), "box": [20, 10, 60, 100], "background": "remove"},
+            "removed background",
+        ),
+    ]
+    replies = service([{"body": json.dumps(fields).encode()} for fields, _ in asked])
+    crops = [json.loads(reply.body)["predictions"][0]["crop"] for reply in replies]
+    assert [crop["from"] for crop in crops] == [found for _, found in asked]
+    assert (crops[2]["x"], crops[2]["y"]) == (50, 60)
+    assert crops[3]["x"] == pytest.approx(50, abs=6)
+    assert crops[3]["y"] == pytest.approx(60, abs=6)
+
+
+def test_exif_turns_the_picture_upright(service: Service, person: Picture) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    lying = encoded(np.rot90(person).copy(), exif=exif)
+    upright, turned = (
+        json.loads(reply.body)["predictions"][0]
+        for reply in service([{"body": encoded(person)}, {"body": lying}])
+    )
+    assert turned["image_size"] == [100, 120]
+    np.testing.assert_allclose(turned["joints_2d_px"], upright["joints_2d_px"], atol=0.05)
+
+
+def test_model_without_finite_numbers_fails_typed(model: Path, person: Picture) -> None:
+    predictor = Predictor(model)
+    run = predictor._run
+    predictor._run = lambda *given: run(*given)._replace(spread=np.full((1, 17), np.nan))
+    reply = Service(predictor)([{"body": encoded(person)}])[0]
+    assert (reply.status, json.loads(reply.body)["error"]["type"]) == (500, "not_finite")
+
+
+def test_archive_has_no_pickle_and_equal_models_make_equal_bytes(
+    model: Path, tmp_path: Path
+) -> None:
+    scores = tmp_path / "metrics.json"
+    row = {"p_mpjpe_mm": 98.76, "mpjpe_mm": 120.0, "pck_150": 50.0, "error_2d_px": None}
+    data = {"test_images": 5, "synthetic": True, "name": "tiny"}
+    scores.write_text(json.dumps({"data": data, "rows": {"tiny": {"overall": row}}}))
+    one = package(model, tmp_path / "one", scores=scores)
+    two = package(model, tmp_path / "two", scores=scores)
+    assert one.read_bytes() == two.read_bytes()
+    with zipfile.ZipFile(one) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    suffixes = {Path(name).suffix for name in members}
+    assert suffixes == {"", ".json", ".py", ".yaml", ".md", ".safetensors", ".onnx"}
+    assert not any(content.startswith((b"\x80\x02", b"\x80\x04")) for content in members.values())
+    assert b"98.8" in members["MODEL_CARD.md"]
+    assert b"drawn for tests" in members["MODEL_CARD.md"]
+    assert members["skelift_handler.py"].count(b"\nclass ") == 1
+    assert main(["package", str(tmp_path), "--out", str(tmp_path)]) == 2
+
+
+def test_open_address_needs_a_word_on_tokens() -> None:
+    assert check_host("127.0.0.1", None) is False
+    assert check_host("0.0.0.0", True) is True  # noqa: S104
+    with pytest.raises(InputError, match="--tokens"):
+        check_host("0.0.0.0", None)  # noqa: S104
+
+
+def test_missing_java_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skelift.serving.server.find_spec", lambda name: None)
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    with pytest.raises(InputError, match="Java is missing"):
+        find_java()
+
+
+def post(url: str, body: bytes, token: str = "") -> tuple[int, dict[str, Any]]:
+    headers = {"Content-Type": "application/octet-stream"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    try:
+        with urlopen(Request(url, body, headers), timeout=60) as reply:  # noqa: S310
+            return reply.status, json.loads(reply.read())
+    except HTTPError as error:
+        return error.code, json.loads(error.read() or b"{}")
+
+
+@pytest.mark.slow
+def test_torchserve_answers_survives_and_rolls_over(
+    model: Path, person: Picture, tmp_path: Path
+) -> None:
+    v1 = package(model, tmp_path / "v1", version="1.0")
+    v2 = package(model, tmp_path / "v2", version="2.0")
+    broken = tmp_path / "broken.mar"
+    with zipfile.ZipFile(v2) as source, zipfile.ZipFile(broken, "w") as target:
+        for name in source.namelist():
+            content = source.read(name).replace(b'"2.0"', b'"3.0"')
+            target.writestr(name, b"rubbish" if name == GRAPH else content)
+    picture = encoded(person)
+    with serving(v1, Endpoint(port=PORT, updates=True), tmp_path / "state") as server:
+        server.wait_ready()
+        url = server.place.predictions
+        cases = bad_requests(person)
+        raw = [case for case in cases.values() if isinstance(case[0].get("body"), bytes)]
+        with ThreadPoolExecutor(8) as pool:
+            good = [pool.submit(post, url, picture) for _ in range(40)]
+            bad = [
+                (pool.submit(post, url, p["body"]), s) for p, s, _ in raw if len(p["body"]) < 9e4
+            ]
+            assert [future.result()[0] for future in good] == [200] * 40
+            assert all(400 <= future.result()[0] < 500 for future in bad)
+        assert post(url.replace("predictions", "explanations"), picture)[0] == 501
+        client = Client(server.place.inference)
+        with pytest.raises(RunError, match="goes on serving"):
+            roll_out(broken, server.place, seconds=20)
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(client.predict, [Query(picture)]) for _ in range(60)]
+            assert roll_out(v2, server.place) == "skelift 1.0 -> 2.0"
+            asked += [pool.submit(client.predict, [Query(picture)]) for _ in range(10)]
+            versions = [future.result()["model"]["version"] for future in asked]
+        assert versions[0] == "1.0"
+        assert versions[-1] == "2.0"
+        with ThreadPoolExecutor(16) as pool:
+            last = [pool.submit(post, url, picture) for _ in range(32)]
+            while not any(future.running() for future in last):
+                pass
+            assert server.drain(grace=0.3)
+            assert not is_ready(server.place)
+            assert [future.result()[0] for future in last] == [200] * 32
+
+
+@pytest.mark.slow
+def test_serve_asks_for_a_token_and_stops_cleanly(model: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    archive = package(model, tmp_path)
+    options = ["--port", str(PORT + 10), "--state", str(state), "--tokens"]
+    command = [sys.executable, "-m", "skelift", "serve", str(archive), *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr
+        line = next(line for line in process.stderr if line.startswith("try:"))
+        token = line.partition("Bearer ")[2].partition("'")[0]
+        url = f"http://127.0.0.1:{PORT + 10}/predictions/skelift"
+        assert post(url, canary())[0] == 400
+        assert post(url, canary(), "wrong")[0] == 400
+        assert post(url, canary(), token)[0] == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert not state.exists()
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGTERM)
+            process.wait(60)
