@@ -8,6 +8,7 @@ from kfp import dsl
 from tiny import tiny_dataset
 
 from components.configure.component import configure
+from components.evaluate.component import evaluate
 from components.pretrain_flow.component import pretrain_flow
 from components.testing import artifact, run_component
 from components.train.component import train
@@ -75,6 +76,12 @@ class TinyRun:
     def trained(self) -> dict[str, Any]:
         """Outputs of the training."""
         return self._once("train", train, **self.inputs)
+
+    @property
+    def evaluated(self) -> dict[str, Any]:
+        """Outputs of the evaluation."""
+        model = self.trained["model"]
+        return self._once("evaluate", evaluate, model=model, **self.inputs)
 
     def _once(self, name: str, component: Any, **arguments: Any) -> dict[str, Any]:
         if name not in self._made:

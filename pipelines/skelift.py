@@ -121,7 +121,9 @@ def skelift(
         ).set_display_name("gate")
         with_claim(place(judged, cache=False, retries=2))
         with dsl.If(judged.outputs["better"] == True, name="better"):  # noqa: E712
-            packed = package(model=model, champion=champion).set_display_name("package")
+            packed = package(
+                model=model, scores=scored.outputs["scores"], champion=champion
+            ).set_display_name("package")
             with_claim(place(packed, cache=False, retries=2))
 
     configured = configure(

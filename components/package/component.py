@@ -1,7 +1,7 @@
 """A model -> an archive for TorchServe."""
 
 from kfp import dsl
-from kfp.dsl import Input, Model, Output
+from kfp.dsl import Artifact, Input, Model, Output
 
 from components.common import step
 
@@ -9,6 +9,7 @@ from components.common import step
 @dsl.container_component
 def package(
     model: Input[Model],
+    scores: Input[Artifact],
     archive: Output[Model],
     champion: str = "",
 ) -> dsl.ContainerSpec:
@@ -16,6 +17,7 @@ def package(
 
     Args:
         model: folder of the model.
+        scores: metrics.json, for the model card.
         archive: folder with the .mar.
         champion: s3://... or a mounted folder: model and archive are put there, too, and the next
             run is compared with them.

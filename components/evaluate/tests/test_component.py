@@ -2,13 +2,10 @@ import json
 from pathlib import Path
 
 from components.conftest import TinyRun
-from components.evaluate.component import evaluate
-from components.testing import run_component
 
 
-def test_scores_and_report_come_out(tiny_run: TinyRun, tmp_path: Path) -> None:
-    model = tiny_run.trained["model"]
-    outputs = run_component(evaluate, tmp_path, model=model, **tiny_run.inputs)
+def test_scores_and_report_come_out(tiny_run: TinyRun) -> None:
+    outputs = tiny_run.evaluated
     rows = json.loads(Path(outputs["scores"].path).read_text())["rows"]
     shown = outputs["metrics"].metadata
     assert list(rows) == ["skelift", "mean_pose"]

@@ -5,7 +5,6 @@ import pytest
 from kfp import dsl
 
 from components.conftest import TinyRun
-from components.evaluate.component import evaluate
 from components.gate.component import gate
 from components.testing import StepFailed, artifact, run_component
 from skelift.evaluation.gate import is_better
@@ -44,8 +43,11 @@ def test_label_free_score_decides_without_truth() -> None:
 
 def test_champion_is_scored_on_the_same_pictures(tiny_run: TinyRun, tmp_path: Path) -> None:
     model = tiny_run.trained["model"]
-    scores = run_component(evaluate, tmp_path / "scores", model=model, **tiny_run.inputs)["scores"]
-    inputs = {**tiny_run.inputs, "scores": scores, "champion": str(tmp_path / "champion")}
+    inputs = {
+        **tiny_run.inputs,
+        "scores": tiny_run.evaluated["scores"],
+        "champion": str(tmp_path / "champion"),
+    }
     first = run_component(gate, tmp_path / "first", **inputs)
     assert first["better"] is True
 

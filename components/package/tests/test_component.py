@@ -9,7 +9,13 @@ def test_archive_comes_out_and_the_model_becomes_champion(
     tiny_run: TinyRun, tmp_path: Path
 ) -> None:
     model, champion = tiny_run.trained["model"], tmp_path / "champion"
-    outputs = run_component(package, tmp_path / "out", model=model, champion=str(champion))
+    outputs = run_component(
+        package,
+        tmp_path / "out",
+        model=model,
+        scores=tiny_run.evaluated["scores"],
+        champion=str(champion),
+    )
     (archive,) = Path(outputs["archive"].path).glob("*.mar")
     assert outputs["archive"].metadata["files"] == archive.name
     assert (champion / "archive" / archive.name).read_bytes() == archive.read_bytes()

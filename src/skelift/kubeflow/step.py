@@ -195,7 +195,8 @@ def gate(task: Task) -> None:
 def package(task: Task) -> None:
     """The archive for TorchServe; the model becomes the champion."""
     model, archive = task.input("model"), task.outputs["archive"]
-    _run(["package", str(model), "--out", str(archive.path)])
+    scores = task.input("scores")
+    _run(["package", str(model), "--out", str(archive.path), "--scores", str(scores)])
     names = sorted(file.name for file in archive.path.glob("*.mar"))
     task.log("archive", {"files": ", ".join(names), "model": task.input_uri("model")})
     if champion := str(task.parameters["champion"]):
