@@ -233,7 +233,8 @@ class Predictor:
             np.stack([p.crop.as_array() for p in pictures]),
             np.array([[p.focal] for p in pictures], dtype=np.float32),
         )
-        return [Prediction(*arrays, p) for *arrays, p in zip(*poses, pictures, strict=True)]
+        v, y, spread = poses
+        return [Prediction(*of) for of in zip(v, y, spread, pictures, strict=True)]
 
     def answer(self, named: Sequence[tuple[str, Prediction]]) -> dict[str, Any]:
         """The JSON answer for named predictions: units, frame and joint names stand in it."""

@@ -112,7 +112,7 @@ def cut_body(
     """
     window = np.ascontiguousarray(box.window(mask))
     body = np.asarray(cv2.compare(window, level, cv2.CMP_GT), dtype=np.uint8)  # type: ignore[call-overload]
-    region = cv2.copyTo(box.window(picture), body)
+    region = np.asarray(cv2.copyTo(box.window(picture), body), dtype=np.uint8)
     return _shrink(region, size), _shrink(body, size)
 
 

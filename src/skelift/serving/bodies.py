@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
@@ -130,9 +130,8 @@ def _from_form(form: Mapping[str, Any]) -> Query:
     """A query from the fields of a multipart form: pictures as files, the rest as text."""
     if not form.get("image"):
         raise RequestError(400, "empty_picture", "the form has no picture under `image`")
-    read: dict[str, Callable[[Any], Any]] = {"box": _json_field, "focal_px": _json_field}
     fields = {
-        key: read.get(key, _text_field)(value)
+        key: _json_field(value) if key in ("box", "focal_px") else _text_field(value)
         for key, value in form.items()
         if key not in ("image", "mask")
     }

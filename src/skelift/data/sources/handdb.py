@@ -154,7 +154,9 @@ class HandBlock(Recording):
         height, width = picture.shape[:2]
         centre = (joints.min(axis=0) + joints.max(axis=0)) / 2
         # cv2 counts from pixel centres, the project from edges: hence the halves.
-        matrix = cv2.getRotationMatrix2D((centre - 0.5).tolist(), angle, 1.0)
+        matrix = np.asarray(
+            cv2.getRotationMatrix2D((centre - 0.5).tolist(), angle, 1.0), dtype=np.float64
+        )
         turned = (joints - 0.5) @ matrix[:, :2].T + matrix[:, 2] + 0.5
         box = self.crop.around_joints(turned)
         if mask is None:

@@ -76,7 +76,7 @@ def read_boxes(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Box]]
         rectangles = ((i, (x, y, width, height)) for i, (y, x, height, width) in found)
     else:
         frames = read_frames(path, wanted, threads=1)
-        rectangles = ((i, cv2.boundingRect(above(frame, channel=0))) for i, frame in frames)
+        rectangles = ((i, cv2.boundingRect(above(frame, channel=0))) for i, frame in frames)  # type: ignore[misc]
     for index, (x, y, width, height) in rectangles:
         if width:
             low, extent = np.array([[x, y], [width, height]], dtype=np.float64)

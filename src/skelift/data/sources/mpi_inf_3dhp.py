@@ -353,8 +353,8 @@ class TestRecording(Recording):
             ]
             valid = np.asarray(_variable(file, content, "valid_frame")).reshape(-1) > 0
             activity = np.asarray(_variable(file, content, "activity_annotation")).reshape(-1)
-        joints = [array[:, AS_H36M] for array in arrays]
-        poses = _Poses(str(file), *joints, self.universal, usable=valid)
+        joints_2d, joints_3d, universal_3d = (array[:, AS_H36M] for array in arrays)
+        poses = _Poses(str(file), joints_2d, joints_3d, universal_3d, self.universal, usable=valid)
         camera = TEST_CAMERAS[self.person]
         poses.check(str(file), camera, self.skeleton)
         block = range(self.first, self.last, self.every)
@@ -545,7 +545,7 @@ def _annotations_of(file: Path, camera: int, cache: Path) -> Path:
         for number, arrays in _read_annotations(file).items():
             place = cache / f"{digest}-{number}.npz"
             with atomic_file(place) as unfinished, unfinished.open("wb") as stream:
-                np.savez(stream, **arrays)
+                np.savez(stream, **arrays)  # type: ignore[arg-type]  # no name is allow_pickle
     return path
 
 

@@ -140,7 +140,7 @@ class _PartWriter:
             else np.array(rows, dtype=SAMPLE)
             for key, rows in self.rows.items()
         }
-        np.savez(self.folder / "columns.npz", **columns)
+        np.savez(self.folder / "columns.npz", **columns)  # type: ignore[arg-type]
         write_json(
             self.folder / "part.json",
             {
@@ -149,7 +149,7 @@ class _PartWriter:
                 "pictures": len(columns["samples"]),
                 "poses": len(columns["prior_samples"]),
                 "skipped": self.skipped,
-                "bones_mm": self._bones(columns["joints_3d_mm"]),
+                "bones_mm": self._bones(np.asarray(columns["joints_3d_mm"], dtype=np.float32)),
             },
         )
 
