@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(READY) ## install the project and what the pipeline needs into .venv, as locked
@@ -47,6 +47,18 @@ params: $(READY) ## compose params.yaml anew from an experiment: make params EXP
 	skelift train --cfg job experiment=$(EXPERIMENT) > params.yaml.new
 	mv params.yaml.new params.yaml
 
+.PHONY: manifests
+manifests: $(DEV) ## make the manifests that follow from the configuration (Katib's search space)
+	python -m skelift.sweep.katib > k8s/components/katib/experiment.yaml.new
+	mv k8s/components/katib/experiment.yaml.new k8s/components/katib/experiment.yaml
+
+.PHONY: sweep
+sweep: $(READY) ## search for better weights, and make the winner the committed experiment
+	$(INSTALL) --quiet -e '.[pipeline,sweep]'
+	skelift sweep --config params.yaml
+	cp $$(sed -n 's/^  reports: //p' params.yaml)/sweep/best.yaml params.yaml
+	dvc repro
+
 .PHONY: lint
 lint: $(DEV) ## ruff and mypy
 	ruff check
@@ -65,6 +77,10 @@ test: $(DEV) ## the default tests, in at most ten minutes
 .PHONY: test-slow
 test-slow: $(DEV) ## the slow tests
 	pytest -m slow
+
+.PHONY: pipeline-local
+pipeline-local: $(DEV) ## the compiled pipeline in containers here (docs/pipeline_local.md); CASES="release killed"
+	python -W ignore scripts/pipeline_local.py $(CASES)
 
 .PHONY: benchmark
 benchmark: $(DEV) ## time the kernels and the training step (ratios within one run, JSON)

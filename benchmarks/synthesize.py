@@ -7,14 +7,13 @@ the package. Times are CPU seconds of one process, so that a busy machine distur
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.measure import report
+from benchmarks.measure import best_cpu_seconds, report
 from skelift.config import Config, compose
 from skelift.data.format import DatasetWriter
 from skelift.synth import kernels
@@ -88,19 +87,6 @@ def configured(folder: Path, size: int) -> Config:
         f"data.synth.{key}={path}" for key, path in zip(("bodies", "motion"), paths, strict=True)
     ]
     return compose(["data=benchmark", f"data.size={size}", *named])
-
-
-def best_cpu_seconds(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Least CPU time of each call; they take turns, and each is run once before."""
-    for call in calls.values():
-        call()
-    best = dict.fromkeys(calls, float("inf"))
-    for _ in range(rounds):
-        for name, call in calls.items():
-            started = time.process_time()
-            call()
-            best[name] = min(best[name], time.process_time() - started)
-    return best
 
 
 def plain_skins(bodies: list[Body], rigs: Sequence[Rig], scenes: Scenes) -> list[NDArray]:

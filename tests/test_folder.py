@@ -19,8 +19,9 @@ from skelift.data.clips import find_clips
 from skelift.data.crop import to_source
 from skelift.data.folder import prepare, split_clips
 from skelift.data.format import Dataset
+from skelift.data.joints import joint_weights
 from skelift.data.pictures import frame_count, mask_of_black_background, read_video
-from skelift.data.poses import joint_weights, read_poses
+from skelift.data.poses import read_poses
 
 BODY = load_skeleton("h36m17")
 COCO = [

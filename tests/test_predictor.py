@@ -127,9 +127,7 @@ def test_2d_joints_are_in_pixels_of_the_original_picture(
     np.testing.assert_allclose(joints[2], [x + half, down + half / 2], rtol=1e-5)
 
 
-def test_prediction_is_the_pipelines(
-    model: Path, predictor: Predictor, picture: Picture
-) -> None:
+def test_prediction_is_the_pipelines(model: Path, predictor: Predictor, picture: Picture) -> None:
     prepared = predictor.prepare(picture)
     ours = predictor.predict([prepared])[0]
     pose, _ = load_model(model, torch.device("cpu"))

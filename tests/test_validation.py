@@ -15,7 +15,9 @@ from tiny import load_skeleton, tiny_dataset
 
 from skelift.cli import main
 from skelift.data import validation
-from skelift.data.format import Dataset
+from skelift.data.counts import count_published
+from skelift.data.crop import to_crop
+from skelift.data.format import SAMPLE, Dataset
 from skelift.data.measures import Table, measure
 from skelift.errors import InputError
 from skelift.files import sha256, write_json
@@ -145,6 +147,39 @@ def drop(name: str, axis: int) -> Spoil:
     return spoil
 
 
+SIDES = (BODY.index("l_hip"), BODY.index("r_hip"))
+
+
+def exchange_hips(data: Spoiled) -> None:
+    for name in ("joints_2d", "joints_3d_mm"):
+        data[f"train/{name}"][:, SIDES] = data[f"train/{name}"][:, SIDES[::-1]]
+
+
+def exchange_a_frame(data: Spoiled) -> None:
+    """Four frames in which somebody stands still; in one of them left is right."""
+    for row in (1, 2, 3):
+        data.copy_row(("train", 0), ("train", row))
+        body = np.argwhere(data["train/masks-00000"][row])[row]
+        data["train/images-00000"][row][tuple(body)] = 50  # the pictures are not copies
+    for name in ("joints_2d", "joints_3d_mm"):
+        data[f"train/{name}"][2] = data[f"train/{name}"][2][BODY.swap]
+
+
+def bend_knees_backward(data: Spoiled) -> None:
+    """One person whose knees lie 6 % of the leg's length behind the line from hip to ankle."""
+    samples, joints = data["train/samples"], data["train/joints_3d_mm"]
+    samples["person"] = "train_person0"
+    at = {name: joints[:, BODY.index(name)] for name in BODY.joints}
+    forward = np.cross(at["l_hip"] - at["r_hip"], at["thorax"] - at["pelvis"])
+    forward /= np.linalg.norm(forward, axis=1, keepdims=True)
+    for side in "lr":
+        middle = (at[f"{side}_hip"] + at[f"{side}_ankle"]) / 2
+        joints[:, BODY.index(f"{side}_knee")] = middle - 0.06 * 880 * forward
+    pixels = joints[..., :2] / joints[..., 2:] * samples["focal"][:, None]
+    pixels += samples["principal"][:, None]
+    data["train/joints_2d"][:] = to_crop(pixels, samples["crop"], 32)
+
+
 FAULTS: dict[str, tuple[Spoil, set[str]]] = {
     "none": (lambda data: None, set()),
     "a joint too few": (drop("train/joints_2d", 1), {"arrays/wrong_joints"}),
@@ -191,6 +226,9 @@ FAULTS: dict[str, tuple[Spoil, set[str]]] = {
         set_field("train/samples", "focal", 2, 900),
         {"samples/reprojection"},
     ),
+    "hips exchanged": (exchange_hips, {"samples/twisted"}),
+    "sides exchanged in a frame": (exchange_a_frame, {"samples/sides_jump"}),
+    "sides exchanged in a person": (bend_knees_backward, {"samples/knee_bend"}),
     "mask of the whole picture": (
         set_rows("test/masks-00000", 0, 255),
         {"pictures/mask_coverage"},
@@ -227,8 +265,8 @@ def test_a_fault_breaks_its_own_expectation(fault: str, tmp_path: Path) -> None:
 def test_every_rule_has_a_fault() -> None:
     covered = set().union(*(expected for _, expected in FAULTS.values()))
     rules = {f"{rule.table}/{rule.column}" for rule in validation.RULES}
-    # The last is of data split by time; its test is below.
-    assert rules - covered == {"samples/time_overlaps"}
+    # One is of data split by time, one of public data sets; their tests are below.
+    assert rules - covered == {"samples/time_overlaps", "published/frames_missing"}
 
 
 @pytest.mark.parametrize(
@@ -298,7 +336,7 @@ def test_good_data_passes_and_is_documented(
     assert report["success"]
     assert report["counts"] == {"train": 24, "test": 8, "prior": 64}
     by_name = {f"{e['table']}/{e['column']}": e for e in report["expectations"]}
-    assert len(by_name) == len(validation.RULES) - 1
+    assert len(by_name) == len(validation.RULES) - 2
     assert all(e["success"] and e["unexpected"] == 0 for e in by_name.values())
     assert by_name["samples/reprojection"]["rows"] == 32
     assert by_name["pictures/likeness"]["rows"] == 8
@@ -338,7 +376,44 @@ def test_bad_data_stops_with_one_line_and_is_documented(
     failed = [e for e in report["expectations"] if not e["success"]]
     assert {f"{e['table']}/{e['column']}" for e in failed} == expected
     assert all(e["unexpected"] and e["examples"] for e in failed)
-    check_pages(index.parent, "7 of 26 expectations failed")
+    check_pages(index.parent, "7 of 29 expectations failed")
+
+
+def frames_of(clip: str, camera: str, frames: range) -> NDArray[np.void]:
+    records = np.zeros(len(frames), dtype=SAMPLE)
+    records["clip"], records["camera"], records["frame"] = clip, camera, frames
+    return records
+
+
+def test_published_frames_are_counted() -> None:
+    whole = [
+        frames_of("S2/Seq1", "0", range(0, 3251, 5)),  # every fifth frame of the first half ...
+        frames_of("S2/Seq1#poses", "0", range(3251, 6502)),  # ... and the poses of the second
+        frames_of("S2/Seq1", "4", range(6502)),
+        frames_of("S3/Seq1", "0", range(12488)),
+        frames_of("S3/Seq1", "4", range(6244)),
+    ]
+    table = count_published("mpi_inf_3dhp", np.concatenate(whole))
+    missing = dict(zip(table["row"].tolist(), table["frames_missing"].tolist(), strict=True))
+    by_part = {row.split(":")[0]: value for row, value in missing.items()}
+    assert by_part["S2/Seq1"] == pytest.approx(0, abs=0.001)
+    assert by_part["S3/Seq1"] == pytest.approx(0.25)
+    assert by_part["S8/Seq2"] == 1
+    assert "S3/Seq1: 18,732 of 24,976 published frames" in missing
+    assert count_published("own", np.concatenate(whole)) == {}
+
+
+@pytest.mark.usefixtures("offline")
+def test_missing_frames_are_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tiny_dataset(tmp_path / "set")
+    content = json.loads((folder / "dataset.json").read_text())
+    write_json(folder / "dataset.json", content | {"name": "handdb"})
+    assert validate(folder, tmp_path / "reports") == 0
+    warning = capsys.readouterr().err.strip()
+    assert "warning: expected that the set has the published number of frames" in warning
+    assert "such as synth2: 0 of 3,243 published frames" in warning
+    assert "\n" not in warning
+    check_pages(tmp_path / "reports" / "validation", "All expectations hold")
 
 
 def test_wrong_shapes_are_judged_alone(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Only what ``--help`` needs is imported here; a verb imports its stage when it ru
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,10 +35,11 @@ STAGES = {
         "data=hands data.synth.train=500",
     ),
     "prepare": Stage(
-        "make a data set from your own pictures or video, and unpaired 2D poses",
-        "data.folder.images, data.folder.masks, data.folder.poses",
+        "make a data set from a public one, or from your own pictures and unpaired 2D poses",
+        "the root of h36m, mpi_inf_3dhp or handdb (docs/datasets.md), or data.folder.images, "
+        "data.folder.masks, data.folder.poses",
         "paths.data",
-        "data=folder data.folder.images=pictures/ data.folder.poses=poses.npz",
+        "h36m data.h36m.root=/data/h36m",
     ),
     "validate": Stage(
         "check a data set and write its Data Docs; bad data ends with an error",
@@ -50,6 +52,12 @@ STAGES = {
         "paths.data",
         "paths.flow",
         "flow.steps=500",
+    ),
+    "sweep": Stage(
+        "search for better weights and learning rates; stopped and started again, it goes on",
+        "paths.data (clips held out of its training pictures judge), paths.flow, sweep.results",
+        "paths.reports/sweep (best.yaml: skelift train --config best.yaml)",
+        "sweep.trials=30",
     ),
     "train": Stage(
         "train the pose model; killed and started again, it resumes",
@@ -72,8 +80,12 @@ STAGES = {
 }
 
 OVERRIDES = """\
-OVERRIDE is KEY=VALUE (train.steps=100), GROUP=CHOICE (data=hands, experiment=paper) or
-skeleton=FILE.yaml. With --config, overrides are KEY=VALUE."""
+OVERRIDE is KEY=VALUE (train.steps=100), GROUP=CHOICE (data=hands, experiment=paper), a plain word
+for data=WORD, or skeleton=FILE.yaml. With --config, overrides are KEY=VALUE."""
+
+S3_ENVIRONMENT = """\
+The environment says the rest: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION,
+AWS_ENDPOINT_URL (servers other than AWS's); SKELIFT_S3_BUCKET is the bucket of s3:///PREFIX."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,8 +111,17 @@ def _stage(arguments: argparse.Namespace) -> str:
     config = compose(arguments.overrides, arguments.config)
     if arguments.cfg:
         return to_yaml(config).rstrip()
+    from skelift.storage.stages import stored
+
     stage = import_module(f"skelift.stages.{arguments.verb.replace('-', '_')}")
-    return str(stage.run(config))
+    spec = STAGES[arguments.verb]
+    with stored(config, _paths(spec.reads), _paths(spec.writes)):
+        return str(stage.run(config))
+
+
+def _paths(said: str) -> list[str]:
+    """The folders, ``data`` for ``paths.data``, that a stage says it reads or writes."""
+    return re.findall(r"\bpaths\.(\w+)", said)
 
 
 def _command(arguments: argparse.Namespace) -> str:
@@ -123,6 +144,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(verbs)
     _add_demo(verbs)
     _add_view(verbs)
+    _add_push(verbs)
+    _add_pull(verbs)
+    _add_submit(verbs)
     return parser
 
 
@@ -234,6 +258,77 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "--endpoint",
         metavar="URL",
         help="ask the server there instead, e.g. http://127.0.0.1:8080 of `skelift serve`",
+    )
+
+
+def _add_push(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "copy a data set or a model into a bucket"
+    parser = verbs.add_parser(
+        "push",
+        help=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{_sentence(summary)}\n\n"
+        "Others see the folder once all of it has arrived, never half of it. What was pushed\n"
+        "there before is replaced. Interrupted and started again, it sends what is missing.\n"
+        f"{S3_ENVIRONMENT}",
+        epilog="example:\n  skelift push models/quickstart/model s3://lab/models/quickstart",
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to copy")
+    parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="where it goes")
+
+
+def _add_pull(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "fetch a data set or a model from a bucket"
+    parser = verbs.add_parser(
+        "pull",
+        help=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{_sentence(summary)}\n\n"
+        "FOLDER becomes what was pushed: checked file by file, replaced as a whole. Files that\n"
+        "are there already are not fetched again; interrupted and started again, it goes on.\n"
+        f"{S3_ENVIRONMENT}",
+        epilog="example:\n  skelift pull s3://lab/models/quickstart models/quickstart/model",
+    )
+    parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="where it was pushed to")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to make")
+
+
+def _add_submit(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "run the pipeline on Kubeflow Pipelines"
+    parser = verbs.add_parser(
+        "submit",
+        help=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{_sentence(summary)}\n\n"
+        "Compiles the pipeline, uploads it as a version, makes the experiment where it is not\n"
+        "there, starts a run and prints its URL. A token is read from SKELIFT_KFP_TOKEN.",
+        epilog="examples:\n"
+        "  skelift submit --host http://localhost:8080 --wait\n"
+        "  skelift submit --host https://kubeflow.example.org/pipeline --namespace team steps=5000",
+    )
+    parser.add_argument(
+        "parameters", nargs="*", metavar="NAME=VALUE", help="a parameter of the pipeline"
+    )
+    parser.add_argument("--host", required=True, metavar="URL", help="Kubeflow Pipelines")
+    parser.add_argument(
+        "--pipeline",
+        type=Path,
+        default=Path("pipelines/skelift.py"),
+        metavar="FILE",
+        help="a .py with one pipeline, or a compiled .yaml (default: %(default)s)",
+    )
+    parser.add_argument("--namespace", help="profile, in a multi-user Kubeflow")
+    parser.add_argument(
+        "--experiment", default="skelift", metavar="NAME", help="default: %(default)s"
+    )
+    parser.add_argument("--run", metavar="NAME", help="name of the run (default: its version)")
+    parser.add_argument("--service-account", metavar="NAME", help="of the run's pods")
+    parser.add_argument("--no-cache", action="store_true", help="run every task anew")
+    parser.add_argument(
+        "--wait", action="store_true", help="print states until the end; exit 1 if the run fails"
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="longest wait (default: no limit)"
     )
 
 

@@ -4,7 +4,7 @@ One ``Config`` is the whole record of a run; every stage takes it and reads its 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -12,7 +12,18 @@ from typing import Any, get_args, get_type_hints
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 
-GROUPS = ("experiment", "skeleton", "data", "flow", "model", "loss", "train", "evaluate")
+GROUPS = (
+    "experiment",
+    "skeleton",
+    "data",
+    "flow",
+    "model",
+    "loss",
+    "train",
+    "evaluate",
+    "sweep",
+    "storage",
+)
 
 
 @dataclass
@@ -75,12 +86,67 @@ class FolderConfig:
     masks: str = ""  # folder of masks in the same tree, same stems; empty: see background
     # keep: it is black already; median, subtractor: the camera is static, the body moves.
     background: str = "keep"
-    poses: str = ""  # COCO keypoints .json, .npz (poses_2d [, joints, clip]), or a data set folder
+    # COCO keypoints .json, DeepLabCut .csv or .h5, .npz (poses_2d [, joints, clip]), or the folder
+    # of another data set.
+    poses: str = ""
+    # Joints of an .npz without names: coco17 | openpose25 | h36m17 | mpi17 | mpi28; empty: those of
+    # the skeleton.
+    joints: str = ""
     focal_px: float = 0.0  # in pixels of the source pictures; 0: unknown
     test_fraction: float = 0.1  # by person where known, else by clip; of a single clip, its end
     every: int = 1  # keep every n-th frame
     provenance: str = ""
     licence: str = ""
+
+
+@dataclass
+class SourceConfig:
+    """A public data set on disk, as docs/datasets.md lays it out."""
+
+    root: str = ""  # the folder with the unpacked archives
+    workers: int = 0  # processes; 0: one a core
+    prior: float = 0.5  # share of each training clip, its end, that gives 2D poses and no picture
+
+
+@dataclass
+class H36mConfig(SourceConfig):
+    """Human3.6M; its official archives, or KeypointGAN's simplified copy, whichever root holds."""
+
+    every: int = 1  # keep every n-th training frame ...
+    test_every: int = 1  # ... and test frame
+    boxes: str = "masks"  # masks: the data set's bounding boxes | joints: around the 2D joints
+
+
+@dataclass
+class Mpi3dhpConfig(SourceConfig):
+    """MPI-INF-3DHP: root holds S1 to S8 and mpi_inf_3dhp_test_set."""
+
+    every: int = 1
+    test_every: int = 1
+    universal: bool = True  # 3D poses at the size of the data set's universal skeleton
+    chair: bool = False  # leave the chair in the picture
+    # Training sequences for which the data set has no masks: skip them, or cut the body out by a
+    # median over time, as is always done for the test sequences.
+    unmasked: str = "skip"  # skip | median
+
+
+@dataclass
+class HandDbConfig(SourceConfig):
+    """HandDB's synthetic hands: root holds hand_labels_synth."""
+
+    sequences: list[str] = field(default_factory=lambda: ["synth2", "synth3"])
+    test: float = 0.2  # share of each sequence, its end, for testing
+    rotations_deg: list[float] = field(default_factory=lambda: [45.0, 90.0])  # training copies
+    background: str = "grabcut"  # grabcut | black: it is black already
+
+
+@dataclass
+class MixConfig:
+    """Finished data sets (folders) that one is put together from."""
+
+    train: list[str] = field(default_factory=list)
+    prior: str = ""
+    test: str = ""
 
 
 @dataclass
@@ -93,6 +159,10 @@ class DataConfig:
     seed: int = 0
     synth: SynthConfig | None = None
     folder: FolderConfig | None = None
+    h36m: H36mConfig | None = None
+    mpi_inf_3dhp: Mpi3dhpConfig | None = None
+    handdb: HandDbConfig | None = None
+    mix: MixConfig | None = None
 
 
 @dataclass
@@ -204,6 +274,41 @@ class EvaluateConfig:
 
 
 @dataclass
+class StorageConfig:
+    """Where stages keep their folders besides the local disk."""
+
+    # s3://BUCKET/PREFIX: what a stage reads is pulled first, what it writes is pushed.
+    uri: str = ""
+
+
+@dataclass
+class RangeConfig:
+    """Values of one key that a sweep tries: from ``low`` to ``high``, or one of ``choices``."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    integer: bool = False
+    choices: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class SweepConfig:
+    """Search for better weights of the losses, learning rates or widths."""
+
+    trials: int = 20
+    space: dict[str, RangeConfig] = field(default_factory=dict)  # key -> values
+    overrides: list[str] = field(default_factory=list)  # of each trial; the winner drops them
+    # label_free, or a metric of the held-out truth (p_mpjpe_mm, ...); lower is better.
+    score: str = "label_free"
+    held_out: float = 0.2  # share of the training clips that judges the trials
+    reports: int = 4  # scores in the course of a trial, by which the search may stop it
+    seed: int = 0
+    trial: int | None = None  # run this trial alone; 0 is the configuration as it stands
+    results: list[str] = field(default_factory=list)  # trials run elsewhere: name the winner
+
+
+@dataclass
 class Config:
     """The whole record of a run."""
 
@@ -216,6 +321,8 @@ class Config:
     loss: LossConfig
     train: TrainConfig
     evaluate: EvaluateConfig
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     # Name -> overrides: train and evaluate make one model each (ablations, seeds, sweeps).
     variants: dict[str, list[str]] = field(default_factory=dict)
 
@@ -236,7 +343,8 @@ def compose(overrides: Sequence[str] = (), file: Path | None = None) -> Config:
     """Compose and check a configuration.
 
     Args:
-        overrides: Hydra overrides, e.g. ``experiment=paper train.steps=100``.
+        overrides: Hydra overrides, e.g. ``experiment=paper train.steps=100``. A plain word names
+            a data set: ``h36m`` is ``data=h36m``.
             ``skeleton=FILE.yaml`` takes a skeleton of one's own.
         file: a composed configuration (what ``--cfg job`` prints) to start from instead of
             the configuration groups; overrides are then plain ``key=value``.
@@ -248,6 +356,7 @@ def compose(overrides: Sequence[str] = (), file: Path | None = None) -> Config:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    overrides = [f"data={word}" if word.isidentifier() else word for word in overrides]
     try:
         raw = _from_file(file, overrides) if file else _from_groups(overrides)
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), raw))
@@ -259,10 +368,20 @@ def compose(overrides: Sequence[str] = (), file: Path | None = None) -> Config:
     return config
 
 
+def vary(config: Config, overrides: Sequence[str]) -> Config:
+    """The configuration with overrides ``key=value``; InputError for a bad key or value."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return _merge(config, OmegaConf.from_dotlist(list(overrides)))
+    except OmegaConfBaseException as error:
+        raise InputError(_explain(error)) from None
+
+
 def _vary(config: Config, name: str, overrides: Sequence[str]) -> Config:
     from omegaconf import OmegaConf
 
-    base = OmegaConf.structured(config)
     own = {
         "variants": {},
         "paths": {
@@ -270,11 +389,16 @@ def _vary(config: Config, name: str, overrides: Sequence[str]) -> Config:
             "checkpoints": f"{config.paths.checkpoints}/{name}",
         },
     }
-    base.variants = {}
-    merged = OmegaConf.merge(base, own, OmegaConf.from_dotlist(list(overrides)))
-    varied = OmegaConf.to_object(merged)
-    assert isinstance(varied, Config)
-    return varied
+    alone = replace(config, variants={})
+    return _merge(alone, OmegaConf.create(own), OmegaConf.from_dotlist(list(overrides)))
+
+
+def _merge(config: Config, *changes: Any) -> Config:
+    from omegaconf import OmegaConf
+
+    merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config), *changes))
+    assert isinstance(merged, Config)
+    return merged
 
 
 def to_yaml(config: Config) -> str:

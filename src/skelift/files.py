@@ -45,14 +45,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     unfinished = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
     try:
         yield unfinished
-        unfinished.chmod(0o755)
-        if path.exists():
-            replaced = unfinished.with_suffix(".old.tmp")
-            path.rename(replaced)
-            unfinished.rename(path)
-            shutil.rmtree(replaced)
-        else:
-            unfinished.rename(path)
+        replace_folder(unfinished, path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -70,6 +63,18 @@ def staged_folder(path: Path) -> Iterator[Path]:
             file.replace(target)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def replace_folder(unfinished: Path, path: Path) -> None:
+    """Let a filled folder take the place of ``path``, which need not be there."""
+    unfinished.chmod(0o755)
+    if path.exists():
+        replaced = path.with_name(f".{path.name}.old.tmp")
+        path.rename(replaced)
+        unfinished.rename(path)
+        shutil.rmtree(replaced)
+    else:
+        unfinished.rename(path)
 
 
 def write_json(path: Path, content: Any) -> None:

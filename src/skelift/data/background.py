@@ -124,9 +124,9 @@ class SubtractorBackground:
         return _enlarge(_clean(binary(moving)), picture)
 
 
-def _shrink(picture: Picture) -> Picture:
+def _shrink(picture: Picture, side: int = WORK_SIDE) -> Picture:
     height, width = picture.shape[:2]
-    scale = WORK_SIDE / max(height, width)
+    scale = side / max(height, width)
     if scale >= 1:
         return picture
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -236,15 +236,13 @@ def cut_out(picture: Picture, low: tuple[float, float], high: tuple[float, float
         low: x, y of the box's corner, in pixels.
         high: x, y of the opposite corner.
     """
-    height, width = picture.shape[:2]
-    scale = min(1.0, CUT_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    small = _shrink(picture, CUT_SIDE)
+    scale = max(small.shape) / max(picture.shape)
     inside = np.zeros(small.shape[:2], dtype=bool)
-    left, top = (int(value * scale) for value in low)
-    right, bottom = (int(np.ceil(value * scale)) for value in high)
+    left, top = (max(int(value * scale), 0) for value in low)
+    right, bottom = (max(int(np.ceil(value * scale)), 0) for value in high)
     inside[top:bottom, left:right] = True
     labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     if not inside.any() or inside.all():
-        return np.zeros((height, width), dtype=np.uint8)
+        return np.zeros(picture.shape[:2], dtype=np.uint8)
     return _enlarge(_clean(_grab_cut(small, labels, inside)), picture)

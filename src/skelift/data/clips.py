@@ -4,7 +4,7 @@ A clip is what one camera saw in one go: the pictures of a folder in the order o
 one video.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -47,7 +47,7 @@ class Clip:
         """Whether the frames come from one video file."""
         return is_video_file(self.files[0])
 
-    def frames(self, wanted: Container[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    def frames(self, wanted: Collection[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield (index, RGB picture) of the wanted frames, one at a time."""
         if self.is_video:
             yield from read_video(self.files[0], wanted)

@@ -43,6 +43,29 @@ class CropBox:
         """(3,) x, y, side: the ``crop`` field of a SAMPLE record."""
         return np.array([self.x, self.y, self.side], dtype=np.float32)
 
+    def snapped(self, size: int) -> "CropBox":
+        """The box a little enlarged onto whole pixels, so that ``cut_body`` need not interpolate.
+
+        Its side is a multiple of the whole factor by which it is first shrunk towards ``size``.
+        """
+        factor = max(1, int(self.side) // size)
+        side = int(np.ceil(self.side / factor)) * factor
+        left, top = round(self.x - side / 2), round(self.y - side / 2)
+        return CropBox(left + side / 2, top + side / 2, side)
+
+    def window(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The (side, side[, C]) pixels of a snapped box; outside of the picture they are black."""
+        side = int(self.side)
+        left, top = int(self.x - self.side / 2), int(self.y - self.side / 2)
+        inside = picture[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+        if inside.shape[:2] == (side, side):
+            return inside
+        padded = np.zeros((side, side, *picture.shape[2:]), dtype=np.uint8)
+        if inside.size:
+            y, x = max(-top, 0), max(-left, 0)
+            padded[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+        return padded
+
     def cut(self, picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         """Resample the square to (size, size[, C]); outside of the picture it is black.
 
@@ -66,6 +89,36 @@ class CropBox:
             ]
         )
         return cv2.warpAffine(picture, to_crop, (size, size), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+
+def cut_body(
+    picture: NDArray[np.uint8], mask: NDArray[np.uint8], box: CropBox, size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Cut the body out and shrink it: what ``cut`` does, as fast as a video is decoded.
+
+    Args:
+        picture: (H, W, C) of the source.
+        mask: (H, W), 255 on the body and 0 elsewhere.
+        box: a snapped box.
+        size: side of the result.
+
+    Returns:
+        (size, size, C) with the background black, and its mask (size, size).
+    """
+    body = np.ascontiguousarray(box.window(mask))
+    region = cv2.copyTo(box.window(picture), body)
+    return _shrink(region, size), _shrink(body, size)
+
+
+def _shrink(region: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Area average to (size, size); in two steps, since OpenCV is quick at whole factors."""
+    side = len(region) // max(1, len(region) // size)
+    if side < len(region):
+        region = cv2.resize(region, (side, side), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    if side == size:
+        return region
+    way = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return cv2.resize(region, (size, size), interpolation=way)  # type: ignore[return-value]
 
 
 def to_crop(

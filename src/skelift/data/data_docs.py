@@ -56,6 +56,10 @@ class Row(Protocol):
         """Whether it holds."""
 
     @property
+    def stops(self) -> bool:
+        """Whether it fails and is more than a warning."""
+
+    @property
     def rows(self) -> int:
         """Rows looked at."""
 
@@ -83,11 +87,10 @@ def _index(folder: Path, title: str, rows: Sequence[Row]) -> str:
         page.relative_to(folder / "validations").parts[0]: page.relative_to(folder).as_posix()
         for page in (folder / "validations").rglob("*.html")
     }
-    failed = sum(not row.success for row in rows)
+    failed = sum(row.stops for row in rows)
     verdict = f"{failed} of {len(rows)} expectations failed" if failed else "All expectations hold"
     lines = "".join(
-        f'<tr><td class="{"passed" if row.success else "failed"}">'
-        f"{'&#10003;' if row.success else '&#10007;'}</td>"
+        f'<tr><td class="{"failed" if row.stops else "passed"}">{_sign(row)}</td>'
         f"<td>{escape(row.says)}</td>"
         f'<td><a href="{escape(pages[row.table])}">{escape(row.table)}</a></td>'
         f"<td>{row.rows}</td><td>{row.unexpected}</td>"
@@ -101,3 +104,9 @@ def _index(folder: Path, title: str, rows: Sequence[Row]) -> str:
         "<table><tr><th></th><th>Expectation</th><th>Table</th><th>Rows</th><th>Unexpected</th>"
         f"<th>Such as</th></tr>\n{lines}</table></body></html>\n"
     )
+
+
+def _sign(row: Row) -> str:
+    if row.success:
+        return "&#10003;"
+    return "&#10007;" if row.stops else "warning"

@@ -47,7 +47,9 @@ def prepare(config: Config) -> Path:
     if folder is None:
         raise InputError(f"data={config.data.name}: no own pictures; `skelift synthesize` makes it")
     _check(folder)
-    poses = read_poses(Path(folder.poses), config.body, config.data.size, config.data.margin)
+    poses = read_poses(
+        Path(folder.poses), config.body, config.data.size, config.data.margin, folder.joints
+    )
     clips = find_clips(folder)
     split_by, firsts = split_clips(clips, folder.test_fraction, config.data.seed)
     out = Path(config.paths.data)

@@ -18,6 +18,7 @@ i + 0.5; y points down. The camera frame is x right, y down, z forward.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 
 from skelift.errors import InputError
 from skelift.files import atomic_folder, read_json, sha256, write_json
+from skelift.processes import cores
 from skelift.skeleton import Skeleton
 
 FORMAT_VERSION = 1
@@ -274,6 +276,15 @@ class DatasetWriter:
             first = int(shard) * SHARD_IMAGES if kind in ("images", "masks") else 0
             _trim_npy(path, max(0, count - first))
 
+    def allocate_prior(self, count: int) -> None:
+        """Create the arrays of ``count`` unpaired poses, to be filled by ``fill_rows``."""
+        folder = self.folder / "prior"
+        folder.mkdir()
+        self.counts["prior"] = count
+        joints = len(self.info.skeleton)
+        _create_npy(folder / "poses_2d.npy", (count, joints, 2), np.float32)
+        _create_npy(folder / "samples.npy", (count,), SAMPLE)
+
     def write_prior(self, poses_2d: NDArray[np.floating], samples: NDArray[np.void]) -> None:
         """Write the unpaired poses: (M, J, 2) crop pixels and their (M,) SAMPLE records."""
         folder = self.folder / "prior"
@@ -286,7 +297,10 @@ class DatasetWriter:
         """Write dataset.json with counts and checksums; the last thing written."""
         described = asdict(self.info) | {"skeleton": self.info.skeleton.to_mapping()}
         files = sorted(path for path in self.folder.rglob("*.npy"))
-        checksums = {str(path.relative_to(self.folder)): sha256(path) for path in files}
+        with ThreadPoolExecutor(cores()) as threads:
+            digests = list(threads.map(sha256, files))
+        names = [str(path.relative_to(self.folder)) for path in files]
+        checksums = dict(zip(names, digests, strict=True))
         write_json(
             self.folder / "dataset.json",
             {"format_version": FORMAT_VERSION}
@@ -320,6 +334,29 @@ class SplitRows:
             self._columns[name][row] = value
 
 
+def fill_rows(folder: Path, first: int, **columns: NDArray[Any]) -> None:
+    """Write blocks of rows into the allocated arrays of a split, or of the prior.
+
+    Unlike ``SplitRows`` nothing is mapped: pages of a mapped file count as memory of the process,
+    and a long video has many.
+
+    Args:
+        folder: folder of the split, or ``prior``.
+        first: row of the first of the block.
+        columns: ``images``, ``masks``, or any other array of the folder, by name.
+    """
+    for name, rows in columns.items():
+        if name not in ("images", "masks"):
+            _write_rows(folder / f"{name}.npy", first, rows)
+            continue
+        start = 0
+        while start < len(rows):
+            shard, offset = divmod(first + start, SHARD_IMAGES)
+            block = rows[start : start + SHARD_IMAGES - offset]
+            _write_rows(folder / f"{name}-{shard:05d}.npy", offset, block)
+            start += len(block)
+
+
 @contextmanager
 def write_dataset(folder: Path, info: DatasetInfo) -> Iterator[DatasetWriter]:
     """Write a data set that appears at ``folder`` whole, or not at all when the block fails."""
@@ -331,6 +368,16 @@ def write_dataset(folder: Path, info: DatasetInfo) -> Iterator[DatasetWriter]:
 
 def _create_npy(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
     np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+
+def _write_rows(path: Path, first: int, rows: NDArray[Any]) -> None:
+    with path.open("r+b") as stream:
+        np.lib.format.read_magic(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        if rows.shape[1:] != shape[1:] or first + len(rows) > shape[0]:
+            raise ValueError(f"{path}: rows {first} + {rows.shape} do not fit {shape}")
+        stream.seek(first * dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64)), 1)
+        stream.write(rows.astype(dtype, copy=False).tobytes())
 
 
 def _trim_npy(path: Path, rows: int) -> None:

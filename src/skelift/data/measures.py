@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.data.counts import count_published
 from skelift.data.crop import to_crop
 from skelift.data.format import SPLITS, Dataset, Split
 from skelift.skeleton import Skeleton
@@ -20,6 +21,8 @@ MOST_PICTURES = 4000  # of a split, drawn at random, whose pixels are looked at
 CHUNK = 1024  # pictures in memory at a time
 NEAR = 0.04  # a joint this close to the mask is on the body, as a fraction of the crop's side
 THUMBNAIL = 16
+FEWEST_BENT = 20  # poses of a person from which on the mean bend of the knees says something
+SIDED = ("l_hip", "r_hip", "l_knee", "r_knee", "l_ankle", "r_ankle", "l_shoulder", "r_shoulder")
 
 Table = dict[str, NDArray[Any]]
 
@@ -29,12 +32,14 @@ def measure(data: Dataset) -> dict[str, Table]:
     arrays = arrays_table(data)
     if any(column.any() for name, column in arrays.items() if name != "row"):
         return {"arrays": arrays}
+    every = [data.split(name).samples for name in SPLITS] + [data.prior.samples]
+    published = count_published(data.info.name, np.concatenate(every))
     return {
         "arrays": arrays,
         "samples": samples_table(data),
         "pictures": pictures_table(data),
         "prior": prior_table(data),
-    }
+    } | ({"published": published} if published else {})
 
 
 def arrays_table(data: Dataset) -> Table:
@@ -77,6 +82,7 @@ def samples_table(data: Dataset) -> Table:
         table |= measure_2d(joints_2d, data.info.size)
     if joints_3d is not None:
         table |= measure_3d(joints_3d, samples["person"], data.skeleton)
+        table |= measure_sides(joints_3d, samples, data.skeleton)
     if joints_2d is not None and joints_3d is not None:
         table["reprojection"] = reprojection(joints_2d, joints_3d, samples, data.info.size)
     return table
@@ -151,6 +157,61 @@ def measure_3d(
             "bone_drift": np.abs(relative / typical - 1).max(axis=1),
             "depth_mm": joints_mm[..., 2].min(axis=1),
         }
+
+
+def measure_sides(
+    joints_mm: NDArray[np.floating], samples: NDArray[np.void], skeleton: Skeleton
+) -> Table:
+    """Whether left is left in (N, J, 3) poses, mm, camera frame.
+
+    Returns:
+        ``sides_jump``: since the frame before, a pose moved so that with its sides exchanged it
+        would have moved less than a third as far. Of bodies with hips, shoulders and legs also
+        ``twisted``: the hips point one way, the shoulders the other; ``knee_bend``: how far
+        the knees are before the line from hip to ankle, over the leg's length, mean of the person.
+    """
+    table: Table = {"sides_jump": _sides_jump(joints_mm, samples, skeleton)}
+    if set(SIDED) <= set(skeleton.joints):
+        joint = {name: joints_mm[:, skeleton.index(name)] for name in SIDED}
+        hips, shoulders = joint["l_hip"] - joint["r_hip"], joint["l_shoulder"] - joint["r_shoulder"]
+        up = (joint["l_shoulder"] + joint["r_shoulder"] - joint["l_hip"] - joint["r_hip"]) / 2
+        forward = np.cross(hips, up)  # of x right, y down, z forward
+        with np.errstate(divide="ignore", invalid="ignore"):
+            forward /= np.linalg.norm(forward, axis=1, keepdims=True)
+            bend = (_knee(joint, "l", forward) + _knee(joint, "r", forward)) / 2
+        table["twisted"] = (hips * shoulders).sum(axis=1) < 0
+        table["knee_bend"] = np.full(len(bend), np.nan)
+        for person in np.unique(samples["person"]):
+            own = samples["person"] == person
+            known = bend[own & np.isfinite(bend)]
+            if len(known) >= FEWEST_BENT:
+                table["knee_bend"][own] = known.mean()
+    return table
+
+
+def _sides_jump(
+    joints_mm: NDArray[np.floating], samples: NDArray[np.void], skeleton: Skeleton
+) -> NDArray[np.bool_]:
+    order = np.lexsort([samples["frame"], samples["camera"], samples["clip"]])
+    before, after = order[:-1], order[1:]
+    poses = joints_mm - joints_mm[:, skeleton.root_index, None]
+    moved = np.linalg.norm(poses[after] - poses[before], axis=-1).mean(axis=1)
+    exchanged = np.linalg.norm(poses[after][:, skeleton.swap] - poses[before], axis=-1).mean(axis=1)
+    same_take = (samples["clip"][after] == samples["clip"][before]) & (
+        samples["camera"][after] == samples["camera"][before]
+    )
+    jumps = np.zeros(len(samples), dtype=bool)
+    jumps[after] = same_take & (exchanged < moved / 3)
+    return jumps
+
+
+def _knee(
+    joint: dict[str, NDArray[np.floating]], side: str, forward: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    hip, knee, ankle = (joint[f"{side}_{part}"] for part in ("hip", "knee", "ankle"))
+    length = np.linalg.norm(knee - hip, axis=1) + np.linalg.norm(ankle - knee, axis=1)
+    bend: NDArray[np.floating] = ((knee - (hip + ankle) / 2) * forward).sum(axis=1) / length
+    return bend
 
 
 def reprojection(

@@ -3,7 +3,7 @@
 Pictures are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body.
 """
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import cv2
@@ -86,25 +86,38 @@ def frame_count(video: Path) -> int:
 
 
 def frame_rate(video: Path) -> float:
-    """Frames a second of a video, 25 where its header does not say; InputError if unreadable."""
+    """Frames a second, as the video states them; 0 where it does not."""
     capture = _open_video(video)
     try:
-        rate = float(capture.get(cv2.CAP_PROP_FPS))
+        return float(capture.get(cv2.CAP_PROP_FPS))
     finally:
         capture.release()
-    return rate if np.isfinite(rate) and rate > 0 else UNSTATED_RATE
 
 
-def read_video(video: Path, wanted: Container[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def read_video(video: Path, wanted: Collection[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield (index, RGB frame) of the wanted frames, one at a time.
 
     Raises:
         InputError: the file is missing, no video, or ends before its stated length.
     """
+    for index, frame in read_frames(video, wanted):
+        yield index, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)  # type: ignore[misc]
+
+
+def read_frames(
+    video: Path, wanted: Collection[int], threads: int = 0
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """``read_video`` without the turn to RGB: frames are BGR, as OpenCV decodes them.
+
+    Args:
+        video: the file.
+        wanted: indices of the frames; nothing is decoded after the last of them.
+        threads: threads of the decoder; 0 leaves that to it.
+    """
     count = frame_count(video)
-    capture = _open_video(video)
+    capture = _open_video(video, threads)
     try:
-        for index in range(count):
+        for index in range(min(count, max(wanted, default=-1) + 1)):
             if not capture.grab():
                 # Some containers round the count; a truncated file misses far more.
                 if index >= count - max(2, count // 50):
@@ -116,15 +129,16 @@ def read_video(video: Path, wanted: Container[int]) -> Iterator[tuple[int, NDArr
                 decoded, frame = capture.retrieve()
                 if not decoded:
                     raise InputError(f"{video}: frame {index} cannot be decoded; restore the file")
-                yield index, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)  # type: ignore[misc]
+                yield index, frame  # type: ignore[misc]
     finally:
         capture.release()
 
 
-def _open_video(path: Path) -> cv2.VideoCapture:
+def _open_video(path: Path, threads: int = 0) -> cv2.VideoCapture:
     if not path.exists():
         raise InputError(f"{path}: not there; name an existing video")
-    capture = cv2.VideoCapture(str(path))
+    options = [cv2.CAP_PROP_N_THREADS, threads] if threads else []
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if threads else cv2.CAP_ANY, options)
     if not capture.isOpened():
         raise InputError(f"{path}: cannot be decoded; give a video that OpenCV reads (H.264 .mp4)")
     return capture

@@ -1,11 +1,10 @@
-"""Unpaired 2D poses from a COCO keypoints file, an .npz file or another data set.
+"""Unpaired 2D poses from COCO keypoints, DeepLabCut tables, .npz files or another data set.
 
 However they come, they leave in the project's form: joints in the skeleton's order, pixels of the
 same square crop as the pictures, and one SAMPLE record a pose.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,26 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.crop import CropBox, to_crop, to_source
+from skelift.data.deeplabcut import read_deeplabcut
 from skelift.data.format import SAMPLE, Dataset
+from skelift.data.joints import LAYOUTS, joint_weights
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 
 # A body reaches beyond its joints (hair, toes, fingers): its box is the joints' box plus this
 # share of the joints' larger side, on every side.
 REACH = 0.05
-
-# Joints of Human3.6M that COCO does not label, as weighted sums of those that it labels. The head
-# joint is the top of the head: from the ears on, 0.7 times as far as from the shoulders to them
-# (an adult's stature fractions: shoulders 0.82, ears 0.93, top 1.00, rounded).
-_EARS = {"l_ear": 0.5, "r_ear": 0.5}
-_SHOULDERS = {"l_shoulder": 0.5, "r_shoulder": 0.5}
-_HIPS = {"l_hip": 0.5, "r_hip": 0.5}
-DERIVED: Mapping[str, Mapping[str, float]] = {
-    "pelvis": _HIPS,
-    "thorax": _SHOULDERS,
-    "spine": {name: weight / 2 for name, weight in (_HIPS | _SHOULDERS).items()},
-    "head": {"l_ear": 0.85, "r_ear": 0.85, "l_shoulder": -0.35, "r_shoulder": -0.35},
-}
 
 
 @dataclass(frozen=True)
@@ -58,29 +46,47 @@ class UnpairedPoses:
     skipped: int = 0
 
 
-def read_poses(path: Path, skeleton: Skeleton, size: int, margin: float) -> UnpairedPoses:
+def read_poses(
+    path: Path, skeleton: Skeleton, size: int, margin: float, layout: str = ""
+) -> UnpairedPoses:
     """Read unpaired poses, through the same crop as the pictures.
 
     Args:
-        path: a COCO keypoints ``.json``; an ``.npz`` with ``poses_2d`` (M, J, 2) in pixels and,
-            if wanted, ``joints`` (J,) names, ``clip`` and ``person`` (M,) names, ``focal`` and
-            ``source_size`` ((2,) or (M, 2)); or the folder of a data set, whose prior is taken.
+        path: a COCO keypoints ``.json``; a DeepLabCut ``.csv`` or ``.h5``; an ``.npz`` with
+            ``poses_2d`` (M, J, 2) in pixels and, if wanted, ``joints`` (J,) names, ``clip`` and
+            ``person`` (M,) names, ``focal`` and ``source_size`` ((2,) or (M, 2)); or the folder of
+            a data set, whose prior is taken.
         skeleton: joints are matched to it by name.
         size: side of the crop, in pixels.
         margin: free border of the crop, as a fraction of the body's larger side.
+        layout: name in ``LAYOUTS`` of the joints of an ``.npz`` without ``joints``; empty: they are
+            the skeleton's.
 
     Raises:
         InputError: the file is missing or broken, lacks a joint, has another number of joints,
             or holds NaN.
     """
     if not path.exists():
-        raise InputError(f"{path}: not there; name a COCO .json, an .npz or a data set folder")
+        raise InputError(
+            f"{path}: not there; name a COCO .json, a DeepLabCut .csv or .h5, "
+            "an .npz or a data set folder"
+        )
     if path.is_dir():
         return _from_dataset(Dataset(path), skeleton, size, margin)
-    readers = {".json": _from_coco, ".npz": _from_npz}
-    if path.suffix not in readers:
-        raise InputError(f"{path}: is neither COCO .json nor .npz nor a data set folder")
-    pixels, samples, skipped = readers[path.suffix](path, skeleton)
+    readers = {".json": _from_coco, ".csv": _from_deeplabcut, ".h5": _from_deeplabcut}
+    if layout and (layout not in LAYOUTS or path.suffix != ".npz"):
+        raise InputError(
+            f"data.folder.joints={layout}: choose one of {', '.join(LAYOUTS)}, for the poses of an "
+            ".npz without joint names; other files name their joints"
+        )
+    if path.suffix == ".npz":
+        pixels, samples, skipped = _from_npz(path, skeleton, layout)
+    elif path.suffix in readers:
+        pixels, samples, skipped = readers[path.suffix](path, skeleton)
+    else:
+        raise InputError(
+            f"{path}: is neither COCO .json nor DeepLabCut .csv or .h5 nor .npz nor a data set"
+        )
     _check(path, pixels)
     boxes = [_box(pose, margin) for pose in pixels]
     samples["crop"] = [box.as_array() for box in boxes]
@@ -91,30 +97,6 @@ def read_poses(path: Path, skeleton: Skeleton, size: int, margin: float) -> Unpa
         provenance=f"2D poses of {path.name}",
         skipped=skipped,
     )
-
-
-def joint_weights(skeleton: Skeleton, source: Sequence[str]) -> NDArray[np.float64]:
-    """(J, K) weights that turn K source joints into the skeleton's: by name, else by DERIVED.
-
-    Raises:
-        KeyError: a joint that the source neither names nor lets derive.
-    """
-    names = [_short(name) for name in source]
-    weights = np.zeros((len(skeleton), len(names)))
-    for row, joint in zip(weights, skeleton.joints, strict=True):
-        parts = {_short(joint): 1.0} if _short(joint) in names else DERIVED.get(joint, {})
-        if not parts or not set(parts) <= set(names):
-            raise KeyError(joint)
-        for name, weight in parts.items():
-            row[names.index(name)] = weight
-    return weights
-
-
-def _short(name: str) -> str:
-    """One spelling of a joint's name: ``Left Shoulder`` and ``LShoulder`` -> ``l_shoulder``."""
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=^[LR])(?=[A-Z])", "_", name)
-    snake = re.sub(r"[\s\-.]+", "_", snake.strip()).lower()
-    return re.sub(r"^(left|right)_", lambda side: f"{side[1][0]}_", snake)
 
 
 def _box(pose: NDArray[np.floating], margin: float) -> CropBox:
@@ -175,7 +157,24 @@ def _coco_row(path: Path, annotation: Mapping[str, Any], joints: int) -> NDArray
     return np.asarray(values, dtype=np.float64).reshape(joints, 3)
 
 
-def _from_npz(path: Path, skeleton: Skeleton) -> tuple[NDArray[Any], NDArray[np.void], int]:
+def _from_deeplabcut(path: Path, skeleton: Skeleton) -> tuple[NDArray[Any], NDArray[np.void], int]:
+    names, poses = read_deeplabcut(path)
+    weights = _weights(path, skeleton, names)
+    needed = _needed(weights)
+    complete = np.flatnonzero(np.isfinite(poses[:, needed]).all(axis=(1, 2)))
+    if not len(complete):
+        raise InputError(
+            f"{path}: none of its {len(poses)} poses has all of the joints that {skeleton.name} "
+            "needs; give complete poses"
+        )
+    samples = _records(len(complete))
+    samples["frame"], samples["clip"] = complete, path.stem[:64]
+    return weights[:, needed] @ poses[complete][:, needed], samples, len(poses) - len(complete)
+
+
+def _from_npz(
+    path: Path, skeleton: Skeleton, layout: str
+) -> tuple[NDArray[Any], NDArray[np.void], int]:
     arrays = _read_npz(path)
     if "poses_2d" not in arrays:
         raise InputError(
@@ -183,12 +182,12 @@ def _from_npz(path: Path, skeleton: Skeleton) -> tuple[NDArray[Any], NDArray[np.
             "poses_2d (M, J, 2)"
         )
     poses = arrays["poses_2d"]
-    names = [str(name) for name in arrays.get("joints", skeleton.joints)]
+    names = [str(name) for name in arrays.get("joints", LAYOUTS.get(layout, skeleton.joints))]
     if poses.ndim != 3 or poses.shape[1:] != (len(names), 2) or not len(poses):
         raise InputError(
             f"{path}: poses_2d has shape {poses.shape}, expected (M, {len(names)}, 2) for "
-            f"{skeleton.name if 'joints' not in arrays else 'its joints'}; correct the file, or "
-            "name its joints in an array `joints`"
+            f"{'its joints' if 'joints' in arrays else layout or skeleton.name}; correct the file, "
+            "or name its joints in an array `joints`"
         )
     weights = _weights(path, skeleton, names)
     needed = _needed(weights)

@@ -6,6 +6,7 @@ column. Exact copies, poses, cameras and leaks are looked at in every row; pixel
 """
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ class Rule:
     Attributes:
         says: the expectation in plain words.
         mostly: share of the rows that have to fulfil it.
+        warning: a fault is reported and stops nothing.
     """
 
     table: str
@@ -33,6 +35,7 @@ class Rule:
     low: float | None = None
     high: float | None = None
     mostly: float = 1.0
+    warning: bool = False
 
 
 def _none(table: str, column: str, says: str, mostly: float = 1.0) -> Rule:
@@ -80,6 +83,19 @@ RULES = (
         "3D joints project onto the 2D joints, to 1 % of the crop",
         high=0.01,
     ),
+    _none(
+        "samples",
+        "twisted",
+        "hips and shoulders name left and right alike (a turn beyond 90 degrees is rare)",
+        mostly=0.98,
+    ),
+    _none("samples", "sides_jump", "left and right do not change over from one frame to the next"),
+    Rule(
+        "samples",
+        "knee_bend",
+        "knees bend forward, in the mean of a person: left and right are not exchanged",
+        low=-0.02,
+    ),
     Rule("pictures", "mask_coverage", "the mask covers 1 to 90 % of the crop", low=0.01, high=0.9),
     Rule("pictures", "background_level", "the background is black", high=4),
     Rule("pictures", "brightest", "pictures are not blank", low=16),
@@ -96,6 +112,14 @@ RULES = (
     Rule("prior", "outside", "prior poses lie inside the crop, give or take 10 %", high=0.1),
     Rule("prior", "extent", "prior poses fill at least a third of the crop", low=1 / 3),
     _none("prior", "clip_shared", "prior poses come from other clips than the pictures"),
+    Rule(
+        "published",
+        "frames_missing",
+        "the set has the published number of frames, to 2 %",
+        low=-0.02,
+        high=0.02,
+        warning=True,
+    ),
 )
 
 
@@ -111,6 +135,7 @@ class Outcome:
         rows: rows that were looked at and know the property.
         unexpected: how many of them are out of range.
         examples: up to three of those.
+        warning: a fault stops nothing.
     """
 
     table: str
@@ -120,6 +145,12 @@ class Outcome:
     rows: int
     unexpected: int
     examples: tuple[str, ...]
+    warning: bool = False
+
+    @property
+    def stops(self) -> bool:
+        """Whether the data set cannot be used."""
+        return not self.success and not self.warning
 
 
 def validate(data: Dataset, out: Path) -> list[Outcome]:
@@ -134,7 +165,10 @@ def validate(data: Dataset, out: Path) -> list[Outcome]:
         outcomes = _judge(measure(data), folder)
         make_offline(folder, f"Validation of data set {data.info.name}", outcomes)
         _report(data, outcomes, folder)
-    failed = [outcome for outcome in outcomes if not outcome.success]
+    for outcome in outcomes:
+        if outcome.warning and not outcome.success:
+            print(f"{data.folder}: warning: {_fault(outcome)}", file=sys.stderr)
+    failed = [outcome for outcome in outcomes if outcome.stops]
     if failed:
         raise InputError(_complaint(data, failed, out))
     return outcomes
@@ -222,6 +256,7 @@ def _outcome(rule: Rule, result: Any) -> Outcome:
             f"{example['row']}: {rule.column} {float(example[rule.column]):.4g}"
             for example in found.get("partial_unexpected_index_list", [])[:3]
         ),
+        warning=rule.warning,
     )
 
 
@@ -230,7 +265,7 @@ def _report(data: Dataset, outcomes: Sequence[Outcome], folder: Path) -> None:
         folder / "validation.json",
         {
             "data": data.info.name,
-            "success": all(outcome.success for outcome in outcomes),
+            "success": not any(outcome.stops for outcome in outcomes),
             "counts": data.counts,
             "pictures_looked_at_per_split": MOST_PICTURES,
             "expectations": [asdict(outcome) for outcome in outcomes],
@@ -241,8 +276,15 @@ def _report(data: Dataset, outcomes: Sequence[Outcome], folder: Path) -> None:
 def _complaint(data: Dataset, failed: Sequence[Outcome], out: Path) -> str:
     first, others = failed[0], len(failed) - 1
     more = f" (and {others} more failed)" if others else ""
-    example = f", such as {first.examples[0]}" if first.examples else ""
     return (
-        f"{data.folder}: expected that {first.says}, but {first.unexpected} of {first.rows} "
-        f"rows fail{example}{more}; mend or remove them, all are in {out / 'index.html'}"
+        f"{data.folder}: {_fault(first)}{more}; mend or remove them, all are in "
+        f"{out / 'index.html'}"
+    )
+
+
+def _fault(outcome: Outcome) -> str:
+    example = f", such as {outcome.examples[0]}" if outcome.examples else ""
+    return (
+        f"expected that {outcome.says}, but {outcome.unexpected} of {outcome.rows} rows "
+        f"fail{example}"
     )

@@ -118,6 +118,9 @@ def protocol(skeleton: Skeleton, size: int) -> dict[str, str]:
         "error_2d_swapped_px": f"{pixels}; for each picture the smaller of the error as it is and "
         "the error with all left and right joints exchanged at once",
         "swapped_share": "per cent of pictures where the exchanged pose is strictly nearer",
+        "label_free": "silhouette_misfit + proportion_spread: needs no truth; only beside overall",
+        "silhouette_misfit": "100 minus the per cent that the drawn 2D pose and the mask overlap",
+        "proportion_spread": "per cent by which the relative 3D bone lengths of a person vary",
         "per_facing": "front, side or back of the trunk towards the camera, within "
         f"{FRONT_DEGREES:.0f} degrees, from the true 3D pose",
     }

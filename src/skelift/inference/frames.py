@@ -17,6 +17,7 @@ from skelift.data.folder import (
 )
 from skelift.data.pictures import (
     PICTURES,
+    UNSTATED_RATE,
     VIDEOS,
     frame_count,
     frame_rate,
@@ -72,8 +73,8 @@ class Source:
     @property
     def rate(self) -> float:
         """Frames in use a second; 25 for pictures."""
-        video = self.clip.files[0]
-        return (frame_rate(video) if self.clip.is_video else 25.0) / self.clip.indices.step
+        stated = frame_rate(self.clip.files[0]) if self.clip.is_video else 0
+        return (stated or UNSTATED_RATE) / self.clip.indices.step
 
     def frames(self, background: str = KEEP) -> Iterator[Frame]:
         """Read the frames in their order, one at a time.
@@ -90,7 +91,7 @@ class Source:
             for index, picture, mask in self._masked(background):
                 yield Frame(self.clip.file(index), picture, mask)
             return
-        rate = frame_rate(self.clip.files[0])
+        rate = frame_rate(self.clip.files[0]) or UNSTATED_RATE
         for index, picture, mask in self._masked(background):
             yield Frame(self.clip.files[0], picture, mask, index, round(index / rate, 4))
 

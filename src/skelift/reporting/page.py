@@ -78,6 +78,11 @@ def _notice(metrics: Mapping[str, Any]) -> str:
             "<strong>No score is claimed.</strong> Nobody knows the true poses of these pictures: "
             "what follows shows predictions and nothing more."
         )
+    elif tables.HEADLINE.key not in _overall(metrics):
+        text = (
+            "<strong>No 3D score is claimed.</strong> Of these pictures only the true 2D joints "
+            "are known: what is predicted in 3D is shown, and not scored."
+        )
     else:
         return ""
     return f'<p class="notice">{text}</p>'

@@ -7,6 +7,7 @@ import torch
 from skelift.config import Config
 from skelift.data.format import Dataset, Split
 from skelift.evaluation.baselines import Bench, make_baseline
+from skelift.evaluation.label_free import label_free_score
 from skelift.evaluation.metrics import p_mpjpe
 from skelift.evaluation.predictions import Predicted, predict_split, skeleton_images
 from skelift.evaluation.scores import protocol, score
@@ -22,7 +23,7 @@ def run(config: Config) -> Path:
     """Score the model (or each of ``variants``) on the test pictures of ``paths.data``.
 
     Baselines are trained here, on the same data, and scored by the same functions. Without true
-    joints there is nothing to score: then only the pictures of the report are written.
+    joints there are no baselines, and the label-free scores alone.
 
     Returns:
         ``metrics.json`` in ``paths.reports``; ``predictions.npz`` lies beside it.
@@ -60,16 +61,22 @@ def run(config: Config) -> Path:
 
 
 def _scores(data: Dataset, test: Split, predicted: Predicted) -> dict[str, object]:
-    return dict(
-        score(
-            data.skeleton,
-            test.samples["activity"],
-            predicted_3d_mm=predicted.joints_3d_mm,
-            true_3d_mm=test.joints_3d_mm,
-            predicted_2d_px=predicted.joints_2d,
-            true_2d_px=test.joints_2d,
-        )
+    scores = score(
+        data.skeleton,
+        test.samples["activity"],
+        predicted_3d_mm=predicted.joints_3d_mm,
+        true_3d_mm=test.joints_3d_mm,
+        predicted_2d_px=predicted.joints_2d,
+        true_2d_px=test.joints_2d,
     )
+    label_free = label_free_score(
+        data.skeleton,
+        predicted.joints_2d,
+        predicted.joints_3d_mm,
+        test.masks[:],
+        test.samples["person"],
+    )
+    return {**scores, "overall": {**scores["overall"], **label_free}}
 
 
 def _shown(

@@ -1,5 +1,6 @@
 """Stage: pictures and unpaired poses -> a model."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,8 +32,17 @@ def run(config: Config) -> Path:
     return Path(config.paths.model)
 
 
-def train_one(config: Config, data: Dataset, world: World, title: str = "train") -> None:
-    """Train one model from scratch, or from the last checkpoint of the same run."""
+def train_one(
+    config: Config,
+    data: Dataset,
+    world: World,
+    title: str = "train",
+    watch: Callable[[Trainer, int], None] | None = None,
+) -> None:
+    """Train one model from scratch, or from the last checkpoint of the same run.
+
+    ``watch`` is called at each interval with the number of steps done; it may raise to stop.
+    """
     train, out, checkpoints = config.train, Path(config.paths.model), Path(config.paths.checkpoints)
     trainer = Trainer(config, data, world)
     digest = fingerprint(config, data)
@@ -48,6 +58,8 @@ def train_one(config: Config, data: Dataset, world: World, title: str = "train")
         if interval.step - saved >= train.checkpoint_every or interval.step == train.steps:
             save_checkpoint(checkpoints, trainer, interval.step, digest)
             saved = interval.step
+        if watch:
+            watch(trainer, interval.step)
 
     try:
         fit(

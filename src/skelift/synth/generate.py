@@ -1,18 +1,16 @@
 """A rendered data set, made on all cores."""
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
-from multiprocessing import parent_process
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 
 from skelift.config import Config, DataConfig, SynthConfig
 from skelift.data.format import SAMPLE, DatasetInfo, SplitRows, write_dataset
 from skelift.errors import InputError
+from skelift.processes import cores, end_with_parent
 from skelift.synth.scene import Cast, Labels, Studio
 from skelift.synth.splits import PRIOR, TEST, TRAIN
 
@@ -133,15 +131,7 @@ _worker: tuple[Studio, Path] | None = None
 def _start_worker(studio: Studio, folder: Path) -> None:
     global _worker
     _worker = (studio, folder)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot stop its workers, which would wait for tasks for ever."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    end_with_parent()
 
 
 def _work_on(task: Task) -> tuple[Task, Labels | None]:
@@ -180,7 +170,7 @@ def _all_cores(
         for split, count in counts.items()
         for start in range(0, count, BLOCK)
     ]
-    done = _pooled(studio, folder, tasks, workers or _cores())
+    done = _pooled(studio, folder, tasks, workers or cores())
     for task, labels in track(done, "Rendering", total=len(tasks)):
         if labels is not None:
             yield task, labels
@@ -199,10 +189,3 @@ def _pooled(
             yield from pool.map(_work_on, tasks[1:])
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

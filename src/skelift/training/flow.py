@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skelift.config import FlowConfig
 from skelift.data.format import Dataset
+from skelift.data.hold_out import held_out_rows
 from skelift.errors import InputError
 from skelift.files import write_json
 from skelift.geometry import Units, normalise, pose_scale
@@ -137,14 +138,7 @@ def _held_out(clips: NDArray[np.str_], config: FlowConfig) -> NDArray[np.bool_]:
             f"flow.held_out={config.held_out} of {len(clips)} poses leaves none on one side; "
             "take a share between 0 and 1, or more poses"
         )
-    names = np.unique(clips)
-    rng = np.random.default_rng(config.seed)
-    if len(names) == 1:  # one clip: hold out its end
-        held = np.arange(len(clips)) >= (1 - config.held_out) * len(clips)
-    else:
-        count = min(max(round(config.held_out * len(names)), 1), len(names) - 1)
-        held = np.isin(clips, rng.choice(names, count, replace=False))
-    return held
+    return held_out_rows(clips, config.held_out, config.seed)
 
 
 def load_weights(

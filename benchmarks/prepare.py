@@ -1,0 +1,144 @@
+"""Preparation of Human3.6M against decoding the same frames alone, and its memory.
+
+``python -m benchmarks.prepare``: a minute on one core. Clips in Human3.6M's layout are written
+first (1000 x 1002, MPEG-4; silhouettes as videos, boxes as MATLAB v7.3). The ratio is of CPU
+seconds of one process, so that a busy machine disturbs it little; memory is that of all processes
+together (shared pages counted once), with a worker a core.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+from benchmarks.measure import best_cpu_seconds, report
+from skelift.config import Config, H36mConfig, compose
+from skelift.data.pictures import read_frames
+from skelift.data.sources.h36m import find_recordings
+from skelift.data.sources.masks import read_masks
+from skelift.data.sources.recordings import Crop
+from skelift.processes import cores
+from skelift.stages import prepare
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))  # which has the writer of the layout
+
+GOALS = {
+    "ratio_to_decoding": ("at most", 1.3),
+    "peak_gib": ("at most", 2.0),
+}
+CLIPS = (("S1", "Walking.54138969"), ("S5", "Sitting 2.54138969"), ("S9", "Eating.55011271"))
+
+
+def main() -> None:
+    """Measure and print."""
+    from layouts import write_h36m
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=150, help="frames a clip")
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        frames_of = dict.fromkeys(CLIPS, args.frames)
+        write_h36m(folder / "root", silhouettes="mp4", frames_of=frames_of)
+        config = configured(folder, workers=1)
+        seconds = best_cpu_seconds(
+            {
+                "prepare": lambda: prepare.run(config),
+                "decode": lambda: decode(config, pictures_only=False),
+                "decode_pictures": lambda: decode(config, pictures_only=True),
+            },
+            args.rounds,
+        )
+        with peak_of_all_processes() as peak:
+            prepare.run(configured(folder, workers=0))
+    used = args.frames * len(CLIPS)
+    report(
+        {
+            "benchmark": "prepare h36m: CPU seconds of one process",
+            "frames": used,
+            "milliseconds_a_frame": {name: 1000 * spent / used for name, spent in seconds.items()},
+            "ratio_to_decoding": seconds["prepare"] / seconds["decode"],
+            "ratio_to_decoding_pictures_alone": seconds["prepare"] / seconds["decode_pictures"],
+            "workers": cores(),
+            "peak_gib": max(peak) / 2**30,
+        },
+        GOALS,
+    )
+
+
+def configured(folder: Path, workers: int) -> Config:
+    """All of the fixture at 128 px, as the data set's own options have it."""
+    options = [f"data.h36m.root={folder / 'root'}", f"data.h36m.workers={workers}"]
+    return compose(["h36m", *options, f"paths.data={folder / 'out'}"])
+
+
+def decode(config: Config, *, pictures_only: bool) -> int:
+    """Decode what preparation needs of each frame: picture, silhouette, box. Returns how many."""
+    source = config.data.h36m
+    assert isinstance(source, H36mConfig)
+    crop = Crop(config.data.size, config.data.margin)
+    decoded = 0
+    for recording in find_recordings(Path(source.root), source, crop, config.body):
+        _, _, video, silhouettes, boxes = recording.files
+        with_picture = range(count_of(recording.split, boxes, source.prior))
+        decoded += sum(1 for _ in read_frames(video, with_picture, threads=1))
+        if not pictures_only:
+            decoded += sum(1 for _ in read_masks(silhouettes, with_picture))
+            decoded += sum(1 for _ in read_masks(boxes, range(1_000_000)))
+    return decoded
+
+
+def count_of(split: str, boxes: Path, prior: float) -> int:
+    """Frames of a clip that give pictures."""
+    from skelift.data.sources.masks import mask_count
+
+    return round(mask_count(boxes) * (1 - prior if split == "train" else 1))
+
+
+@contextmanager
+def peak_of_all_processes() -> Iterator[list[int]]:
+    """Watch the memory of this process and its descendants; the list gets bytes as they change."""
+    seen, done = [0], Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            seen.append(sum(map(proportional_bytes, descendants(os.getpid()))))
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watcher.join()
+
+
+def descendants(process: int) -> list[int]:
+    """A process and all that it began, directly or not."""
+    found = [process]
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        try:
+            children = task.read_text().split()
+        except OSError:  # the thread has ended
+            continue
+        for child in children:
+            found += descendants(int(child))
+    return found
+
+
+def proportional_bytes(process: int) -> int:
+    """Resident memory of a process, each shared page divided by its sharers (Linux's PSS)."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:  # the process has ended
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+if __name__ == "__main__":
+    main()

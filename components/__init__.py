@@ -1,0 +1,1 @@
+"""Steps of the Kubeflow pipeline: one folder each."""

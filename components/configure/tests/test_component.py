@@ -1,0 +1,50 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from components.configure.component import configure
+from components.conftest import TINY
+from components.testing import StepFailed, run_component
+from skelift.config import compose, to_yaml
+
+
+def parameters(**changes: object) -> dict[str, object]:
+    return {"experiment": "quickstart", "overrides": TINY, "train_steps": 7} | changes
+
+
+def test_configuration_is_what_the_command_line_composes(tmp_path: Path) -> None:
+    outputs = run_component(configure, tmp_path, **parameters(sweep_trials=3))
+    composed = to_yaml(compose([*TINY, "train.steps=7"]))
+    assert Path(outputs["config"].path).read_text() == composed
+    assert outputs["trials"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"overrides": ["train.stpes=5"]}, "did you mean train.steps"),
+        ({"experiment": "quickstrat"}, "quickstart"),
+        ({"train_steps": -1}, "train.steps=-1"),
+        ({"sweep_trials": 0}, "sweep_trials=0"),
+    ],
+)
+def test_wrong_parameter_ends_with_one_line(
+    tmp_path: Path,
+    change: dict[str, object],
+    complaint: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(StepFailed, match="2"):
+        run_component(configure, tmp_path, **parameters(**change))
+    message = capsys.readouterr().err.strip()
+    assert complaint in message
+    assert "\n" not in message
+    assert not (tmp_path / "executor_output.json").exists()
+
+
+def test_nothing_but_an_executor_input_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    from skelift.kubeflow.step import main
+
+    assert main(["configure", "--executor-input", json.dumps({"inputs": {}})]) == 2
+    assert "ExecutorInput" in capsys.readouterr().err

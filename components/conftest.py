@@ -1,0 +1,88 @@
+"""One tiny run, whose artifacts the components' tests share."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kfp import dsl
+from tiny import tiny_dataset
+
+from components.configure.component import configure
+from components.pretrain_flow.component import pretrain_flow
+from components.testing import artifact, run_component
+from components.train.component import train
+
+TINY = [
+    "data.size=32",
+    "model.width=4",
+    "model.disc_width=8",
+    "model.disc_scales=1",
+    "model.lifter_width=32",
+    "flow.hidden=16",
+    "flow.blocks=2",
+    "train.batch=4",
+    "train.interval=2",
+    "train.checkpoint_every=2",
+    "train.precision=fp32",
+    "train.dvclive=false",
+    "evaluate.baselines=[mean_pose]",
+    "evaluate.shown=2",
+    "sweep.overrides=['train.steps=2']",
+]
+
+
+class TinyRun:
+    """Artifacts of a run, each made when the first test asks for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._made: dict[str, dict[str, Any]] = {}
+
+    @property
+    def config(self) -> dsl.Artifact:
+        """params.yaml."""
+        made = self._once(
+            "configure",
+            configure,
+            experiment="quickstart",
+            overrides=TINY,
+            train_steps=6,
+            flow_steps=10,
+            sweep_trials=2,
+        )
+        return made["config"]
+
+    @property
+    def data(self) -> dsl.Artifact:
+        """A data set of stick people."""
+        folder = self.folder / "data"
+        if not folder.exists():
+            tiny_dataset(folder, size=32)
+        return artifact(dsl.Dataset, folder, "data")
+
+    @property
+    def flow(self) -> dsl.Artifact:
+        """The flow."""
+        made = self._once("pretrain-flow", pretrain_flow, config=self.config, data=self.data)
+        return made["flow"]
+
+    @property
+    def inputs(self) -> dict[str, dsl.Artifact]:
+        """What most components take."""
+        return {"config": self.config, "data": self.data, "flow": self.flow}
+
+    @property
+    def trained(self) -> dict[str, Any]:
+        """Outputs of the training."""
+        return self._once("train", train, **self.inputs)
+
+    def _once(self, name: str, component: Any, **arguments: Any) -> dict[str, Any]:
+        if name not in self._made:
+            self._made[name] = run_component(component, self.folder / name, **arguments)
+        return self._made[name]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """The run that the tests share."""
+    return TinyRun(tmp_path_factory.mktemp("components"))

@@ -1,0 +1,1 @@
+"""Pipelines made of the components."""

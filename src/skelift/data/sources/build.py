@@ -1,0 +1,216 @@
+"""Recordings of a public data set become one data set: on all cores, and resumable.
+
+Every recording is first made into a part beside the data set, by a pool of processes. The parts
+are then put together in the project's format, which appears whole, and removed.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from skelift.config import Config, SourceConfig
+from skelift.data.format import SPLITS, DatasetInfo, DatasetWriter, fill_rows, write_dataset
+from skelift.data.sources.parts import BLOCK, Part, load_part, make_part, part_folder
+from skelift.data.sources.recordings import Recording
+from skelift.errors import InputError
+from skelift.processes import cores, end_with_parent
+from skelift.skeleton import Skeleton
+
+# 2 GiB hold the parent and so many workers; each takes some 120 MiB of its own.
+MOST_WORKERS = 14
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a loader says of its data set.
+
+    Attributes:
+        provenance: where it comes from, in one or two sentences.
+        licence: its licence.
+        skeleton: the skeleton of its poses, with typical bone lengths.
+        details: anything else worth keeping.
+    """
+
+    provenance: str
+    licence: str
+    skeleton: Skeleton
+    details: Mapping[str, Any]
+
+
+def parts_folder(config: Config) -> Path:
+    """Where the parts of a data set wait until it is complete."""
+    out = Path(config.paths.data)
+    return out.parent / f".{out.name}.parts"
+
+
+def build(
+    config: Config, source: SourceConfig, recordings: Sequence[Recording], about: Description
+) -> Path:
+    """Make the data set ``config.paths.data`` of recordings.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        InputError: a file is missing or broken, or nothing is left of a split. Finished parts
+            are kept, and the next run goes on from them.
+    """
+    out, parts_in = Path(config.paths.data), parts_folder(config)
+    with _pool(source.workers) as submit:
+        parts = _make_parts(recordings, about.skeleton, parts_in, submit)
+        _check_counts(config, parts)
+        with write_dataset(out, _describe(config, source, about, parts)) as writer:
+            _put_together(writer, parts, submit)
+    shutil.rmtree(parts_in)
+    return out
+
+
+def _make_parts(
+    recordings: Sequence[Recording], skeleton: Skeleton, folder: Path, submit: "Submit"
+) -> list[Part]:
+    """Parts of all recordings, in their order; those of an earlier run are taken as they are."""
+    folders = [part_folder(recording, skeleton, folder) for recording in recordings]
+    weights = [sum(file.stat().st_size for file in r.files) for r in recordings]
+    done = {place: load_part(place) for place in folders if place.exists()}
+    if done:
+        print(f"{folder}: {len(done)} recordings of an earlier run are kept", file=sys.stderr)
+    jobs = {
+        submit(make_part, recording, skeleton, place): weight
+        for recording, place, weight in zip(recordings, folders, weights, strict=True)
+        if place not in done
+    }
+    for part in _progress("Cutting out", jobs):
+        done[part.folder] = part
+        _log_skipped(part)
+    return [done[place] for place in folders]
+
+
+def _log_skipped(part: Part) -> None:
+    for reason, frames in part.skipped.items():
+        print(f"{part.name}: {frames} frames skipped: {reason}", file=sys.stderr)
+
+
+def _check_counts(config: Config, parts: Sequence[Part]) -> None:
+    counts = {name: sum(p.pictures for p in parts if p.split == name) for name in SPLITS}
+    counts["prior"] = sum(part.poses for part in parts)
+    for name, count in counts.items():
+        if not count:
+            raise InputError(
+                f"data={config.data.name}: nothing for {name} among {len(parts)} recordings; "
+                "docs/datasets.md lists the folders that are needed"
+            )
+
+
+def _describe(
+    config: Config, source: SourceConfig, about: Description, parts: Sequence[Part]
+) -> DatasetInfo:
+    """What dataset.json says; bone lengths are the mean over the training pictures' 3D poses."""
+    train = [part for part in parts if part.split == "train"]
+    sums = np.sum([part.bones_mm for part in train], axis=0)
+    skeleton, provenance = about.skeleton, about.provenance
+    if sums.all():
+        means = sums / sum(part.pictures for part in train)
+        skeleton = replace(skeleton, bone_lengths_mm=tuple(round(float(mm), 1) for mm in means))
+        provenance += " bone_lengths_mm: mean over the 3D poses of the training pictures."
+    skipped: dict[str, int] = {}
+    for part in parts:
+        for reason, frames in part.skipped.items():
+            skipped[reason] = skipped.get(reason, 0) + frames
+    # Not the number of workers: it changes nothing.
+    options = asdict(replace(source, workers=0))
+    return DatasetInfo(
+        name=config.data.name,
+        skeleton=skeleton,
+        size=config.data.size,
+        margin=config.data.margin,
+        synthetic=False,
+        provenance=provenance,
+        licence=about.licence,
+        details={"source": options, "skipped_frames": skipped} | dict(about.details),
+    )
+
+
+def _put_together(writer: DatasetWriter, parts: Sequence[Part], submit: "Submit") -> None:
+    with_3d = all(any(part.bones_mm) for part in parts if part.pictures)
+    room = dict.fromkeys((*SPLITS, "prior"), 0)
+    jobs: dict[Future[None], int] = {}
+    starts = []
+    for part in parts:
+        starts.append((room[part.split], room["prior"]))
+        room[part.split] += part.pictures
+        room["prior"] += part.poses
+    for name in SPLITS:
+        writer.allocate_split(name, room[name], with_2d=True, with_3d=with_3d)
+    writer.allocate_prior(room["prior"])
+    for part, (row, pose) in zip(parts, starts, strict=True):
+        job = submit(_copy_part, part, writer.folder, row, pose, writer.info.size, with_3d)
+        jobs[job] = part.pictures + 1
+    for _ in _progress("Putting together", jobs):
+        pass
+
+
+def _copy_part(part: Part, folder: Path, row: int, pose: int, size: int, with_3d: bool) -> None:
+    columns = part.columns()
+    names = ["samples", "joints_2d", *(["joints_3d_mm"] if with_3d else [])]
+    if part.pictures:
+        fill_rows(folder / part.split, row, **{name: columns[name] for name in names})
+    if part.poses:
+        prior = {"samples": columns["prior_samples"], "poses_2d": columns["prior_2d"]}
+        fill_rows(folder / "prior", pose, **prior)
+    for first in range(0, part.pictures, BLOCK):
+        images = part.crops("images", (size, size, 3), first)
+        masks = part.crops("masks", (size, size), first)
+        fill_rows(folder / part.split, row + first, images=images, masks=masks)
+
+
+Submit = Callable[..., "Future[Any]"]
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Submit]:
+    """Run calls in a pool of processes, or at once in this one where one worker is asked for."""
+    if workers == 1:
+        yield _at_once
+        return
+    count = workers or min(cores(), MOST_WORKERS)
+    # No plain fork: OpenCV's threads in this process would leave a forked one waiting for ever.
+    clean = get_context("forkserver")
+    with ProcessPoolExecutor(count, mp_context=clean, initializer=_start_worker) as pool:
+        try:
+            yield pool.submit
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(1)  # one worker a core
+    end_with_parent()
+
+
+def _at_once(call: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+    future: Future[Any] = Future()
+    future.set_result(call(*arguments))
+    return future
+
+
+def _progress(title: str, jobs: Mapping["Future[Any]", int]) -> Iterable[Any]:
+    """Results of the jobs as they end, with a progress bar by their weights and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+
+    columns = ("{task.description}", BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=sum(jobs.values()))
+        for job in as_completed(jobs):
+            result = job.result()
+            progress.advance(task, jobs[job])
+            yield result

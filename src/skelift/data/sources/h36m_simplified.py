@@ -1,0 +1,154 @@
+"""Simplified Human3.6M, as KeypointGAN and IMM use it: crops of 128 px, six activities, no 3D.
+
+Layout: ``human_images/S*/WithBackground/<Seq>/<frame>.jpg``, the same below ``BackgroudMask``
+(spelt so) as ``.png`` and below ``Landmarks`` as ``.mat`` with ``keypoints_2d`` (32, 2) in [0, 1].
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.config import Config, H36mConfig
+from skelift.data.crop import CropBox
+from skelift.data.pictures import read_mask, read_picture
+from skelift.data.sources.build import Description, build
+from skelift.data.sources.h36m_protocol import JOINTS, LICENCE, SUBJECTS
+from skelift.data.sources.recordings import Crop, Recording, Shot, Skipped, part_frames
+from skelift.errors import InputError
+
+PICTURES, MASKS, LANDMARKS = "WithBackground", "BackgroudMask", "Landmarks"
+ACTIVITIES = ("directions", "discussion", "greeting", "posing", "waiting", "walking")
+
+
+def is_here(root: Path) -> bool:
+    """Whether a folder holds this layout."""
+    return any(_base(root).glob(f"S*/{PICTURES}"))
+
+
+def prepare(config: Config, source: H36mConfig, root: Path, crop: Crop) -> Path:
+    """Make the data set. Arguments and errors as of ``h36m.prepare``."""
+    recordings = [
+        SimplifiedRecording(
+            split=split,
+            person=subject,
+            clip=f"{subject}/{_clip(folder.name)}",
+            camera=_camera(folder.name),
+            activity=_activity(folder.name),
+            crop=crop,
+            folder=_base(root) / subject,
+            sequence=folder.name,
+            every=source.every if split == "train" else source.test_every,
+            prior=source.prior if split == "train" else 0.0,
+        )
+        for subject, split in SUBJECTS.items()
+        for folder in sorted((_base(root) / subject / PICTURES).glob("*"))
+        if folder.is_dir()
+    ]
+    about = Description(
+        provenance="Simplified Human3.6M (Jakab et al., KeypointGAN): crops of six activities; "
+        f"pictures of the first {1 - source.prior:.0%} of each training sequence, 2D poses of the "
+        "prior from the rest. No 3D poses, no cameras.",
+        licence=LICENCE,
+        skeleton=config.body,
+        details={"layout": "simplified"},
+    )
+    return build(config, source, recordings, about)
+
+
+@dataclass(frozen=True)
+class SimplifiedRecording(Recording):
+    """One sequence: a folder of crops.
+
+    Attributes:
+        folder: the subject's folder.
+        sequence: name of the sequence's folders.
+        every: keep every n-th frame.
+        prior: share of the sequence that gives poses and no picture.
+    """
+
+    folder: Path
+    sequence: str
+    every: int
+    prior: float
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The crops, in temporal order."""
+        pictures = (self.folder / PICTURES / self.sequence).glob("*.jpg")
+        return tuple(sorted(pictures, key=lambda path: (_number(path), path.name)))
+
+    def shots(self) -> Iterator[Shot | Skipped]:
+        """See ``Recording``."""
+        files = self.files
+        pictures, poses = part_frames(len(files), self.every, self.prior)
+        for number in (*pictures, *poses):
+            twin = self._twin(files[number], LANDMARKS, ".mat")
+            points = read_landmarks(twin)
+            if not np.isfinite(points).all():
+                yield Skipped(1, "NaN in the landmarks")
+                continue
+            picture = mask = None
+            if number in pictures:
+                picture = read_picture(files[number])
+                mask = read_mask(self._twin(files[number], MASKS, ".png"), like=picture)
+                size = picture.shape[1], picture.shape[0]
+                picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), dtype=np.uint8)
+            else:
+                size = _picture_size(files[number])
+            side = max(size)
+            # The whole crop as it is: its maker has cut the body out already.
+            box = CropBox(side / 2, side / 2, side).snapped(self.crop.size)
+            yield Shot(number, box, points * size, size, picture=picture, mask=mask)
+
+    def _twin(self, picture: Path, kind: str, suffix: str) -> Path:
+        return self.folder / kind / self.sequence / f"{picture.stem}{suffix}"
+
+
+def read_landmarks(path: Path) -> NDArray[np.float64]:
+    """(17, 2) joints over the crop's sides; InputError where the file is missing or broken."""
+    from scipy.io import loadmat
+
+    try:
+        points = loadmat(path)["keypoints_2d"]
+        return np.asarray(points, dtype=np.float64).reshape(32, 2)[list(JOINTS)]
+    except FileNotFoundError:
+        raise InputError(f"{path}: not there; unpack the archive anew") from None
+    except (KeyError, ValueError, TypeError, OSError, NotImplementedError) as error:
+        raise InputError(
+            f"{path}: no readable keypoints_2d (32, 2) ({error}); unpack the archive anew"
+        ) from None
+
+
+def _base(root: Path) -> Path:
+    return root / "human_images" if (root / "human_images").is_dir() else root
+
+
+def _picture_size(path: Path) -> tuple[int, int]:
+    from PIL import Image
+
+    with Image.open(path) as picture:  # reads no more than the header
+        return picture.size
+
+
+def _number(path: Path) -> int:
+    digits = re.findall(r"\d+", path.stem)
+    return int(digits[-1]) if digits else 0
+
+
+def _camera(sequence: str) -> str:
+    found = re.search(r"\d{8}", sequence)
+    return found[0] if found else ""
+
+
+def _clip(sequence: str) -> str:
+    return re.sub(r"[._-]?\d{8}", "", sequence)[:48]
+
+
+def _activity(sequence: str) -> str:
+    lower = sequence.lower()
+    return next((name for name in ACTIVITIES if name in lower), lower[:32])

@@ -1,0 +1,205 @@
+"""HandDB's synthetic hands: ``hand_labels_synth/synth*/%04d.jpg`` with a ``.json`` beside each.
+
+Each sequence is cut in the order of its files: pictures, then annotations that become the prior
+(their pictures are left out), then pictures to test on. Training pictures and prior also come
+turned about the hand. There is no 3D, no camera and no mask: GrabCut cuts the hand out.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.config import Config, HandDbConfig
+from skelift.data.background import cut_out
+from skelift.data.pictures import mask_of_black_background, read_picture
+from skelift.data.sources.build import Description, build
+from skelift.data.sources.recordings import (
+    Crop,
+    Floats,
+    Picture,
+    Recording,
+    Shot,
+    Skipped,
+    check_root,
+)
+from skelift.errors import InputError
+
+JOINTS = 21
+BLOCK = 64  # pictures that one task cuts out
+
+
+def prepare(config: Config) -> Path:
+    """Make the data set of ``config.data.handdb`` at ``config.paths.data``.
+
+    Raises:
+        InputError: a file is missing or broken.
+    """
+    source = config.data.handdb
+    assert source is not None
+    _check(source)
+    if len(config.body) != JOINTS:
+        raise InputError(f"skeleton={config.body.name}: HandDB has that of hand21; choose it")
+    root = check_root("data.handdb.root", source.root)
+    recordings = find_recordings(root, source, Crop(config.data.size, config.data.margin))
+    turned = ", ".join(f"{angle:g}" for angle in source.rotations_deg)
+    about = Description(
+        provenance=f"HandDB synthetic hands (Simon et al. 2017), {', '.join(source.sequences)}. "
+        f"{source.prior:.0%} of the training annotations are the prior, without their pictures; "
+        f"training pictures and prior also turned by {turned or 'no'} degrees. No 3D poses.",
+        licence="HandDB: research only; http://domedb.perception.cs.cmu.edu/handdb.html",
+        skeleton=config.body,
+        # Test pictures come after the training pictures of their sequence.
+        details={"split_by": "time"},
+    )
+    return build(config, source, recordings, about)
+
+
+def find_recordings(root: Path, source: HandDbConfig, crop: Crop) -> list[Recording]:
+    """Blocks of pictures of each sequence, in the order of their files.
+
+    Raises:
+        InputError: a sequence without pictures.
+    """
+    base = root / "hand_labels_synth" if (root / "hand_labels_synth").is_dir() else root
+    recordings: list[Recording] = []
+    for sequence in source.sequences:
+        files = sorted((base / sequence).glob("*.jpg"))
+        if not files:
+            raise InputError(f"{base / sequence}: no .jpg; unpack hand_labels_synth.zip there")
+        test = round(len(files) * (1 - source.test))
+        poses = round(test * (1 - source.prior))
+        uses = {"pictures": range(poses), "poses": range(poses, test)}
+        uses["test"] = range(test, len(files))
+        for use, rows in uses.items():
+            for first in range(rows.start, rows.stop, BLOCK):
+                block = range(first, min(first + BLOCK, rows.stop))
+                recordings.append(
+                    HandBlock(
+                        split="test" if use == "test" else "train",
+                        person="",
+                        clip=sequence,
+                        camera="",
+                        activity="",
+                        crop=crop,
+                        pictures=tuple(files[row] for row in block),
+                        first=first,
+                        poses_only=use == "poses",
+                        angles=(0.0,) if use == "test" else (0.0, *source.rotations_deg),
+                        background=source.background,
+                    )
+                )
+    return recordings
+
+
+@dataclass(frozen=True)
+class HandBlock(Recording):
+    """Pictures of a sequence that follow one another.
+
+    Attributes:
+        pictures: the files.
+        first: number of the first of them in its sequence.
+        poses_only: take their annotations for the prior, and leave the pictures.
+        angles: turns of each picture about its hand, in degrees.
+        background: ``grabcut`` or ``black``.
+    """
+
+    pictures: tuple[Path, ...]
+    first: int
+    poses_only: bool
+    angles: tuple[float, ...]
+    background: str
+
+    @property
+    def name(self) -> str:
+        """Sequence and pictures."""
+        return f"{self.clip} {self.pictures[0].stem} to {self.pictures[-1].stem}"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Pictures and annotations."""
+        return (*self.pictures, *(picture.with_suffix(".json") for picture in self.pictures))
+
+    def shots(self) -> Iterator[Shot | Skipped]:
+        """See ``Recording``."""
+        for number, file in enumerate(self.pictures, self.first):
+            joints = read_hand(file.with_suffix(".json"))
+            if joints is None:
+                yield Skipped(1, "a joint is not annotated, or NaN")
+                continue
+            picture = read_picture(file)
+            mask = None if self.poses_only else self._mask(picture, joints)
+            for angle in self.angles:
+                yield self._turned(number, picture, mask, joints, angle)
+
+    def _mask(self, picture: Picture, joints: Floats) -> Picture:
+        if self.background == "black":
+            return mask_of_black_background(picture)
+        box = self.crop.around_joints(joints)
+        half = box.side / 2
+        low, high = (box.x - half, box.y - half), (box.x + half, box.y + half)
+        return cut_out(picture, low, high)
+
+    def _turned(
+        self, number: int, picture: Picture, mask: Picture | None, joints: Floats, angle: float
+    ) -> Shot:
+        """A shot of the picture turned about the middle of the hand, anticlockwise as seen.
+
+        Joints and crop are those in the turned picture, which keeps the picture's pixels' size.
+        """
+        height, width = picture.shape[:2]
+        centre = (joints.min(axis=0) + joints.max(axis=0)) / 2
+        # cv2 counts from pixel centres, the project from edges: hence the halves.
+        matrix = cv2.getRotationMatrix2D((centre - 0.5).tolist(), angle, 1.0)
+        turned = (joints - 0.5) @ matrix[:, :2].T + matrix[:, 2] + 0.5
+        box = self.crop.around_joints(turned)
+        if mask is None:
+            return Shot(number, box, turned, (width, height))
+        if angle:
+            picture, mask = (_warp(source, matrix) for source in (picture, mask))
+        return Shot(
+            number,
+            box,
+            turned,
+            (width, height),
+            picture=np.ascontiguousarray(picture[..., ::-1]),
+            mask=mask,
+        )
+
+
+def read_hand(path: Path) -> NDArray[np.float64] | None:
+    """(21, 2) pixels, wrist then each finger from base to tip; None where a joint is unknown.
+
+    Raises:
+        InputError: the file is missing or of another form.
+    """
+    try:
+        points = np.asarray(json.loads(path.read_text())["hand_pts"], dtype=np.float64)
+        points = points.reshape(JOINTS, 3)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(
+            f"{path}: no readable hand_pts (21 x [x, y, valid]) ({error}); unpack the archive anew"
+        ) from None
+    known = np.isfinite(points).all() and (points[:, 2] > 0).all()
+    return points[:, :2] if known else None
+
+
+def _warp(picture: Picture, matrix: NDArray[np.float64]) -> Picture:
+    height, width = picture.shape[:2]
+    return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+
+def _check(source: HandDbConfig) -> None:
+    rules: Sequence[tuple[bool, str]] = [
+        (bool(source.sequences), "sequences: at least one"),
+        (0 < source.test < 1, "test: between 0 and 1"),
+        (0 < source.prior < 1, "prior: between 0 and 1"),
+        (source.background in ("grabcut", "black"), "background: grabcut or black"),
+    ]
+    for kept, rule in rules:
+        if not kept:
+            raise InputError(f"data.handdb.{rule}; correct it")

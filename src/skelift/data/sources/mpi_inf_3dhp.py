@@ -1,0 +1,605 @@
+"""MPI-INF-3DHP: training sequences S1 to S8 and test sequences TS1 to TS6.
+
+Training layout: ``S*/Seq*/annot.mat`` (MATLAB v5), ``camera.calibration``, and below
+``imageSequence``, ``FGmasks`` and ``ChairMasks`` one ``video_<c>.avi`` a camera, or its frames as
+``img_<c>_%06d.jpg``. Test layout: ``mpi_inf_3dhp_test_set/TS*/annot_data.mat`` (v7.3) and
+``imageSequence/img_%06d.jpg``. Joints become those of h36m17.
+
+3D is ``annot3``, which projects onto ``annot2``; ``univ_annot3`` is the same pose at the size of a
+universal skeleton. Scaling ``annot3`` about the camera by the ratio of their bones gives that pose
+where it also projects, and passes by TS6, whose ``univ_annot3`` has wrong knees and ankles.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.config import Config, Mpi3dhpConfig
+from skelift.data.background import SAMPLES, MedianBackground
+from skelift.data.pictures import check_size, frame_count, frame_rate, read_frames, read_picture
+from skelift.data.sources.build import Description, build, parts_folder
+from skelift.data.sources.checks import check_projection, check_sides
+from skelift.data.sources.masks import Mask, above, open_hdf5
+from skelift.data.sources.recordings import (
+    Camera,
+    Crop,
+    Floats,
+    Picture,
+    Recording,
+    Shot,
+    Skipped,
+    check_root,
+    finite_frames,
+    part_frames,
+)
+from skelift.errors import InputError
+from skelift.files import atomic_file
+from skelift.skeleton import Skeleton
+
+CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)
+# Of 28 joints, those of the 17 of the test set; of these, those of h36m17. Its head is the top of
+# the head, its nose the head's centre, its thorax the neck.
+RELEVANT = (7, 5, 14, 15, 16, 9, 10, 11, 23, 24, 25, 18, 19, 20, 4, 3, 6)
+AS_H36M = (14, 8, 9, 10, 11, 12, 13, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4)
+# The 14 joints that PCK and AUC count: head, neck, shoulders, elbows, wrists, hips, knees, ankles.
+COUNTED = (
+    *("head", "thorax", "l_shoulder", "r_shoulder", "l_elbow", "r_elbow", "l_wrist", "r_wrist"),
+    *("l_hip", "r_hip", "l_knee", "r_knee", "l_ankle", "r_ankle"),
+)
+ACTIVITIES = ("stand_walk", "exercise", "sit", "crouch_reach", "on_floor", "sports", "misc")
+WITHOUT_MASKS = (("S1", "Seq2"), ("S4", "Seq2"))
+FPS = {**{(f"S{n}", s): 25.0 for n in range(1, 9) for s in ("Seq1", "Seq2")}, ("S1", "Seq2"): 50.0}
+FPS |= {(f"S{n}", s): 50.0 for n in (3, 5) for s in ("Seq1", "Seq2")}
+
+# Known faults.
+SIDES_EXCHANGED = {("S4", "Seq2"): range(3759, 5853)}
+SHORT_VIDEO = {("S6", "Seq2", "2")}
+LONG_ANNOTATION = {("S3", "Seq1")}
+FLASH = 240  # a picture whose darkest spot is brighter is a white flash
+
+TEST_CAMERAS = {
+    **dict.fromkeys(
+        ("TS1", "TS2", "TS3", "TS4"),
+        Camera(
+            (7.32506 / 10 * 2048, 7.32506 / 10 * 2048),
+            (1024 - 0.0322884 / 10 * 2048, 1024 + 0.0929296 / 10 * 2048),
+        ),
+    ),
+    **dict.fromkeys(
+        ("TS5", "TS6"),
+        Camera(
+            (8.770747185 / 10 * 1920, 8.770747185 / 10 * 1920),
+            (960 - 0.104908645 / 10 * 1920, 540 + 0.104899704 / 5.625 * 1080),
+        ),
+    ),
+}
+TEST_BLOCK = 1024  # frames of a test sequence that one task cuts out
+LICENCE = (
+    "MPI-INF-3DHP licence: research only, not to be passed on; "
+    "https://vcai.mpi-inf.mpg.de/3dhp-dataset"
+)
+
+
+def prepare(config: Config) -> Path:
+    """Make the data set of ``config.data.mpi_inf_3dhp`` at ``config.paths.data``.
+
+    Raises:
+        InputError: a file is missing or broken.
+    """
+    source = config.data.mpi_inf_3dhp
+    assert source is not None
+    _check(source, config.body)
+    root = check_root("data.mpi_inf_3dhp.root", source.root)
+    crop = Crop(config.data.size, config.data.margin)
+    cache = parts_folder(config) / "annotations"
+    recordings = [
+        *find_training(root, source, crop, config.body, cache),
+        *find_test(root, source, crop, config.body),
+    ]
+    about = Description(
+        provenance="MPI-INF-3DHP (Mehta et al. 2017): train S1 to S8, test TS1 to TS6. Pictures "
+        f"come from the first {1 - source.prior:.0%} of each training sequence, 2D poses of the "
+        "prior from the rest. "
+        + ("3D at the universal skeleton's size." if source.universal else "3D at true size."),
+        licence=LICENCE,
+        skeleton=replace(config.body, evaluated=COUNTED),
+        details={},
+    )
+    return build(config, source, recordings, about)
+
+
+def find_training(
+    root: Path, source: Mpi3dhpConfig, crop: Crop, skeleton: Skeleton, cache: Path
+) -> list[Recording]:
+    """Training recordings, a sequence and camera each; ``cache`` takes their annotations."""
+    sequences = sorted(root.glob("S[1-8]/Seq[12]/annot.mat"))
+    if not sequences:
+        raise InputError(
+            f"{root}: no S*/Seq*/annot.mat; set data.mpi_inf_3dhp.root to the folder of S1 to S8"
+        )
+    recordings: list[Recording] = []
+    for file in sequences:
+        folder = file.parent
+        person, sequence = folder.parent.name, folder.name
+        unmasked = not (folder / "FGmasks").is_dir()
+        if unmasked and (person, sequence) not in WITHOUT_MASKS:
+            raise InputError(f"{folder / 'FGmasks'}: not there; get the masks of this sequence")
+        if unmasked and source.unmasked == "skip":
+            print(
+                f"{person}/{sequence}: skipped: the data set has no masks of it "
+                "(data.mpi_inf_3dhp.unmasked=median cuts the body out all the same)",
+                file=sys.stderr,
+            )
+            continue
+        cameras = read_calibration(folder / "camera.calibration")
+        present = [c for c in CAMERAS if _is_there(folder / "imageSequence", c)]
+        if not present:
+            raise InputError(
+                f"{folder / 'imageSequence'}: no video of cameras {', '.join(map(str, CAMERAS))}; "
+                "get the videos of this sequence"
+            )
+        absent = [str(c) for c in CAMERAS if c not in present]
+        if absent:
+            print(f"{person}/{sequence}: no videos of cameras {', '.join(absent)}", file=sys.stderr)
+        recordings += [
+            TrainRecording(
+                split="train",
+                person=person,
+                clip=f"{person}/{sequence}",
+                camera=str(camera),
+                activity="",
+                crop=crop,
+                folder=folder,
+                annotations=_annotations_of(file, camera, cache),
+                calibration=cameras[camera],
+                every=source.every,
+                prior=source.prior,
+                universal=source.universal,
+                chair=source.chair,
+                unmasked=unmasked,
+                skeleton=skeleton,
+            )
+            for camera in present
+        ]
+    return recordings
+
+
+def find_test(root: Path, source: Mpi3dhpConfig, crop: Crop, skeleton: Skeleton) -> list[Recording]:
+    """Test recordings: blocks of frames of TS1 to TS6."""
+    recordings: list[Recording] = []
+    for file in sorted((root / "mpi_inf_3dhp_test_set").glob("TS[1-6]/annot_data.mat")):
+        with open_hdf5(file) as content:
+            count = len(_variable(file, content, "valid_frame"))
+        recordings += [
+            TestRecording(
+                split="test",
+                person=file.parent.name,
+                clip=file.parent.name,
+                camera="",
+                activity="",
+                crop=crop,
+                folder=file.parent,
+                first=first,
+                last=min(first + TEST_BLOCK, count),
+                every=source.test_every,
+                universal=source.universal,
+                skeleton=skeleton,
+            )
+            for first in range(0, count, TEST_BLOCK)
+        ]
+    return recordings
+
+
+@dataclass(frozen=True)
+class TrainRecording(Recording):
+    """One training sequence from one camera.
+
+    Attributes:
+        folder: of the sequence.
+        annotations: the camera's annotations, taken out of ``annot.mat``.
+        calibration: the camera.
+        every: keep every n-th frame.
+        prior: share of the sequence that gives poses and no picture.
+        universal: 3D at the universal skeleton's size.
+        chair: leave the chair in the picture.
+        unmasked: the sequence has no masks; a median over time takes their place.
+        skeleton: of the poses.
+    """
+
+    folder: Path
+    annotations: Path
+    calibration: Camera
+    every: int
+    prior: float
+    universal: bool
+    chair: bool
+    unmasked: bool
+    skeleton: Skeleton
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Annotations and videos (of frames, the first)."""
+        return (self.annotations, *(self._frames(kind).first for kind in self._kinds()))
+
+    def shots(self) -> Iterator[Shot | Skipped]:
+        """See ``Recording``."""
+        name = f"{self.folder / 'annot.mat'} camera {self.camera}"
+        poses = _Poses(name, *_load(self.annotations), self.universal)
+        if (self.person, self.folder.name) in SIDES_EXCHANGED:
+            poses.exchange_sides(SIDES_EXCHANGED[self.person, self.folder.name], self.skeleton)
+        good = poses.good
+        poses.check(name, self.calibration, self.skeleton)
+        count, short = self._usable_frames(len(good))
+        if short:
+            yield Skipped(*short)
+        pictures, of_prior = part_frames(count, self.every, self.prior)
+        usable = [frame for frame in (*pictures, *of_prior) if good[frame]]
+        if len(usable) < len(pictures) + len(of_prior):
+            yield Skipped(len(pictures) + len(of_prior) - len(usable), "NaN in the poses")
+        wanted = {frame for frame in usable if frame in pictures}
+        seen, size = 0, None
+        for frame, picture, mask in self._masked(wanted):
+            seen, size = seen + 1, (picture.shape[1], picture.shape[0])
+            if picture[::32, ::32].min() > FLASH:
+                yield Skipped(1, "a white flash")
+                continue
+            box = self.crop.around_joints(poses.joints_2d[frame])
+            yield Shot(
+                frame,
+                box,
+                poses.joints_2d[frame],
+                size,
+                poses.joints_3d[frame],
+                self.calibration,
+                picture,
+                mask,
+            )
+        if seen < len(wanted):
+            yield Skipped(len(wanted) - seen, "the masks end before the video")
+        for frame in usable:
+            if frame in of_prior and size is not None:
+                box = self.crop.around_joints(poses.joints_2d[frame])
+                yield Shot(frame, box, poses.joints_2d[frame], size, camera=self.calibration)
+
+    def _usable_frames(self, annotated: int) -> tuple[int, tuple[int, str] | None]:
+        """Frames that have both pose and picture, and what is known to be missing."""
+        video = self._frames("imageSequence")
+        video.check_rate(FPS[self.person, self.folder.name])
+        count = len(video)
+        if annotated == count + 1 and (self.person, self.folder.name) in LONG_ANNOTATION:
+            return count, (1, "an annotation without a frame (known)")
+        if count >= annotated - max(2, annotated // 50):
+            return min(count, annotated), None
+        if (self.person, self.folder.name, self.camera) in SHORT_VIDEO:
+            return count, (annotated - count, "the video ends before the poses (known)")
+        raise InputError(
+            f"{video.first}: {count} frames for {annotated} poses; it is truncated, get it anew"
+        )
+
+    def _kinds(self) -> tuple[str, ...]:
+        masks = () if self.unmasked else ("FGmasks", "ChairMasks")
+        return ("imageSequence", *masks)
+
+    def _frames(self, kind: str) -> "_Frames":
+        return _Frames(self.folder / kind, int(self.camera))
+
+    def _masked(self, wanted: set[int]) -> Iterator[tuple[int, Picture, Mask]]:
+        """Pictures with their masks: person without, or with, the chair."""
+        pictures = self._frames("imageSequence")
+        if self.unmasked:
+            yield from _before_median(pictures, wanted, pictures)
+            return
+        body, chair = self._frames("FGmasks"), self._frames("ChairMasks")
+        streams = (pictures.read(wanted), body.read(wanted), chair.read(wanted))
+        for (frame, picture), (_, green), (_, seat) in zip(*streams, strict=False):
+            check_size(body.first, green, picture.shape)
+            check_size(chair.first, seat, picture.shape)
+            # Red: in front of the green screen; of the chair's mask: dark on the chair.
+            front, off_chair = above(green, channel=2), above(seat, channel=2)
+            both = front | ~off_chair if self.chair else front & off_chair
+            yield frame, picture, both
+
+
+@dataclass(frozen=True)
+class TestRecording(Recording):
+    """A block of frames of a test sequence; the body is cut out by a median over time.
+
+    Pictures past the last annotation are left alone: TS3 has one and TS4 two of them.
+
+    Attributes:
+        folder: of the sequence.
+        first: first frame of the block.
+        last: frame after its last.
+        every: keep every n-th frame.
+        universal: 3D at the universal skeleton's size.
+        skeleton: of the poses.
+    """
+
+    __test__ = False  # no test, though pytest might think so
+
+    folder: Path
+    first: int
+    last: int
+    every: int
+    universal: bool
+    skeleton: Skeleton
+
+    @property
+    def name(self) -> str:
+        """Sequence and frames."""
+        return f"{self.person} frames {self.first} to {self.last - 1}"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Annotations and pictures of the block."""
+        block = range(self.first, self.last, self.every)
+        return (self._annotations, *(self._picture(frame) for frame in block))
+
+    def shots(self) -> Iterator[Shot | Skipped]:
+        """See ``Recording``."""
+        file = self._annotations
+        with open_hdf5(file) as content:
+            arrays = [
+                np.asarray(_variable(file, content, name), dtype=np.float64).reshape(-1, 17, size)
+                for name, size in (("annot2", 2), ("annot3", 3), ("univ_annot3", 3))
+            ]
+            valid = np.asarray(_variable(file, content, "valid_frame")).reshape(-1) > 0
+            activity = np.asarray(_variable(file, content, "activity_annotation")).reshape(-1)
+        joints = [array[:, AS_H36M] for array in arrays]
+        poses = _Poses(str(file), *joints, self.universal, usable=valid)
+        camera = TEST_CAMERAS[self.person]
+        poses.check(str(file), camera, self.skeleton)
+        block = range(self.first, self.last, self.every)
+        invalid = sum(not valid[frame] for frame in block)
+        if invalid:
+            yield Skipped(invalid, "not valid, says the data set")
+        without = sum(bool(valid[frame]) and not poses.good[frame] for frame in block)
+        if without:
+            yield Skipped(without, "NaN in the poses")
+        wanted = {frame for frame in block if poses.good[frame]}
+        every_picture = _Pictures([self._picture(frame) for frame in range(len(valid))])
+        for frame, picture, mask in _before_median(every_picture, wanted, every_picture):
+            box = self.crop.around_joints(poses.joints_2d[frame])
+            size = picture.shape[1], picture.shape[0]
+            shot = Shot(
+                frame,
+                box,
+                poses.joints_2d[frame],
+                size,
+                poses.joints_3d[frame],
+                camera,
+                picture,
+                mask,
+                activity=ACTIVITIES[int(activity[frame]) - 1],
+            )
+            yield shot
+
+    @property
+    def _annotations(self) -> Path:
+        return self.folder / "annot_data.mat"
+
+    def _picture(self, frame: int) -> Path:
+        return self.folder / "imageSequence" / f"img_{frame + 1:06d}.jpg"
+
+
+class _Poses:
+    """Poses of one camera in the joints of h36m17.
+
+    Attributes:
+        joints_2d: (F, 17, 2) source pixels.
+        joints_3d: (F, 17, 3) mm, camera frame.
+        good: (F,) whether a pose is finite, and usable.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        joints_2d: Floats,
+        joints_3d: Floats,
+        universal_3d: Floats,
+        universal: bool,
+        usable: NDArray[np.bool_] | None = None,
+    ) -> None:
+        if not len(joints_2d) == len(joints_3d) == len(universal_3d):
+            raise InputError(
+                f"{name}: annot2, annot3 and univ_annot3 have {len(joints_2d)}, {len(joints_3d)} "
+                f"and {len(universal_3d)} poses; get the file anew"
+            )
+        self.joints_2d, self.joints_3d = joints_2d, np.array(joints_3d)
+        self.good = finite_frames(joints_2d, joints_3d, universal_3d)
+        if usable is not None:
+            self.good &= usable
+        if not self.good.any():
+            raise InputError(f"{name}: no pose is free of NaN; get the file anew")
+        if universal:
+            self.joints_3d *= universal_scale(joints_3d[self.good], universal_3d[self.good])
+
+    def exchange_sides(self, rows: range, skeleton: Skeleton) -> None:
+        """Give left joints of these rows the right joints' place, and the other way round."""
+        chosen = slice(rows.start, rows.stop)
+        for array in (self.joints_2d, self.joints_3d):
+            array[chosen] = array[chosen][:, skeleton.swap]
+
+    def check(self, name: str, camera: Camera, skeleton: Skeleton) -> None:
+        """InputError unless 3D projects onto 2D, and left and right are where they belong."""
+        good = self.good
+        check_projection(name, self.joints_2d[good], self.joints_3d[good], camera)
+        check_sides(name, self.joints_3d[good], skeleton)
+
+
+def universal_scale(joints_mm: Floats, universal_mm: Floats) -> float:
+    """Ratio of the universal skeleton's bones to a person's: median over (F, 17, 3) poses.
+
+    A median over all bones: of a sequence whose knees and ankles are wrong most bones are right.
+    """
+    parents = np.array([0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15])
+    own, universal = (
+        np.linalg.norm(poses[:, 1:] - poses[:, parents], axis=-1)
+        for poses in (joints_mm, universal_mm)
+    )
+    return float(np.median(universal.sum(axis=0) / own.sum(axis=0)))
+
+
+class _Pictures:
+    """Frames in files of their own."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, wanted: set[int]) -> Iterator[tuple[int, Picture]]:
+        """Yield (frame, BGR picture) of the wanted frames."""
+        for frame in sorted(wanted):
+            if frame < len(self.files):
+                yield frame, _as_bgr(read_picture(self.files[frame]))
+
+
+class _Frames:
+    """Frames of one camera: a video, or pictures numbered from 1."""
+
+    def __init__(self, folder: Path, camera: int) -> None:
+        self._video = folder / f"video_{camera}.avi"
+        self._files = [] if self._video.exists() else sorted(folder.glob(f"img_{camera}_*.jpg"))
+
+    @property
+    def first(self) -> Path:
+        """The video, or the first picture."""
+        return self._files[0] if self._files else self._video
+
+    def __len__(self) -> int:
+        return len(self._files) or frame_count(self._video)
+
+    def check_rate(self, expected: float) -> None:
+        """InputError where a video has another frame rate than the data set's."""
+        if self._files:
+            return
+        rate = frame_rate(self._video)
+        if abs(rate - expected) > 0.05 * expected:
+            raise InputError(
+                f"{self._video}: {rate:g} frames a second, the data set has {expected:g}; take the "
+                "original video, since poses belong to its frames by number"
+            )
+
+    def read(self, wanted: set[int]) -> Iterator[tuple[int, Picture]]:
+        """Yield (frame, BGR picture) of the wanted frames."""
+        if self._files:
+            return _Pictures(self._files).read(wanted)
+        return read_frames(self._video, wanted, threads=1)
+
+
+def _before_median(
+    frames: _Frames | _Pictures, wanted: set[int], teachers: _Frames | _Pictures
+) -> Iterator[tuple[int, Picture, Mask]]:
+    """Wanted frames with masks against the median of frames spread over all of the sequence."""
+    spread = set(np.linspace(0, len(teachers) - 1, SAMPLES).round().astype(int).tolist())
+    background = MedianBackground(_as_rgb(picture) for _, picture in teachers.read(spread))
+    for frame, picture in frames.read(wanted):
+        yield frame, picture, background.mask(_as_rgb(picture))
+
+
+def read_calibration(path: Path) -> dict[int, Camera]:
+    """Cameras of a ``camera.calibration``, by their number.
+
+    Raises:
+        InputError: the file is missing or of another form.
+    """
+    cameras, number = {}, None
+    try:
+        for line in path.read_text().splitlines():
+            key, *values = line.split() or [""]
+            if key == "name":
+                number = int(values[0])
+            elif key == "intrinsic" and number is not None:
+                matrix = np.array(values, dtype=np.float64).reshape(4, 4)
+                cameras[number] = Camera(
+                    (float(matrix[0, 0]), float(matrix[1, 1])),
+                    (float(matrix[0, 2]), float(matrix[1, 2])),
+                )
+    except FileNotFoundError:
+        raise InputError(f"{path}: not there; get the calibration of this sequence") from None
+    except (ValueError, IndexError, OSError) as error:
+        raise InputError(f"{path}: no readable calibration ({error}); get it anew") from None
+    missing = sorted(set(CAMERAS) - set(cameras))
+    if missing:
+        raise InputError(f"{path}: lacks camera {missing[0]}; get it anew")
+    return cameras
+
+
+def _annotations_of(file: Path, camera: int, cache: Path) -> Path:
+    """One camera's annotations in a file of their own: all of them at once need much memory."""
+    status = file.stat()
+    told = repr((str(file), status.st_size, status.st_mtime_ns))
+    digest = blake2b(told.encode(), digest_size=8).hexdigest()
+    path = cache / f"{digest}-{camera}.npz"
+    if not path.exists():
+        for number, arrays in _read_annotations(file).items():
+            place = cache / f"{digest}-{number}.npz"
+            with atomic_file(place) as unfinished, unfinished.open("wb") as stream:
+                np.savez(stream, **arrays)
+    return path
+
+
+def _read_annotations(file: Path) -> dict[int, dict[str, NDArray[np.float64]]]:
+    """Camera -> 2D, 3D and universal 3D poses in the joints of h36m17."""
+    from scipy.io import loadmat
+
+    names = {"annot2": 2, "annot3": 3, "univ_annot3": 3}
+    chosen = [RELEVANT[joint] for joint in AS_H36M]
+    found: dict[int, dict[str, NDArray[np.float64]]] = {camera: {} for camera in CAMERAS}
+    try:
+        for name, size in names.items():
+            cells = loadmat(file, variable_names=[name])[name]
+            for camera in CAMERAS:
+                rows = np.asarray(cells[camera, 0], dtype=np.float64)
+                found[camera][name] = rows.reshape(len(rows), 28, size)[:, chosen]
+    except Exception as error:  # scipy meets a broken file with whatever its parsing ran into
+        raise InputError(
+            f"{file}: no readable annotations ({' '.join(str(error).split())}); get the file anew"
+        ) from None
+    return found
+
+
+def _load(path: Path) -> tuple[Floats, Floats, Floats]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["annot2"], arrays["annot3"], arrays["univ_annot3"]
+
+
+def _variable(file: Path, content: Any, name: str) -> Any:
+    if name not in content:
+        raise InputError(f"{file}: has no variable {name}; get the file anew")
+    return content[name]
+
+
+def _is_there(folder: Path, camera: int) -> bool:
+    return (folder / f"video_{camera}.avi").exists() or any(folder.glob(f"img_{camera}_*.jpg"))
+
+
+def _as_bgr(picture: Picture) -> Picture:
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), dtype=np.uint8)
+
+
+def _as_rgb(picture: Picture) -> Picture:
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _check(source: Mpi3dhpConfig, skeleton: Skeleton) -> None:
+    rules = [
+        (source.every >= 1, "every: 1 or more"),
+        (source.test_every >= 1, "test_every: 1 or more"),
+        (0 < source.prior < 1, "prior: between 0 and 1"),
+        (source.unmasked in ("skip", "median"), "unmasked: skip or median"),
+    ]
+    for kept, rule in rules:
+        if not kept:
+            raise InputError(f"data.mpi_inf_3dhp.{rule}; correct it")
+    if len(skeleton) != len(AS_H36M):
+        raise InputError(f"skeleton={skeleton.name}: 3DHP is read into that of h36m17; choose it")

@@ -1,0 +1,173 @@
+"""One recording cut out into a part of its own on disk, so that a killed run can go on.
+
+A part is a folder with the raw bytes of its crops, its columns and ``part.json``. It appears whole
+when its recording is done; a later run with the same options and source files takes it as it is.
+"""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.data.crop import cut_body, to_crop
+from skelift.data.format import SAMPLE
+from skelift.data.sources.recordings import PRIOR_MARK, Recording, Shot, Skipped
+from skelift.errors import InputError
+from skelift.files import atomic_folder, read_json, write_json
+from skelift.skeleton import Skeleton
+
+VERSION = 1  # of what parts hold: a new one makes all of them anew
+BLOCK = 1024  # crops in memory at a time as a part is read
+NO_BODY = "no body in the mask"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A finished part.
+
+    Attributes:
+        folder: where it lies.
+        split: ``train`` or ``test``.
+        name: name of the recording.
+        pictures: how many pictures it gives.
+        poses: how many unpaired poses it gives.
+        skipped: reason -> frames left out.
+        bones_mm: sum of its 3D poses' bone lengths, over the pictures.
+    """
+
+    folder: Path
+    split: str
+    name: str
+    pictures: int
+    poses: int
+    skipped: dict[str, int]
+    bones_mm: list[float]
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Arrays of the part: samples, joints_2d, joints_3d_mm, prior_samples, prior_2d."""
+        with np.load(self.folder / "columns.npz", allow_pickle=False) as archive:
+            return dict(archive)
+
+    def crops(self, kind: str, cell: tuple[int, ...], first: int) -> NDArray[np.uint8]:
+        """Up to ``BLOCK`` rows of ``images`` or ``masks`` of shape ``cell`` from ``first`` on."""
+        count, bytes_a_row = min(BLOCK, self.pictures - first), int(np.prod(cell))
+        raw = np.fromfile(
+            self.folder / f"{kind}.raw", np.uint8, count * bytes_a_row, offset=first * bytes_a_row
+        )
+        return raw.reshape(count, *cell)
+
+
+def part_folder(recording: Recording, skeleton: Skeleton, parts: Path) -> Path:
+    """Folder of a recording's part: named by all that its content depends on."""
+    stats = [(str(file), *_stat(file)) for file in recording.files]
+    told = repr((VERSION, recording, skeleton.joints, skeleton.bones, stats))
+    return parts / blake2b(told.encode(), digest_size=12).hexdigest()
+
+
+def _stat(file: Path) -> tuple[int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        raise InputError(
+            f"{file}: not there; unpack the archive that holds it (docs/datasets.md)"
+        ) from None
+    return status.st_size, status.st_mtime_ns
+
+
+def load_part(folder: Path) -> Part:
+    """A finished part."""
+    content = read_json(folder / "part.json", "skelift prepare")
+    return Part(folder=folder, **content)
+
+
+def make_part(recording: Recording, skeleton: Skeleton, folder: Path) -> Part:
+    """Read a recording shot by shot into a part.
+
+    Raises:
+        InputError: a file of the recording is missing or broken; no part is left then.
+    """
+    with atomic_folder(folder) as unfinished:
+        writer = _PartWriter(recording, skeleton, unfinished)
+        with writer.images, writer.masks:
+            for item in recording.shots():
+                writer.put(item)
+        writer.finish()
+    return load_part(folder)
+
+
+class _PartWriter:
+    """Appends shots to the files of a part."""
+
+    def __init__(self, recording: Recording, skeleton: Skeleton, folder: Path) -> None:
+        self.recording, self.skeleton, self.folder = recording, skeleton, folder
+        self.images = (folder / "images.raw").open("wb")
+        self.masks = (folder / "masks.raw").open("wb")
+        self.skipped: dict[str, int] = {}
+        self.rows: dict[str, list[Any]] = {
+            key: [] for key in ("samples", "joints_2d", "joints_3d_mm", "prior_samples", "prior_2d")
+        }
+
+    def put(self, item: Shot | Skipped) -> None:
+        if isinstance(item, Skipped):
+            self._skip(item.reason, item.frames)
+            return
+        size = self.recording.crop.size
+        joints = to_crop(item.joints_2d, item.box.as_array(), size)
+        if item.picture is None or item.mask is None:
+            self.rows["prior_samples"].append(self._record(item, PRIOR_MARK))
+            self.rows["prior_2d"].append(joints)
+            return
+        image, mask = cut_body(item.picture, item.mask, item.box, size)
+        if not mask.any():
+            self._skip(NO_BODY, 1)
+            return
+        self.images.write(np.ascontiguousarray(image[..., ::-1]).data)
+        self.masks.write(np.ascontiguousarray(mask).data)
+        self.rows["samples"].append(self._record(item))
+        self.rows["joints_2d"].append(joints)
+        if item.joints_3d_mm is not None:
+            self.rows["joints_3d_mm"].append(item.joints_3d_mm)
+
+    def finish(self) -> None:
+        joints = len(self.skeleton)
+        shapes = {"joints_2d": (joints, 2), "joints_3d_mm": (joints, 3), "prior_2d": (joints, 2)}
+        columns = {
+            key: np.array(rows, dtype=np.float32).reshape(-1, *shapes[key])
+            if key in shapes
+            else np.array(rows, dtype=SAMPLE)
+            for key, rows in self.rows.items()
+        }
+        np.savez(self.folder / "columns.npz", **columns)
+        write_json(
+            self.folder / "part.json",
+            {
+                "split": self.recording.split,
+                "name": self.recording.name,
+                "pictures": len(columns["samples"]),
+                "poses": len(columns["prior_samples"]),
+                "skipped": self.skipped,
+                "bones_mm": self._bones(columns["joints_3d_mm"]),
+            },
+        )
+
+    def _skip(self, reason: str, frames: int) -> None:
+        self.skipped[reason] = self.skipped.get(reason, 0) + frames
+
+    def _bones(self, joints_mm: NDArray[np.float32]) -> list[float]:
+        parent, child = self.skeleton.bone_indices.T
+        lengths = np.linalg.norm(joints_mm[:, child] - joints_mm[:, parent], axis=-1)
+        return [float(mm) for mm in lengths.sum(axis=0, dtype=np.float64)]
+
+    def _record(self, shot: Shot, mark: str = "") -> NDArray[np.void]:
+        record, recording = np.zeros((), dtype=SAMPLE), self.recording
+        record["person"], record["clip"] = recording.person, recording.clip + mark
+        record["camera"] = recording.camera
+        record["activity"] = shot.activity or recording.activity
+        record["frame"], record["crop"] = shot.frame, shot.box.as_array()
+        record["source_size"] = shot.source_size
+        record["focal"] = shot.camera.focal if shot.camera else np.nan
+        record["principal"] = shot.camera.principal if shot.camera else np.nan
+        return record

@@ -1,0 +1,76 @@
+"""A score that needs no labels: how well poses cover the bodies, and how constant their bones are.
+
+A body keeps its proportions while it moves, so poses whose proportions change are wrong in depth;
+and a pose drawn with thick limbs covers its body's mask. Each alone can be cheated (by one pose for
+all pictures; by a flat pose that fits), both at once hardly. Depth that is mirrored as a whole goes
+unnoticed: no score without labels sees it.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from skelift.evaluation.metrics import Array
+from skelift.render import Kappa
+from skelift.skeleton import Skeleton
+from skelift.training.objective import SILHOUETTE_GAMMA
+
+_CHUNK = 256
+
+
+def label_free_score(
+    skeleton: Skeleton,
+    joints_2d_px: ArrayLike,
+    joints_3d_mm: ArrayLike,
+    masks: NDArray[np.uint8],
+    persons: NDArray[np.str_],
+) -> dict[str, float]:
+    """Score predictions against the masks alone; every entry is in per cent, lower is better.
+
+    Args:
+        skeleton: the poses' skeleton.
+        joints_2d_px: (N, J, 2) predicted, pixels of the crop.
+        joints_3d_mm: (N, J, 3) predicted, any origin, unit and scale.
+        masks: (N, S, S) uint8, 255 on the body.
+        persons: (N,) whose body each picture shows.
+
+    Returns:
+        ``silhouette_misfit``: 100 minus the overlap (intersection over union, soft) of the drawn
+        pose and the mask, mean over pictures; ``proportion_spread``: standard deviation of each
+        relative bone length over its mean, within a person, mean over bones and pictures;
+        ``label_free``: their sum.
+    """
+    misfit = 100 * (1 - _overlap(skeleton, joints_2d_px, masks).mean())
+    spread = 100 * _spread(skeleton, joints_3d_mm, persons)
+    return {
+        "label_free": float(misfit + spread),
+        "silhouette_misfit": float(misfit),
+        "proportion_spread": float(spread),
+    }
+
+
+def _overlap(skeleton: Skeleton, joints_2d_px: ArrayLike, masks: NDArray[np.uint8]) -> Array:
+    """(N,) intersection over union of drawn bodies and masks."""
+    size = masks.shape[-1]
+    plain = np.zeros(len(skeleton.bones), dtype=np.int64)
+    draw = Kappa(skeleton.bone_indices, plain, size, SILHOUETTE_GAMMA, squared=True)
+    poses = np.asarray(joints_2d_px, dtype=np.float32) * (2 / size) - 1
+    overlaps = []
+    for start in range(0, len(poses), _CHUNK):
+        body = draw(torch.from_numpy(poses[start : start + _CHUNK]))[:, 0].numpy()
+        mask = masks[start : start + _CHUNK].astype(np.float32) / 255
+        both, either = np.minimum(body, mask), np.maximum(body, mask)
+        overlaps.append(both.sum((1, 2)) / either.sum((1, 2)).clip(min=1e-6))
+    return np.concatenate(overlaps).astype(np.float64)
+
+
+def _spread(skeleton: Skeleton, joints_3d_mm: ArrayLike, persons: NDArray[np.str_]) -> float:
+    poses = np.asarray(joints_3d_mm, dtype=np.float64)
+    start, end = skeleton.bone_indices.T
+    lengths = np.linalg.norm(poses[:, end] - poses[:, start], axis=-1)
+    relative = lengths / lengths.mean(1, keepdims=True).clip(min=1e-9)
+    total = 0.0
+    for person in np.unique(persons):
+        own = relative[persons == person]
+        total += len(own) * float((own.std(0) / own.mean(0).clip(min=1e-9)).mean())
+    return total / len(relative)

@@ -1,0 +1,1 @@
+"""Stages as steps of Kubeflow Pipelines."""

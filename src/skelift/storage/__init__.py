@@ -1,0 +1,1 @@
+"""Data sets and models in a bucket of an S3 server."""

@@ -1,0 +1,240 @@
+"""Whole folders to and from a bucket: ``push`` and ``pull``."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from skelift.errors import InputError, RunError
+from skelift.files import replace_folder
+from skelift.storage.bucket import CHANGED, MISSING, Location, code_of, connect, told_plainly
+from skelift.storage.download import download
+from skelift.storage.manifest import NAME, Manifest, in_bucket, of_folder
+from skelift.storage.upload import upload
+
+AT_ONCE = 4  # files that travel at the same time
+
+Moved = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What a push or pull did.
+
+    Attributes:
+        total: bytes of the folder.
+        moved: bytes that went over the line; the others were there already.
+    """
+
+    total: int
+    moved: int
+
+
+def push(folder: Path, where: Location, moved: Moved = lambda _: None) -> Transfer:
+    """Make the bucket's folder equal to a local one, at once and as a whole.
+
+    Files are sent first, the manifest last and only if nobody else has written it meanwhile.
+    Interrupted and started again, it goes on where it stopped.
+
+    Args:
+        folder: local folder.
+        where: folder in a bucket; what was pushed there before is replaced.
+        moved: told the bytes that went over the line, as they go.
+
+    Raises:
+        InputError: nothing to push, bucket missing, credentials refused.
+        RunError: the server does not answer, or somebody else pushed meanwhile.
+    """
+    manifest, client = of_folder(folder), connect()
+    before = in_bucket(client, where)
+    files = where / manifest.snapshot
+
+    def send(name: str, told: Moved) -> None:
+        upload(client, folder / name, manifest.files[name], files / name, told)
+
+    count = _each(manifest, send, f"push {where}", where, moved)
+    if before is None or before[0].snapshot != manifest.snapshot:
+        _publish(client, where, manifest, before[1] if before else None)
+        if before:
+            _remove(client, where / before[0].snapshot, before[0])
+    return Transfer(manifest.size, count)
+
+
+def pull(where: Location, folder: Path, moved: Moved = lambda _: None) -> Transfer:
+    """Make a local folder equal to the bucket's, at once and as a whole.
+
+    Files that are there already with the right checksum are not fetched. Interrupted and started
+    again, it goes on where it stopped. Processes that pull the same folder wait for one another.
+
+    Raises:
+        InputError: nothing complete has been pushed there, an object is not what the manifest
+            says, bucket missing, credentials refused.
+        RunError: the server does not answer.
+    """
+    client = connect()
+    with _alone(folder):
+        for last in (False, True):
+            found = in_bucket(client, where)
+            if not found:
+                raise InputError(
+                    f"{where}: nothing complete there; push it first: skelift push FOLDER {where}"
+                )
+            try:
+                return _fetch(client, where, found[0], folder, moved)
+            except _Gone as gone:
+                now = in_bucket(client, where)
+                if last or (now and now[1] == found[1]):
+                    raise InputError(
+                        f"{gone}: missing, though {where / NAME} lists it; push the folder again"
+                    ) from None
+    raise AssertionError
+
+
+def exists(where: Location) -> bool:
+    """Whether a complete folder is there."""
+    return in_bucket(connect(), where) is not None
+
+
+class _Gone(Exception):
+    """An object of a snapshot is missing: it was replaced meanwhile, or somebody removed it."""
+
+
+def _fetch(
+    client: Any, where: Location, manifest: Manifest, folder: Path, moved: Moved
+) -> Transfer:
+    if _is_equal(folder, manifest):
+        return Transfer(manifest.size, 0)
+    unfinished = folder.parent / f".{folder.name}.pull"
+    _keep_only(unfinished, manifest)
+    files = where / manifest.snapshot
+
+    def fetch(name: str, told: Moved) -> None:
+        from botocore.exceptions import ClientError
+
+        file, path = manifest.files[name], unfinished / name
+        if file.is_at(path):
+            return
+        if file.is_at(folder / name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(folder / name, path)
+            return
+        try:
+            download(client, files / name, file, path, told)
+        except ClientError as error:
+            if code_of(error) in MISSING:
+                raise _Gone(str(files / name)) from None
+            raise
+
+    count = _each(manifest, fetch, f"pull {where}", where, moved)
+    replace_folder(unfinished, folder)
+    return Transfer(manifest.size, count)
+
+
+def _is_equal(folder: Path, manifest: Manifest) -> bool:
+    try:
+        return of_folder(folder).files == manifest.files
+    except InputError:
+        return False  # missing or empty
+
+
+def _keep_only(unfinished: Path, manifest: Manifest) -> None:
+    """Drop what an earlier pull of another version has left."""
+    unfinished.mkdir(parents=True, exist_ok=True)
+    known = {unfinished / name for name in manifest.files}
+    known |= {path.with_name(f"{path.name}.part") for path in known}
+    for path in unfinished.rglob("*"):
+        if path.is_file() and path not in known:
+            path.unlink()
+
+
+def _each(
+    manifest: Manifest,
+    work: Callable[[str, Moved], None],
+    title: str,
+    where: Location,
+    moved: Moved,
+) -> int:
+    """Do the work for every file, several at a time, with progress; returns the bytes moved."""
+    counted: list[int] = []  # appended to by several threads, which is atomic
+    with _progress() as progress, told_plainly(where):
+        bar = progress.add_task(title, total=manifest.size)
+
+        def told(count: int) -> None:
+            counted.append(count)
+            progress.advance(bar, count)
+            moved(count)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            jobs = [pool.submit(work, name, told) for name in manifest.files]
+            try:
+                for job in as_completed(jobs):
+                    job.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        progress.update(bar, completed=manifest.size)
+    return sum(counted)
+
+
+def _publish(client: Any, where: Location, manifest: Manifest, replaces: str | None) -> None:
+    """Write the manifest, provided that nobody else has done so since ``replaces`` was read."""
+    from botocore.exceptions import ClientError
+
+    condition: Mapping[str, str] = {"IfMatch": replaces} if replaces else {"IfNoneMatch": "*"}
+    key = (where / NAME).prefix
+    with told_plainly(where):
+        try:
+            client.put_object(Bucket=where.bucket, Key=key, Body=manifest.to_json(), **condition)
+        except ClientError as error:
+            if code_of(error) not in (*CHANGED, *MISSING):
+                raise
+            # The answer to a first attempt may have been lost: then our own manifest stands there.
+            now = in_bucket(client, where)
+            if now and now[0].snapshot == manifest.snapshot:
+                return
+            raise RunError(
+                f"{where}: somebody else pushed there meanwhile; push again to replace it"
+            ) from None
+
+
+def _remove(client: Any, files: Location, manifest: Manifest) -> None:
+    with told_plainly(files):
+        for name in manifest.files:
+            client.delete_object(Bucket=files.bucket, Key=(files / name).prefix)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = folder.parent / f".{folder.name}.pull.lock"
+    handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        transient=True,
+    )

@@ -1,0 +1,1 @@
+"""Hyperparameter search: one space, searched here by Optuna, or as trials on a cluster."""

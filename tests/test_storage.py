@@ -1,0 +1,341 @@
+"""Folders in a bucket of a real S3 server, and what happens when things go wrong."""
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from s3_server import BUCKET, SECRET, S3Server, running_server, use
+from test_training import overrides
+from tiny import tiny_dataset
+
+from skelift.cli import main
+from skelift.errors import InputError, RunError
+from skelift.storage.bucket import Location
+from skelift.storage.folders import Transfer, pull, push
+from skelift.storage.upload import PART
+
+BIG = 3 * PART + 12345  # four parts
+
+
+@pytest.fixture
+def where(s3: S3Server, request: pytest.FixtureRequest) -> Location:
+    """A place of one's own in the session's bucket."""
+    return Location(BUCKET, f"tests/{request.node.name}")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with small, empty and nested files."""
+    made = tmp_path / "made"
+    write(made / "dataset.json", b'{"a": 1}')
+    write(made / "train" / "a picture.npy", bytes(range(256)) * 40)
+    write(made / "empty", b"")
+    return made
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def big_folder(tmp_path: Path) -> Path:
+    content = np.random.default_rng(0).integers(0, 256, BIG, dtype=np.uint8).tobytes()
+    return write(tmp_path / "made" / "images.npy", content).parent
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def keys(s3: S3Server, where: Location) -> list[str]:
+    listed = s3.client().list_objects_v2(Bucket=where.bucket, Prefix=f"{where.prefix}/")
+    return [item["Key"] for item in listed.get("Contents", [])]
+
+
+def object_of(s3: S3Server, where: Location, name: str) -> str:
+    (key,) = [key for key in keys(s3, where) if key.endswith(f"/{name}")]
+    return key
+
+
+def test_a_folder_comes_back_byte_for_byte(folder: Path, where: Location, tmp_path: Path) -> None:
+    size = sum(map(len, content(folder).values()))
+    assert push(folder, where) == Transfer(total=size, moved=size)
+    assert push(folder, where) == Transfer(total=size, moved=0)
+    got = tmp_path / "got"
+    assert pull(where, got) == Transfer(total=size, moved=size)
+    assert content(got) == content(folder)
+    assert pull(where, got) == Transfer(total=size, moved=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".got.pull.lock", "got", "made"]
+
+
+def test_a_new_version_replaces_the_old_one_whole(
+    folder: Path, where: Location, s3: S3Server, tmp_path: Path
+) -> None:
+    push(folder, where)
+    got = tmp_path / "got"
+    pull(where, got)
+    (folder / "empty").unlink()
+    write(folder / "dataset.json", b'{"a": 2}')
+    push(folder, where)
+    moved = pull(where, got).moved
+    assert content(got) == content(folder)
+    assert moved == len(b'{"a": 2}')  # the rest was there
+    assert len(keys(s3, where)) == 3  # two files and the manifest; the old version is gone
+
+
+def test_of_two_who_push_at_once_one_is_told(folder: Path, where: Location, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    write(other / "model", b"theirs")
+    pushed = []
+
+    def meanwhile(_: int) -> None:
+        if not pushed:
+            pushed.append(True)
+            push(other, where)
+
+    with pytest.raises(RunError, match="somebody else pushed"):
+        push(folder, where, meanwhile)
+    pull(where, tmp_path / "got")
+    assert content(tmp_path / "got") == content(other)
+
+
+def test_killed_server_leaves_nothing_half_visible_and_push_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, where, parts = big_folder(tmp_path), Location(BUCKET, "set"), []
+    with running_server(tmp_path / "server") as server:
+        use(server, monkeypatch)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+        def crash(size: int) -> None:
+            parts.append(size)
+            if len(parts) == 2:
+                server.kill()
+
+        with pytest.raises(RunError, match="does not answer"):
+            push(made, where, crash)
+        server.start()
+        assert keys(server, where) == []
+        with pytest.raises(InputError, match="nothing complete there"):
+            pull(where, tmp_path / "got")
+        assert not (tmp_path / "got").exists()
+        assert push(made, where) == Transfer(total=BIG, moved=BIG - 2 * PART)
+
+
+def test_interrupted_pull_goes_on(where: Location, tmp_path: Path) -> None:
+    made, got, received = big_folder(tmp_path), tmp_path / "got", []
+    push(made, where)
+
+    def interrupt(size: int) -> None:
+        received.append(size)
+        if sum(received) > PART:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pull(where, got, interrupt)
+    assert not got.exists()
+    assert pull(where, got).moved == BIG - sum(received)
+    assert content(got) == content(made)
+
+
+@pytest.mark.slow
+def test_push_outlives_a_server_that_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, where, restarts = big_folder(tmp_path), Location(BUCKET, "set"), []
+    with running_server(tmp_path / "server") as server:
+        use(server, monkeypatch)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "12")
+
+        def crash(_: int) -> None:
+            if not restarts:
+                server.kill()
+                restarts.append(threading.Thread(target=server.start))
+                restarts[0].start()
+
+        assert push(made, where, crash) == Transfer(total=BIG, moved=BIG)
+        restarts[0].join()
+        pull(where, tmp_path / "got")
+        assert content(tmp_path / "got") == content(made)
+
+
+def test_truncated_object_is_found_and_mended_by_a_push(
+    folder: Path, where: Location, s3: S3Server, tmp_path: Path
+) -> None:
+    push(folder, where)
+    key = object_of(s3, where, "a picture.npy")
+    whole = s3.client().get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    s3.client().put_object(Bucket=BUCKET, Key=key, Body=whole[:100])
+    got = write(tmp_path / "got" / "old", b"old").parent
+    with pytest.raises(InputError, match=r"a picture\.npy: has 100 bytes.*names 10240 bytes"):
+        pull(where, got)
+    assert content(got) == {"old": b"old"}
+    push(folder, where)
+    pull(where, got)
+    assert content(got) == content(folder)
+
+
+def test_missing_object_is_named(
+    folder: Path, where: Location, s3: S3Server, tmp_path: Path
+) -> None:
+    push(folder, where)
+    s3.client().delete_object(Bucket=BUCKET, Key=object_of(s3, where, "empty"))
+    with pytest.raises(InputError, match="empty: missing, though"):
+        pull(where, tmp_path / "got")
+    assert not (tmp_path / "got").exists()
+
+
+def test_manifest_cannot_reach_out_of_the_folder(
+    folder: Path, where: Location, s3: S3Server, tmp_path: Path
+) -> None:
+    push(folder, where)
+    key = f"{where.prefix}/manifest.json"
+    manifest = json.loads(s3.client().get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    manifest["files"]["../outside"] = manifest["files"]["empty"]
+    s3.client().put_object(Bucket=BUCKET, Key=key, Body=json.dumps(manifest).encode())
+    with pytest.raises(InputError, match=r"names \.\./outside"):
+        pull(where, tmp_path / "got")
+    assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "uri", "complaint"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "s3:///set", "SignatureDoesNotMatch"),
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "s3:///set", "InvalidAccessKeyId"),
+        ({"AWS_ACCESS_KEY_ID": ""}, "s3:///set", "AWS_ACCESS_KEY_ID"),
+        ({}, "s3://not-there/set", "s3://not-there/set: the bucket is not there"),
+        ({"SKELIFT_S3_BUCKET": ""}, "s3:///set", "SKELIFT_S3_BUCKET"),
+        ({"AWS_ENDPOINT_URL": "nonsense"}, "s3:///set", "nonsense is no http"),
+        ({}, "http://x/y", "write s3://"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["push", "pull"])
+def test_refusals_are_one_line(
+    verb: str,
+    variables: dict[str, str],
+    uri: str,
+    complaint: str,
+    folder: Path,
+    s3: S3Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    got = tmp_path / "got"
+    code = main(["push", str(folder), uri] if verb == "push" else ["pull", uri, str(got)])
+    message = capsys.readouterr().err.strip()
+    assert code == 2
+    assert complaint in message
+    assert "\n" not in message
+    assert not got.exists()
+    names = [bucket["Name"] for bucket in s3.client().list_buckets()["Buckets"]]
+    assert names == [BUCKET]  # none made by accident
+
+
+def test_silent_server_is_a_failed_run(
+    folder: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    assert main(["push", str(folder), "s3:///set"]) == 1
+    assert "AWS_ENDPOINT_URL" in capsys.readouterr().err
+
+
+def test_stages_use_the_bucket_and_print_no_secret(
+    s3: S3Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    caplog.set_level(logging.INFO)
+    verb = ["pretrain-flow", *overrides(Path(), "run"), "paths.flow=run/flow", "flow.steps=3"]
+    verb += ["storage=s3", "storage.uri=s3:///chain"]
+    tiny_dataset(here / "data", size=32)
+    monkeypatch.chdir(here)
+    assert main([*verb, "--cfg", "job"]) == 0
+    assert main(verb) == 2  # its data is not in the bucket
+    assert main(["push", "data", "s3:///chain/data"]) == 0
+    monkeypatch.chdir(there)  # another machine has nothing of it
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    assert main(verb) == 2
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3.environment["AWS_ACCESS_KEY_ID"])
+    assert main(verb) == 0
+    monkeypatch.chdir(here)
+    assert main(["pull", "s3:///chain/run/flow", "flow"]) == 0
+    assert content(there / "data") == content(here / "data")
+    assert content(here / "flow") == content(there / "run" / "flow")
+    printed = capfd.readouterr()
+    assert "uri: s3:///chain" in printed.out
+    assert "s3://skelift-test/chain/data: nothing complete there" in printed.err
+    assert SECRET not in printed.out + printed.err + caplog.text
+    assert not holding_the_secret(tmp_path)
+    client = s3.client()
+    for item in client.list_objects_v2(Bucket=BUCKET, Prefix="chain")["Contents"]:
+        body = client.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
+        assert SECRET.encode() not in body
+
+
+@pytest.fixture
+def git_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Git and DVC read no configuration of the machine's user."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "test")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "test@example.org")
+    return tmp_path
+
+
+def test_dvc_gives_a_fresh_clone_the_same_bytes(s3: S3Server, git_home: Path) -> None:
+    origin, clone = git_home / "origin", git_home / "clone"
+    tiny_dataset(origin / "data" / "tiny")
+
+    def run(folder: Path, *command: str) -> str:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def dvc(folder: Path, *lines: str) -> str:
+        program = (
+            "import sys; from dvc.cli import main\n"
+            "for line in sys.argv[1:]: assert main(line.split()) == 0, line"
+        )
+        return run(folder, sys.executable, "-c", program, *lines)
+
+    said = run(origin, "git", "init", "-q")
+    # As docs/storage.md has it: the URL is configuration, endpoint and credentials are not.
+    remote = f"remote add -d bucket s3://{BUCKET}/dvc"
+    said += dvc(origin, "init -q", remote, "add data/tiny", "push -j 2")
+    said += run(origin, "git", "add", "-A")
+    said += run(origin, "git", "commit", "-qm", "Data")
+    said += run(origin, "git", "clone", "-q", str(origin), str(clone))
+    assert not (clone / "data" / "tiny").exists()
+    said += dvc(clone, "pull -j 2")
+    assert content(clone / "data" / "tiny") == content(origin / "data" / "tiny")
+    assert SECRET not in said
+    assert not holding_the_secret(git_home)
+
+
+def holding_the_secret(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and SECRET.encode() in path.read_bytes()
+    ]
