@@ -9,7 +9,7 @@ from skelift.reporting.draw import bone_colours, window_of_body
 from skelift.skeleton import Skeleton
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    from plotly.graph_objects import Figure  # type: ignore[import-untyped]
 
 GRID = "#b4bcc9"  # solid: lines in 3D are not drawn see-through
 

@@ -127,7 +127,7 @@ def import_gradio() -> Any:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio
-        import plotly  # noqa: F401  # Gradio shows its figures
+        import plotly  # type: ignore[import-untyped]  # noqa: F401  # Gradio shows its figures
     except ImportError:
         raise InputError(
             "the page needs Gradio; install it with: pip install 'skelift[demo]'"
