@@ -72,11 +72,11 @@ format: $(DEV) ## mend what ruff can mend
 
 .PHONY: test
 test: $(DEV) ## the default tests, in at most ten minutes
-	pytest
+	OMP_NUM_THREADS=1 pytest -n 2
 
 .PHONY: test-slow
 test-slow: $(DEV) ## the slow tests
-	pytest -m slow
+	OMP_NUM_THREADS=1 pytest -n 2 -m slow
 
 .PHONY: pipeline-local
 pipeline-local: $(DEV) ## the compiled pipeline in containers here (docs/pipeline_local.md); CASES="release killed"

@@ -15,7 +15,7 @@ from skelift.models import layers
 from skelift.models.discriminator import Discriminator
 from skelift.models.layers import GlobalBatchNorm
 from skelift.models.lifter import Lifter
-from skelift.models.omega import Omega, _expectation
+from skelift.models.omega import Omega, _moments
 from skelift.models.phi import Phi
 from skelift.models.pose import PoseNet, kappa_for
 
@@ -61,12 +61,14 @@ def test_phi_sees_the_detail_under_each_pixel() -> None:
     assert max(abs(row - 20), abs(column - 40)) <= 5
 
 
-def test_omega_reads_out_the_expectation_of_a_peaked_map() -> None:
+def test_omega_reads_out_mean_and_variance_of_a_peaked_map() -> None:
     logits = torch.full((1, 3, 16), -1e4)
     logits[0, 0, 0] = logits[0, 1, 15] = logits[0, 2, 5] = 1e4
     logits[0, 2, 8] = 1e4  # two equal peaks: half-way
     expected = [-1.0, 1.0, -1 + 2 * 6.5 / 15]
-    np.testing.assert_allclose(_expectation(logits)[0], expected, atol=1e-6)
+    mean, variance = _moments(logits)
+    np.testing.assert_allclose(mean[0], expected, atol=1e-6)
+    np.testing.assert_allclose(variance[0], [0, 0, (1.5 * 2 / 15) ** 2], atol=1e-6)
 
 
 def test_omega_reads_columns_as_x_and_rows_as_y() -> None:

@@ -214,7 +214,7 @@ def test_exif_turns_the_picture_upright(service: Service, person: Picture) -> No
 def test_model_without_finite_numbers_fails_typed(model: Path, person: Picture) -> None:
     predictor = Predictor(model)
     run = predictor._run
-    predictor._run = lambda *given: run(*given)._replace(spread=np.full((1, 17), np.nan))
+    predictor._run = lambda *given: run(*given)._replace(spread_px=np.full((1, 17), np.nan))
     reply = Service(predictor)([{"body": encoded(person)}])[0]
     assert (reply.status, json.loads(reply.body)["error"]["type"]) == (500, "not_finite")
 
