@@ -49,14 +49,17 @@ def project(joints: dict[str, np.ndarray], azimuth: float) -> dict[str, np.ndarr
     return pixels
 
 
-def draw(pixels: dict[str, np.ndarray], bones: list[list[str]], seed: int) -> tuple:
-    """A picture and its mask."""
+def draw(
+    pixels: dict[str, np.ndarray], bones: list[list[str]], coat: np.ndarray, seed: int
+) -> tuple:
+    """A picture of a horse with a coat of a colour (B, G, R), and its mask."""
     image = np.random.default_rng(seed).integers(90, 160, (SIZE, SIZE, 3), dtype=np.uint8)
     mask = np.zeros((SIZE, SIZE), dtype=np.uint8)
     for number, (parent, child) in enumerate(bones):
         ends = [tuple(np.round(pixels[name]).astype(int).tolist()) for name in (parent, child)]
         width = 34 if {parent, child} == {"withers", "croup"} else 13
-        cv2.line(image, *ends, (40 + 8 * number, 60, 110 - 6 * number), width)
+        shade = coat * (0.6 + 0.4 * number / len(bones))
+        cv2.line(image, *ends, shade.tolist(), width)
         cv2.line(mask, *ends, 255, width)
     return image, mask
 
@@ -68,13 +71,16 @@ def main(out: Path) -> None:
     for clip in range(2 * CLIPS):
         azimuths = rng.uniform(-np.pi, np.pi) + np.linspace(0, 1, FRAMES)
         stride, start = rng.uniform(0.3, 0.5), rng.uniform(0, 2 * np.pi)
+        coat = rng.uniform(20, 230, 3)
         for frame, azimuth in enumerate(azimuths):
             pixels = project(horse(start + 0.35 * frame, stride), azimuth)
             if clip >= CLIPS:
                 rows.append([frame, *np.ravel([(*pixels[n], 1) for n in body["joints"]]).round(2)])
                 continue
             for kind, picture in zip(
-                ("pictures", "masks"), draw(pixels, body["bones"], len(rows)), strict=True
+                ("pictures", "masks"),
+                draw(pixels, body["bones"], coat, 1000 * clip + frame),
+                strict=True,
             ):
                 file = out / kind / f"clip{clip}" / f"{frame:03d}.png"
                 file.parent.mkdir(parents=True, exist_ok=True)
