@@ -281,14 +281,16 @@ def test_torchserve_answers_survives_and_rolls_over(
         server.wait_ready()
         url = server.place.predictions
         cases = bad_requests(person)
+        # Without those of 413: the caps of this server are not the small ones of those cases.
         raw = [case for case in cases.values() if isinstance(case[0].get("body"), bytes)]
+        raw = [case for case in raw if case[1] != 413]
         with ThreadPoolExecutor(8) as pool:
             good = [pool.submit(post, url, picture) for _ in range(40)]
             bad = [
                 (pool.submit(post, url, p["body"]), s) for p, s, _ in raw if len(p["body"]) < 9e4
             ]
             assert [future.result()[0] for future in good] == [200] * 40
-            assert all(400 <= future.result()[0] < 500 for future in bad)
+            assert [future.result()[0] for future, _ in bad] == [status for _, status in bad]
         assert post(url.replace("predictions", "explanations"), picture)[0] == 501
         client = Client(server.place.inference)
         with pytest.raises(RunError, match="goes on serving"):
