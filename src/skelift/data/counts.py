@@ -29,13 +29,9 @@ def _3dhp(sequence: str, frames: int) -> Published:
     return Published(sequence, (sequence,), frames, each_camera=True)
 
 
-# Human3.6M: four cameras, 50 fps, as counted in the literature. MPI-INF-3DHP: the lengths of the
-# training sequences in its readme; of the test sequences the valid frames. HandDB: its folders.
+# MPI-INF-3DHP: the lengths of the training sequences in its readme. HandDB: its folders. Human3.6M
+# has no entry, since the literature counts it in more than one way.
 PUBLISHED: Mapping[str, tuple[Published, ...]] = {
-    "h36m": (
-        Published("S1, S5, S6, S7, S8", ("S1/*", "S5/*", "S6/*", "S7/*", "S8/*"), 1_559_752),
-        Published("S9, S11", ("S9/*", "S11/*"), 550_644),
-    ),
     "mpi_inf_3dhp": (
         _3dhp("S1/Seq1", 6416),
         _3dhp("S1/Seq2", 12430),
@@ -53,7 +49,6 @@ PUBLISHED: Mapping[str, tuple[Published, ...]] = {
         _3dhp("S7/Seq2", 6320),
         _3dhp("S8/Seq1", 6468),
         _3dhp("S8/Seq2", 6054),
-        Published("TS1 to TS6, valid frames", ("TS?",), 2929),
     ),
     "handdb": (Published("synth2", ("synth2",), 3243), Published("synth3", ("synth3",), 2348)),
 }
