@@ -21,6 +21,7 @@ def run(config: Config) -> Path:
         InputError: a space, metric or result that cannot be used; nothing is trained then.
         RunError: no trial came to a score.
     """
+    from skelift.data.format import Dataset
     from skelift.sweep.space import check_sweep, trial_values
     from skelift.sweep.trial import read_trials, run_trial, write_best, write_trial
 
@@ -28,6 +29,7 @@ def run(config: Config) -> Path:
     check_sweep(config)
     if sweep.results:
         return write_best(out, config, read_trials(sweep.results))
+    Dataset(config.paths.data)  # a missing data set is told before a study is begun
     if sweep.trial is None:
         from skelift.sweep.study import search
 
