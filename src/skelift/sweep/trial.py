@@ -15,10 +15,10 @@ from skelift.evaluation.predictions import predict_split
 from skelift.evaluation.scores import measure
 from skelift.files import atomic_file, read_json, write_json
 from skelift.models.pose import PoseNet
-from skelift.stages.train import train_one  # a trial is a training like any other
 from skelift.sweep.space import Values, apply, overrides
 from skelift.training.distributed import World, join
 from skelift.training.model_files import load_model
+from skelift.training.one_model import train_one
 from skelift.training.self_supervised import Trainer
 
 LABEL_FREE = "label_free"

@@ -1,0 +1,79 @@
+"""One model, from its first step or its last checkpoint to its files."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from skelift.config import Config
+from skelift.data.format import Dataset
+from skelift.training.curves import Curves
+from skelift.training.distributed import World
+from skelift.training.loop import Interval, NonFiniteLoss, fit
+from skelift.training.model_files import save_model
+from skelift.training.self_supervised import (
+    CHECKPOINT,
+    Trainer,
+    fingerprint,
+    resume,
+    save_checkpoint,
+)
+
+
+def train_one(
+    config: Config,
+    data: Dataset,
+    world: World,
+    title: str = "train",
+    watch: Callable[[Trainer, int], None] | None = None,
+) -> None:
+    """Train one model from scratch, or from the last checkpoint of the same run.
+
+    ``watch`` is called at each interval with the number of steps done; it may raise to stop.
+    """
+    train, out, checkpoints = config.train, Path(config.paths.model), Path(config.paths.checkpoints)
+    trainer = Trainer(config, data, world)
+    digest = fingerprint(config, data)
+    first = resume(checkpoints, trainer, digest)
+    curves = Curves(checkpoints, out, first, live=train.dvclive) if world.leads else None
+    saved = first
+
+    def each_interval(interval: Interval) -> None:
+        nonlocal saved
+        if not curves:
+            return
+        curves.add(interval)
+        if interval.step - saved >= train.checkpoint_every or interval.step == train.steps:
+            save_checkpoint(checkpoints, trainer, interval.step, digest)
+            saved = interval.step
+        if watch:
+            watch(trainer, interval.step)
+
+    try:
+        fit(
+            trainer.step,
+            train.steps,
+            title=title,
+            batch=train.batch,
+            interval=train.interval,
+            first=first,
+            each_interval=each_interval,
+            over_all=world.mean,
+            show=world.leads,
+        )
+    except NonFiniteLoss as error:
+        last = f"{checkpoints / CHECKPOINT} (step {saved})" if saved else "none yet"
+        raise NonFiniteLoss(f"{error}; last good checkpoint: {last}") from None
+    if world.leads:
+        assert curves
+        curves.finish()
+        about = {"train": asdict(train), "loss": asdict(config.loss), "steps": train.steps}
+        save_model(
+            out,
+            trainer.pose,
+            trainer.average.state(),
+            config.model,
+            data.info,
+            about,
+            name=config.name,
+            crop_side=trainer.pictures.typical_crop_side,
+        )
