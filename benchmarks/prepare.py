@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from time import process_time
 
-from benchmarks.measure import best_cpu_seconds, report
+from benchmarks.measure import best_seconds, report
 from skelift.config import Config, H36mConfig, compose
 from skelift.data.pictures import read_frames
 from skelift.data.sources.h36m import find_recordings
@@ -46,13 +47,14 @@ def main() -> None:
         frames_of = dict.fromkeys(CLIPS, args.frames)
         write_h36m(folder / "root", silhouettes="mp4", frames_of=frames_of)
         config = configured(folder, workers=1)
-        seconds = best_cpu_seconds(
+        seconds = best_seconds(
             {
                 "prepare": lambda: prepare.run(config),
                 "decode": lambda: decode(config, pictures_only=False),
                 "decode_pictures": lambda: decode(config, pictures_only=True),
             },
             args.rounds,
+            process_time,
         )
         with peak_of_all_processes() as peak:
             prepare.run(configured(folder, workers=0))

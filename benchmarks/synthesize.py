@@ -9,11 +9,12 @@ import argparse
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.measure import best_cpu_seconds, report
+from benchmarks.measure import best_seconds, report
 from skelift.config import Config, compose
 from skelift.data.format import DatasetWriter
 from skelift.synth import kernels
@@ -54,10 +55,12 @@ def main() -> None:
             "whole": lambda: make_rows(studio, writer.folder, (TRAIN, rows)),
             "prior": lambda: make_rows(studio, writer.folder, (PRIOR, rows)),
         }
-        seconds = best_cpu_seconds(calls, args.rounds)
+        seconds = best_seconds(calls, args.rounds, process_time)
     few = studio.cast.scenes(TRAIN, range(8))
     rigs = studio.cast.crew.rigs
-    plain = best_cpu_seconds({"plain": lambda: plain_skins(bodies, rigs, few)}, 2)["plain"]
+    plain = best_seconds({"plain": lambda: plain_skins(bodies, rigs, few)}, 2, process_time)[
+        "plain"
+    ]
     apart = difference(studio, few, plain_skins(bodies, rigs, few))
     milliseconds = {name: 1000 * spent / args.rows for name, spent in seconds.items()}
     milliseconds["render"] -= milliseconds["pose_and_skin"]  # a photograph poses first

@@ -10,22 +10,18 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from tiny import draw, load_skeleton, random_pose
+from tiny_run import random_model
 
-from skelift.config import ModelConfig
-from skelift.data.format import DatasetInfo
 from skelift.data.pictures import read_picture
 from skelift.errors import InputError, RunError
 from skelift.inference import endpoint
 from skelift.inference.endpoint import TOKEN, Endpoint
 from skelift.inference.engines import InProcess
 from skelift.inference.frames import Frame
-from skelift.models.pose import PoseNet
 from skelift.predictor import Predictor
 from skelift.serving import client
 from skelift.serving.bodies import parse
-from skelift.training.model_files import save_model
 
 SKELETON = load_skeleton("h36m17")
 REFUSAL = {"error": {"code": 400, "type": "no_body", "message": "nobody is there"}}
@@ -72,13 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with random weights."""
-    torch.manual_seed(0)
-    config = ModelConfig(width=4, disc_width=8, lifter_width=32)
-    pose = PoseNet(config, SKELETON, scale=0.1)
-    data = DatasetInfo("tiny", SKELETON, 32, 0.13, True, "drawn for tests", "Apache-2.0")
-    folder = tmp_path_factory.mktemp("model") / "model"
-    save_model(folder, pose, pose.state_dict(), config, data, {}, name="tiny", crop_side=0.4)
-    return folder
+    return random_model(tmp_path_factory.mktemp("model") / "model")
 
 
 @pytest.fixture

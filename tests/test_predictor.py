@@ -9,14 +9,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tiny import draw, load_skeleton
+from tiny_run import random_model
 
-from skelift.config import ModelConfig
-from skelift.data.format import DatasetInfo
 from skelift.errors import InputError
 from skelift.models.omega import Omega
-from skelift.models.pose import PoseNet
 from skelift.predictor import Predictor
-from skelift.training.model_files import load_model, save_model
+from skelift.training.model_files import load_model
 
 SKELETON = load_skeleton("h36m17")
 SIZE, MARGIN, CROP_SIDE = 32, 0.25, 0.4
@@ -27,13 +25,7 @@ Picture = NDArray[np.uint8]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with random weights."""
-    torch.manual_seed(0)
-    config = ModelConfig(width=4, disc_width=8, lifter_width=32)
-    pose = PoseNet(config, SKELETON, scale=0.1)
-    data = DatasetInfo("tiny", SKELETON, SIZE, MARGIN, True, "drawn for tests", "Apache-2.0")
-    folder = tmp_path_factory.mktemp("predictor") / "model"
-    save_model(folder, pose, pose.state_dict(), config, data, {}, name="tiny", crop_side=CROP_SIDE)
-    return folder
+    return random_model(tmp_path_factory.mktemp("predictor") / "model", MARGIN)
 
 
 @pytest.fixture(scope="module")

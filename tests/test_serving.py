@@ -16,17 +16,14 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tiny import load_skeleton
+from tiny_run import random_model
 
 from skelift.cli import main
-from skelift.config import ModelConfig
-from skelift.data.format import DatasetInfo
 from skelift.decoding import Limits
 from skelift.errors import InputError, RunError
-from skelift.models.pose import PoseNet
 from skelift.predictor import GRAPH, Predictor, Query
 from skelift.serving.archive import package
 from skelift.serving.client import Client
@@ -36,7 +33,6 @@ from skelift.serving.rollout import roll_out
 from skelift.serving.server import check_host, find_java, serving
 from skelift.serving.service import Service
 from skelift.serving.settings import Endpoint
-from skelift.training.model_files import save_model
 
 SKELETON = load_skeleton("h36m17")
 PORT = 13200
@@ -46,12 +42,7 @@ Picture = NDArray[np.uint8]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with random weights, exported beside."""
-    torch.manual_seed(0)
-    config = ModelConfig(width=4, disc_width=8, lifter_width=32)
-    pose = PoseNet(config, SKELETON, scale=0.1)
-    data = DatasetInfo("tiny", SKELETON, 32, 0.13, True, "drawn for tests", "Apache-2.0")
-    folder = tmp_path_factory.mktemp("serving") / "model"
-    save_model(folder, pose, pose.state_dict(), config, data, {}, name="tiny", crop_side=0.4)
+    folder = random_model(tmp_path_factory.mktemp("serving") / "model")
     export_onnx(folder, folder / GRAPH)
     return folder
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from layouts import write_3dhp, write_h36m, write_handdb, write_simplified
-from test_training import overrides
+from tiny_run import overrides
 
 from skelift.config import compose
 from skelift.data.format import Dataset

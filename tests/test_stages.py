@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from test_training import overrides
 from tiny import tiny_dataset
+from tiny_run import overrides
 
 from skelift.cli import main
 from skelift.config import compose

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from s3_server import BUCKET, SECRET, S3Server, running_server, use
-from test_training import overrides
 from tiny import tiny_dataset
+from tiny_run import overrides
 
 from skelift.cli import main
 from skelift.errors import InputError, RunError

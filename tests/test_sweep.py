@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_training import SMALL
+import tiny_run
 from tiny import load_skeleton, tiny_dataset
 
 from skelift.cli import main
@@ -20,13 +20,12 @@ from skelift.data.format import Dataset
 from skelift.data.hold_out import HeldOut
 from skelift.errors import InputError
 from skelift.evaluation.label_free import label_free_score
-from skelift.stages import pretrain_flow, sweep, train
+from skelift.stages import sweep, train
 from skelift.sweep import study
 from skelift.sweep.space import Values, apply, check_sweep, trial_values
 from skelift.sweep.trial import Trial, choose_best, read_trials
 
 BRIEF = [
-    *SMALL,
     "train.steps=15",
     "sweep.overrides=['train.steps=10']",
     "sweep.reports=1",
@@ -36,22 +35,11 @@ BRIEF = [
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sweep")
-    tiny_dataset(folder / "data", size=32)
-    pretrain_flow.run(compose(overrides(folder, "none")))
-    return folder
+    return tiny_run.pretrained(tmp_path_factory.mktemp("sweep"))
 
 
 def overrides(home: Path, run: str, *more: str) -> list[str]:
-    return [
-        *BRIEF,
-        f"paths.data={home / 'data'}",
-        f"paths.flow={home / 'flow'}",
-        f"paths.model={home / run / 'model'}",
-        f"paths.checkpoints={home / run / 'checkpoints'}",
-        f"paths.reports={home / run / 'reports'}",
-        *more,
-    ]
+    return tiny_run.overrides(home, run, *BRIEF, f"paths.reports={home / run / 'reports'}", *more)
 
 
 def test_trials_are_the_same_everywhere_and_cover_the_space() -> None:

@@ -12,11 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_training import overrides
-from tiny import tiny_dataset
-
-from skelift.config import compose
-from skelift.stages import pretrain_flow
+from tiny_run import overrides, pretrained
 
 ROOT = Path(__file__).parents[1]
 TRAINER = yaml.safe_load((ROOT / "k8s/components/trainjob/trainjob.yaml").read_text())["spec"][
@@ -27,10 +23,7 @@ STEPS = 100
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("torchrun")
-    tiny_dataset(folder / "data", size=32)
-    pretrain_flow.run(compose(overrides(folder, "none")))
-    return folder
+    return pretrained(tmp_path_factory.mktemp("torchrun"))
 
 
 class Cluster:

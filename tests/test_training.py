@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import tiny_dataset
+from tiny_run import overrides, pretrained
 
 from skelift.config import Config, LossConfig, compose
 from skelift.data.format import Dataset
@@ -24,43 +24,10 @@ from skelift.training.distributed import join
 from skelift.training.loop import NonFiniteLoss, fit
 from skelift.training.self_supervised import Trainer, check_size, lifting_reach
 
-SMALL = [
-    "loss=paper",
-    "model.channels=single",
-    "data.size=32",
-    "model.width=4",
-    "model.disc_width=8",
-    "model.disc_scales=1",
-    "model.lifter_width=32",
-    "flow.steps=20",
-    "flow.hidden=16",
-    "flow.blocks=2",
-    "train.batch=8",
-    "train.interval=5",
-    "train.checkpoint_every=5",
-    "train.precision=fp32",
-    "train.dvclive=false",
-]
-
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny data set and a flow pretrained on it."""
-    folder = tmp_path_factory.mktemp("training")
-    tiny_dataset(folder / "data", size=32)
-    pretrain_flow.run(compose(overrides(folder, "none")))
-    return folder
-
-
-def overrides(home: Path, run: str, *more: str) -> list[str]:
-    return [
-        *SMALL,
-        f"paths.data={home / 'data'}",
-        f"paths.flow={home / 'flow'}",
-        f"paths.model={home / run / 'model'}",
-        f"paths.checkpoints={home / run / 'checkpoints'}",
-        *more,
-    ]
+    return pretrained(tmp_path_factory.mktemp("training"))
 
 
 def weights(home: Path, run: str) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from skelift.config import Config, DataConfig, SynthConfig
 from skelift.data.format import SAMPLE, DatasetInfo, SplitRows, write_dataset
-from skelift.errors import InputError
+from skelift.errors import InputError, require
 from skelift.processes import cores, end_with_parent
 from skelift.synth.scene import Cast, Labels, Studio
 from skelift.synth.splits import PRIOR, TEST, TRAIN
@@ -103,9 +103,7 @@ def _check(data: DataConfig, synth: SynthConfig) -> None:
         (synth.camera.focal_px > 0, "synth.camera.focal_px: above 0"),
         (synth.camera.source_size > 0, "synth.camera.source_size: above 0"),
     ]
-    for kept, rule in rules:
-        if not kept:
-            raise InputError(f"data.{rule}; correct it")
+    require("data", rules)
 
 
 def gather(config: Config, synth: SynthConfig) -> Cast:

@@ -31,7 +31,7 @@ from skelift.data.sources.recordings import (
     finite_frames,
     part_frames,
 )
-from skelift.errors import InputError
+from skelift.errors import InputError, require
 from skelift.skeleton import Skeleton
 
 FPS = 50.0
@@ -235,9 +235,7 @@ def _check(source: H36mConfig, skeleton: Skeleton) -> None:
         (0 < source.prior < 1, "prior: between 0 and 1"),
         (source.boxes in ("masks", "joints"), "boxes: masks or joints"),
     ]
-    for kept, rule in rules:
-        if not kept:
-            raise InputError(f"data.h36m.{rule}; correct it")
+    require("data.h36m", rules)
     if len(skeleton) != len(JOINTS):
         raise InputError(f"skeleton={skeleton.name}: Human3.6M has that of h36m17; choose it")
 

@@ -27,7 +27,7 @@ from skelift.data.sources.recordings import (
     Skipped,
     check_root,
 )
-from skelift.errors import InputError
+from skelift.errors import InputError, require
 
 JOINTS = 21
 BLOCK = 64  # pictures that one task cuts out
@@ -202,6 +202,4 @@ def _check(source: HandDbConfig) -> None:
         (0 < source.prior < 1, "prior: between 0 and 1"),
         (source.background in ("grabcut", "black"), "background: grabcut or black"),
     ]
-    for kept, rule in rules:
-        if not kept:
-            raise InputError(f"data.handdb.{rule}; correct it")
+    require("data.handdb", rules)

@@ -39,7 +39,7 @@ from skelift.data.sources.recordings import (
     finite_frames,
     part_frames,
 )
-from skelift.errors import InputError
+from skelift.errors import InputError, require
 from skelift.files import atomic_file
 from skelift.skeleton import Skeleton
 
@@ -599,8 +599,6 @@ def _check(source: Mpi3dhpConfig, skeleton: Skeleton) -> None:
         (0 < source.prior < 1, "prior: between 0 and 1"),
         (source.unmasked in ("skip", "median"), "unmasked: skip or median"),
     ]
-    for kept, rule in rules:
-        if not kept:
-            raise InputError(f"data.mpi_inf_3dhp.{rule}; correct it")
+    require("data.mpi_inf_3dhp", rules)
     if len(skeleton) != len(AS_H36M):
         raise InputError(f"skeleton={skeleton.name}: 3DHP is read into that of h36m17; choose it")

@@ -1,0 +1,60 @@
+"""Runs of a few steps on a tiny data set, for the tests of whatever trains."""
+
+from pathlib import Path
+
+import torch
+from tiny import load_skeleton, tiny_dataset
+
+from skelift.config import ModelConfig, compose
+from skelift.data.format import DatasetInfo
+from skelift.models.pose import PoseNet
+from skelift.stages import pretrain_flow
+from skelift.training.model_files import save_model
+
+SMALL = [
+    "loss=paper",
+    "model.channels=single",
+    "data.size=32",
+    "model.width=4",
+    "model.disc_width=8",
+    "model.disc_scales=1",
+    "model.lifter_width=32",
+    "flow.steps=20",
+    "flow.hidden=16",
+    "flow.blocks=2",
+    "train.batch=8",
+    "train.interval=5",
+    "train.checkpoint_every=5",
+    "train.precision=fp32",
+    "train.dvclive=false",
+]
+
+
+def overrides(home: Path, run: str, *more: str) -> list[str]:
+    """Of a run with its own model and checkpoints, on the data and the flow of ``home``."""
+    return [
+        *SMALL,
+        f"paths.data={home / 'data'}",
+        f"paths.flow={home / 'flow'}",
+        f"paths.model={home / run / 'model'}",
+        f"paths.checkpoints={home / run / 'checkpoints'}",
+        *more,
+    ]
+
+
+def pretrained(home: Path) -> Path:
+    """``home``, with a tiny data set and a flow pretrained on it."""
+    tiny_dataset(home / "data", size=32)
+    pretrain_flow.run(compose(overrides(home, "none")))
+    return home
+
+
+def random_model(folder: Path, margin: float = 0.13) -> Path:
+    """``folder``, with a model of random weights for 32 px."""
+    torch.manual_seed(0)
+    skeleton = load_skeleton("h36m17")
+    config = ModelConfig(width=4, disc_width=8, lifter_width=32)
+    pose = PoseNet(config, skeleton, scale=0.1)
+    data = DatasetInfo("tiny", skeleton, 32, margin, True, "drawn for tests", "Apache-2.0")
+    save_model(folder, pose, pose.state_dict(), config, data, {}, name="tiny", crop_side=0.4)
+    return folder
