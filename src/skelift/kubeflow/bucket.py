@@ -1,34 +1,29 @@
-"""Files and folders in an S3 bucket, for steps.
-
-Address and keys come from the variables that every S3 client reads: ``AWS_ENDPOINT_URL``,
-``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``.
-"""
+"""Any file or folder of a bucket, for steps; ``skelift.storage`` keeps checked folders there."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlparse
 
-from skelift.errors import InputError
-
-REMOTE = "s3://"
+from skelift.errors import InputError, RunError
+from skelift.storage.bucket import SCHEME, Location, connect, told_plainly
 
 
 def is_remote(place: str) -> bool:
     """Whether a place is in a bucket."""
-    return place.startswith(REMOTE)
+    return place.startswith(SCHEME)
 
 
 def upload(path: Path, uri: str) -> None:
     """Put a file, or a folder with all below it, to a URI; a folder's files keep their names."""
-    client, (bucket, key) = _client(), _split(uri)
+    client, where = connect(), _place(uri)
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    with _one_line(uri):
+    with told_plainly(where):
         for file in filter(Path.is_file, files):
             inside = file.relative_to(path).as_posix() if path.is_dir() else ""
-            client.upload_file(str(file), bucket, f"{key}/{inside}" if inside else key)
+            target = where / inside if inside else where
+            with file.open("rb") as stream:
+                client.upload_fileobj(stream, target.bucket, target.prefix)
 
 
 def fetch(uri: str, folder: Path) -> Path:
@@ -37,7 +32,7 @@ def fetch(uri: str, folder: Path) -> Path:
     Raises:
         InputError: there is nothing, or the bucket cannot be read.
     """
-    path = folder / Path(_split(uri)[1]).name
+    path = folder / Path(_place(uri).prefix).name
     if not fetch_if_there(uri, path):
         raise InputError(f"{uri}: not there; name an existing object or folder of the bucket")
     return path
@@ -45,19 +40,21 @@ def fetch(uri: str, folder: Path) -> Path:
 
 def fetch_if_there(uri: str, path: Path) -> bool:
     """Get a file or folder as ``path``; False, and no file, when there is none."""
-    client, (bucket, key) = _client(), _split(uri)
+    client, where = connect(), _place(uri)
     found = False
-    with _one_line(uri):
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
+    with told_plainly(where):
+        pages = client.get_paginator("list_objects_v2").paginate(
+            Bucket=where.bucket, Prefix=where.prefix
+        )
         for name in (item["Key"] for page in pages for item in page.get("Contents", [])):
-            inside = name.removeprefix(key).removeprefix("/")
+            inside = name.removeprefix(where.prefix).removeprefix("/")
             target = path / inside if inside else path
-            if name not in (key, f"{key}/{inside}") or name.endswith("/"):
+            if name not in (where.prefix, f"{where.prefix}/{inside}") or name.endswith("/"):
                 continue  # another object whose name starts alike, or an empty folder's marker
             if not target.resolve().is_relative_to(path.resolve()):
-                raise InputError(f"{REMOTE}{bucket}/{name}: leads out of its folder; rename it")
+                raise InputError(f"{where / inside}: leads out of its folder; rename it")
             target.parent.mkdir(parents=True, exist_ok=True)
-            client.download_file(bucket, name, str(target))
+            client.download_file(where.bucket, name, str(target))
             found = True
     return found
 
@@ -72,7 +69,7 @@ def mirrored(folder: Path, uri: str, seconds: float = 1.0) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     fetch_if_there(uri, folder)
     seen: dict[Path, int] = {f: f.stat().st_mtime_ns for f in folder.rglob("*") if f.is_file()}
-    done, failures = threading.Event(), []
+    done = threading.Event()
 
     def put_changed() -> None:
         for file in sorted(folder.rglob("*"), reverse=True):
@@ -87,8 +84,7 @@ def mirrored(folder: Path, uri: str, seconds: float = 1.0) -> Iterator[None]:
         while not done.wait(seconds):
             try:
                 put_changed()
-            except InputError as error:  # told at the end, when the files are put up once more
-                failures.append(error)
+            except (InputError, RunError) as error:  # all is put up once more at the end
                 print(f"checkpoint not put up, trying again: {error}", flush=True)
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -101,31 +97,8 @@ def mirrored(folder: Path, uri: str, seconds: float = 1.0) -> Iterator[None]:
         put_changed()
 
 
-def _split(uri: str) -> tuple[str, str]:
-    parts = urlparse(uri)
-    key = parts.path.strip("/")
-    if parts.scheme != "s3" or not parts.netloc or not key:
-        raise InputError(f"{uri!r}: no place in a bucket; write s3://BUCKET/FOLDER")
-    return parts.netloc, key
-
-
-def _client() -> Any:
-    try:
-        import boto3
-    except ModuleNotFoundError:
-        raise InputError("s3:// places need boto3: pip install 'skelift[s3]'") from None
-    return boto3.client("s3")
-
-
-@contextmanager
-def _one_line(uri: str) -> Iterator[None]:
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except (BotoCoreError, ClientError, Boto3Error) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{uri}: {reason}; check the address, AWS_ENDPOINT_URL and the keys"
-        ) from None
+def _place(uri: str) -> Location:
+    where = Location.parse(uri)
+    if not where.prefix:
+        raise InputError(f"{uri}: names no file or folder; write s3://BUCKET/FOLDER")
+    return where
