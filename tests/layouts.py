@@ -197,9 +197,10 @@ def write_h36m(
     *,
     fetch: bool = False,
     silhouettes: str = "mat",
+    boxes: str = "mat",
     frames_of: Mapping[tuple[str, str], int] = H36M_CLIPS,
 ) -> dict[tuple[str, str], Clip]:
-    """The official archives, or h36m-fetch's folder names; silhouettes as ``mat`` or ``mp4``."""
+    """The official archives, or h36m-fetch's folder names; masks as ``mat`` or ``mp4``."""
     clips = {}
     poses = "Poses_{}" if fetch else "MyPoseFeatures/{}"
     for seed, ((subject, stem), frames) in enumerate(frames_of.items()):
@@ -214,11 +215,12 @@ def write_h36m(
         save_cdf(folder / poses.format("D3_Positions_mono") / f"{stem}.cdf", in_32(joints_mm))
         save_video(folder / "Videos" / f"{stem}.mp4", [picture for picture, _ in painted], 50)
         segments = folder / "MySegmentsMat"
-        save_masks(segments / "ground_truth_bb" / f"{stem}.mat", [filled_box(m) for m in masks])
-        if silhouettes == "mat":
-            save_masks(segments / "ground_truth_bs" / f"{stem}.mat", masks)
-        else:
-            save_video(segments / "ground_truth_bs" / f"{stem}.mp4", masks, 50)
+        for kind, form, pictures in (
+            ("bb", boxes, [filled_box(mask) for mask in masks]),
+            ("bs", silhouettes, masks),
+        ):
+            file = segments / f"ground_truth_{kind}" / f"{stem}.{form}"
+            save_masks(file, pictures) if form == "mat" else save_video(file, pictures, 50)
         clips[subject, stem] = Clip(joints_2d, joints_mm, masks, focal, principal)
     corrupt = root / "S11"
     for kind in ("D2_Positions", "D3_Positions_mono"):

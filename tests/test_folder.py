@@ -54,6 +54,7 @@ def save(path: Path, picture: NDArray[np.uint8]) -> Path:
 
 
 def save_video(path: Path, pictures: list[NDArray[np.uint8]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     height, width = pictures[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (width, height))
     assert writer.isOpened()
@@ -147,6 +148,76 @@ def test_static_background_is_removed(tmp_path: Path) -> None:
     crops = np.concatenate([data.split(name).samples["crop"] for name in ("train", "test")])
     for crop, mask in zip(crops, masks, strict=True):
         rows, columns = np.nonzero(mask)
+        middle = [(columns.min() + columns.max() + 1) / 2, (rows.min() + rows.max() + 1) / 2]
+        np.testing.assert_allclose(crop[:2], middle, atol=3)
+
+
+def test_killed_run_goes_on_from_the_masks_it_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = save_video(tmp_path / "walk.avi", [frame for frame, _ in scene(40)])
+    config = configure(tmp_path, images=video, background="median")
+    found: list[int] = []
+    mask = MedianBackground.mask
+
+    def counted(self: MedianBackground, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        found.append(1)
+        if len(found) == 20:
+            raise KeyboardInterrupt
+        return mask(self, picture)
+
+    monkeypatch.setattr(MedianBackground, "mask", counted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config)
+    assert not (tmp_path / "out").exists()
+    found = [1] * 100
+    data = Dataset(prepare(config))
+    assert len(found) == 100 + 40 - 16  # the first block is not searched again
+    monkeypatch.undo()
+    assert Dataset(prepare(config)).checksums == data.checksums
+    assert not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.parametrize("fault", ["", "no video", "short"])
+def test_video_is_a_data_set_of_one_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    """``data=video``: files are clips, the body moves, cameras are static."""
+    frames, masks = zip(*scene(), strict=True)
+    for camera in ("c1", "c2"):
+        save_video(tmp_path / "videos" / "ann" / "walk" / f"{camera}.avi", list(frames))
+    if fault == "no video":
+        (tmp_path / "videos" / "ann" / "walk" / "c3.mp4").write_bytes(b"nothing")
+    if fault == "short":
+        save_video(tmp_path / "videos" / "ann" / "walk" / "c4.avi", list(frames)[:3])
+    options = {
+        "images": tmp_path / "videos",
+        "poses": save_poses(tmp_path / "poses.npz"),
+        "layout": "person/clip/camera",
+        "test_fraction": 0.25,
+        "focal_px": 150,
+    }
+    arguments = [f"data.folder.{name}={value}" for name, value in options.items()]
+    out = tmp_path / "out"
+    code = main(["prepare", "data=video", "data.size=32", f"paths.data={out}", *arguments])
+    said = capsys.readouterr().err.strip().splitlines()
+    if fault:
+        assert code == 2
+        expected = {"no video": "c3.mp4: cannot be decoded", "short": "c4.avi: a clip of 3 frames"}
+        assert expected[fault] in said[-1]
+        assert not out.exists()
+        return
+    assert code == 0
+    data = Dataset(out)
+    data.verify()
+    assert data.counts == {"train": 18, "test": 6, "prior": 6}
+    test = data.split("test").samples
+    assert set(test["camera"]) == {"c1", "c2"}
+    assert set(test["clip"]) == {"ann/walk"}
+    assert set(test["person"]) == {"ann"}
+    assert set(test["frame"]) == {9, 10, 11}
+    for crop, frame in zip(test["crop"], test["frame"], strict=True):
+        rows, columns = np.nonzero(masks[frame])
         middle = [(columns.min() + columns.max() + 1) / 2, (rows.min() + rows.max() + 1) / 2]
         np.testing.assert_allclose(crop[:2], middle, atol=3)
 

@@ -32,9 +32,10 @@ from layouts import (
 from numpy.typing import NDArray
 
 from skelift.cli import main
-from skelift.config import compose
+from skelift.config import Mpi3dhpConfig, compose
 from skelift.data.crop import CropBox, cut_body, to_crop, to_source
 from skelift.data.format import Dataset, Split
+from skelift.data.pictures import read_frames
 from skelift.data.sources.recordings import PRIOR_MARK
 from skelift.errors import InputError
 from skelift.stages import prepare
@@ -194,6 +195,17 @@ def test_h36m_fetch_with_video_silhouettes_is_the_same(h36m_data: Dataset, tmp_p
         np.testing.assert_array_equal(ours.joints_3d_mm, theirs.joints_3d_mm)
         apart = np.abs(ours.masks[:].astype(int) - theirs.masks[:]) > 127
         assert apart.mean() < 0.01
+
+
+def test_h36m_boxes_may_be_videos(tmp_path: Path) -> None:
+    clip = {("S1", "Directions.55011271"): 4, ("S9", "Photo 1.54138969"): 2}
+    write_h36m(tmp_path / "mat", frames_of=clip)
+    write_h36m(tmp_path / "mp4", frames_of=clip, boxes="mp4")
+    crops = [
+        made("h36m", tmp_path / form, tmp_path / f"out_{form}").split("train").samples["crop"]
+        for form in ("mat", "mp4")
+    ]
+    assert np.abs(crops[0] - crops[1]).max() <= 2  # the video's edges are a little blurred
 
 
 def test_h36m_every_nth_frame_and_boxes_of_joints(
@@ -436,7 +448,7 @@ def test_3dhp_known_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     # S6/Seq2's camera 2 ends early; S4/Seq2's rows 2 to 4 have left and right exchanged.
     for kind in ("imageSequence", "FGmasks", "ChairMasks"):
         file = root / "S6" / "Seq2" / kind / "video_2.avi"
-        frames = [frame for _, frame in loader.read_frames(file, range(6))]
+        frames = [frame for _, frame in read_frames(file, range(6))]
         file.unlink()
         save_video(file, frames, 25, "MJPG")
     annotations = root / "S4" / "Seq2" / "annot.mat"
@@ -472,6 +484,65 @@ def test_3dhp_known_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     log = capsys.readouterr().err
     assert "S1/Seq2: skipped: the data set has no masks of it" in log
     assert set(Dataset(tmp_path / "skipped").split("train").samples["person"]) == {"S6"}
+
+
+def rewrite_video(file: Path, change: Callable[[list[NDArray[np.uint8]]], Any]) -> None:
+    frames = [frame for _, frame in read_frames(file, range(10))]
+    changed = change(frames)
+    save_video(file, frames if changed is None else changed, 25, "MJPG")
+
+
+def test_3dhp_flashes_and_frames_past_the_masks_are_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skelift.data.sources import mpi_inf_3dhp as loader
+
+    monkeypatch.setattr(loader, "MedianBackground", AllBodyTestDouble)
+    root = tmp_path / "root"
+    write_3dhp(root, sequences=[("S2", "Seq1", 25.0)], cameras=(0, 4), tests=("TS6",))
+    folder = root / "S2" / "Seq1"
+    rewrite_video(folder / "imageSequence" / "video_0.avi", lambda frames: frames[1].fill(255))
+    rewrite_video(folder / "FGmasks" / "video_4.avi", lambda frames: frames[:3])
+    data = made("mpi_inf_3dhp", root, tmp_path / "out")
+    log = capsys.readouterr().err
+    assert "S2/Seq1 0: 1 frames skipped: a white flash" in log
+    assert "S2/Seq1 4: 2 frames skipped: the masks end before the video" in log
+    frames = data.split("train").samples[["camera", "frame"]].tolist()
+    assert frames == [("0", f) for f in (0, 2, 3, 4)] + [("4", f) for f in range(3)]
+    # Picture 9 of TS6 has no annotation, and frame 3 is not valid: every third of the valid ones.
+    assert "TS6: 1 frames are not valid" in log
+    thin = made("mpi_inf_3dhp", root, tmp_path / "thin", "data.mpi_inf_3dhp.test_every=3")
+    assert thin.split("test").samples["frame"].tolist() == [0, 4, 7]
+
+
+def test_3dhp_frames_as_pictures_and_the_chair(tmp_path: Path) -> None:
+    from skelift.data.sources.mpi_inf_3dhp import find_training
+    from skelift.data.sources.recordings import Crop, Shot
+
+    clips = write_3dhp(tmp_path, sequences=[("S2", "Seq1", 25.0)], cameras=(0, 4), tests=())
+    folder = tmp_path / "S2" / "Seq1"
+    for kind in ("imageSequence", "FGmasks", "ChairMasks"):  # as ffmpeg unpacks them
+        video = folder / kind / "video_4.avi"
+        for i, frame in read_frames(video, range(10)):
+            assert cv2.imwrite(str(folder / kind / f"img_4_{i + 1:06d}.jpg"), frame)
+        video.unlink()
+
+    def shots(**options: Any) -> dict[str, Shot]:
+        found = find_training(
+            tmp_path, Mpi3dhpConfig(**options), Crop(SIZE, 0.13), BODY, tmp_path / "cache"
+        )
+        return {r.camera: next(s for s in r.shots() if isinstance(s, Shot)) for r in found}
+
+    without, with_chair = shots(), shots(chair=True)
+    assert set(without) == {"0", "4"}
+    for camera, shot in without.items():
+        clip, seated = clips["S2/Seq1", camera], with_chair[camera]
+        np.testing.assert_allclose(shot.joints_2d, clip.joints_2d[0], atol=1e-9)
+        body = clip.masks[0] > 127
+        for mask, chair in ((shot.mask, 0), (seated.mask, 1)):
+            assert mask is not None
+            assert (mask[body] > 0).mean() > 0.9
+            assert (mask[-60:-10, 10:60] > 0).mean() == pytest.approx(chair, abs=0.1)
 
 
 class AllBodyTestDouble:

@@ -2,22 +2,30 @@
 
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from s3_server import BUCKET, SECRET, S3Server, running_server, use
 from tiny import tiny_dataset
-from tiny_run import overrides
+from tiny_run import overrides, pretrained
 
 from skelift.cli import main
 from skelift.errors import InputError, RunError
-from skelift.storage.bucket import Location
-from skelift.storage.folders import Transfer, pull, push
+from skelift.storage import mirror
+from skelift.storage.bucket import Location, connect
+from skelift.storage.folders import Transfer, exists, pull, push
+from skelift.storage.manifest import in_bucket
 from skelift.storage.upload import PART
+from skelift.training.checkpoint import load_tensors
+from skelift.training.self_supervised import CHECKPOINT
 
 BIG = 3 * PART + 12345  # four parts
 
@@ -185,6 +193,24 @@ def test_truncated_object_is_found_and_mended_by_a_push(
     assert content(got) == content(folder)
 
 
+def test_changed_object_of_the_same_size_is_mended_by_a_checking_push(
+    folder: Path, where: Location, s3: S3Server, tmp_path: Path
+) -> None:
+    push(folder, where)
+    key = object_of(s3, where, "a picture.npy")
+    there = s3.client().get_object(Bucket=BUCKET, Key=key)
+    changed = b"x" + there["Body"].read()[1:]
+    # It says of itself what it was: only its content tells.
+    s3.client().put_object(Bucket=BUCKET, Key=key, Body=changed, Metadata=there["Metadata"])
+    with pytest.raises(InputError, match=r"a picture\.npy: .*push the folder again with --check"):
+        pull(where, tmp_path / "got")
+    assert push(folder, where).moved == 0
+    assert main(["push", "--check", str(folder), str(where)]) == 0
+    pull(where, tmp_path / "got")
+    assert content(tmp_path / "got") == content(folder)
+    assert push(folder, where, check=True).moved == 0
+
+
 def test_missing_object_is_named(
     folder: Path, where: Location, s3: S3Server, tmp_path: Path
 ) -> None:
@@ -290,6 +316,109 @@ def test_stages_use_the_bucket_and_print_no_secret(
     for item in client.list_objects_v2(Bucket=BUCKET, Prefix="chain")["Contents"]:
         body = client.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
         assert SECRET.encode() not in body
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def test_a_folder_is_mirrored_while_it_changes(
+    where: Location, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "LOOK_S", 0.05)
+    here, there = tmp_path / "here", tmp_path / "there"
+    with mirror.mirrored(here, where, pushes=True):
+        write(here / "last", b"step 1")
+        wait_for(lambda: exists(where))
+        pull(where, tmp_path / "meanwhile")
+        write(here / "last", b"step 2")
+    assert content(tmp_path / "meanwhile") == {"last": b"step 1"}
+    with mirror.mirrored(there, where, pushes=False):
+        assert content(there) == {"last": b"step 2"}
+        write(there / "last", b"another process")
+    # What is newer on the disk stays, and what is newer in the bucket comes.
+    pull(where, tmp_path / "meanwhile")
+    assert content(tmp_path / "meanwhile") == {"last": b"step 2"}
+    with mirror.mirrored(there, where, pushes=True):
+        assert content(there) == {"last": b"another process"}
+    os.utime(here / "last", (0, 0))
+    with mirror.mirrored(here, where, pushes=False):
+        assert content(here) == {"last": b"another process"}
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
+        "here",
+        "meanwhile",
+        "there",
+    ]
+
+
+def test_a_mirror_without_a_server_does_not_stop_the_work(
+    where: Location,
+    s3: S3Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(mirror, "LOOK_S", 0.05)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    said = ""
+    with mirror.mirrored(tmp_path / "here", where, pushes=True):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        write(tmp_path / "here" / "last", b"step 1")
+        while "is not pushed" not in said:
+            said += capfd.readouterr().err
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
+    assert exists(where)  # in the end
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_on_another_machine(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Killed on one machine, finished and scored on another: the same weights bit by bit."""
+    machines = {name: tmp_path / name for name in ("whole", "killed", "another")}
+    pretrained(machines["whole"])
+    for name in ("killed", "another"):
+        machines[name].mkdir()
+    monkeypatch.chdir(machines["whole"])
+    options = overrides(Path(), "run", "train.checkpoint_every=5", "paths.reports=run/reports")
+    options += ["evaluate.baselines=[mean_pose]", "evaluate.shown=3", "train.steps=150"]
+    assert main(["train", *options]) == 0
+    for name in ("data", "flow"):
+        assert main(["push", name, f"s3:///moved/{name}"]) == 0
+
+    bucket = [*options, "storage=s3", "storage.uri=s3:///moved"]
+    command = [sys.executable, "-m", "skelift", "train", *bucket]
+    process = subprocess.Popen(command, cwd=machines["killed"], start_new_session=True)
+    where = Location(BUCKET, "moved/run/checkpoints")
+
+    def has_checkpoint() -> bool:
+        found = in_bucket(connect(), where)
+        return found is not None and CHECKPOINT in found.manifest.files
+
+    wait_for(lambda: has_checkpoint() or process.poll() is not None, 120)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it was killed in the middle"
+
+    monkeypatch.chdir(machines["another"])
+    pull(where, tmp_path / "seen")
+    _, about = load_tensors(tmp_path / "seen" / CHECKPOINT, "skelift train")
+    assert 0 < int(about["step"]) < 150
+    assert main(["train", *bucket]) == 0
+    assert main(["evaluate", *bucket]) == 0
+    for file in ("model.safetensors", "stats.jsonl"):
+        ours, theirs = (machines[name] / "run/model" / file for name in ("another", "whole"))
+        if file.endswith("jsonl"):
+            steps = [[json.loads(row)["step"] for row in f.open()] for f in (ours, theirs)]
+            assert steps[0] == steps[1]
+        else:
+            assert ours.read_bytes() == theirs.read_bytes()
+    assert main(["pull", "s3:///moved/run/reports", str(tmp_path / "reports")]) == 0
+    scores = json.loads((tmp_path / "reports" / "metrics.json").read_text())
+    assert set(scores["rows"]) == {"skelift", "mean_pose"}
+    assert SECRET not in "".join(capfd.readouterr())
 
 
 @pytest.fixture

@@ -312,6 +312,11 @@ def _add_push(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to copy")
     parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="where it goes")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="read back what is there already, and send again what has changed",
+    )
 
 
 def _add_pull(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

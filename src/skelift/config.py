@@ -121,8 +121,8 @@ class H36mConfig(SourceConfig):
 class Mpi3dhpConfig(SourceConfig):
     """MPI-INF-3DHP: root holds S1 to S8 and mpi_inf_3dhp_test_set."""
 
-    every: int = 1
-    test_every: int = 1
+    every: int = 1  # keep every n-th training frame ...
+    test_every: int = 1  # ... and valid test frame
     universal: bool = True  # 3D poses at the size of the data set's universal skeleton
     chair: bool = False  # leave the chair in the picture
     # Training sequences for which the data set has no masks: skip them, or cut the body out by a

@@ -5,6 +5,8 @@ pictures of at most ``WORK_SIDE`` pixels a side; a crop of a body is smaller sti
 """
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 
 import cv2
@@ -49,19 +51,18 @@ class MedianBackground:
 
     Args:
         frames: pictures of one camera and one size, spread over the clip.
+        threads: how many of them are looked at at the same time.
     """
 
-    def __init__(self, frames: Iterable[Picture]) -> None:
+    def __init__(self, frames: Iterable[Picture], threads: int = 1) -> None:
         stack = np.stack([_shrink(frame) for frame in frames])
         self._median = np.median(stack, axis=0).astype(np.float32)
         hulls = np.stack([self._hull(frame) for frame in stack])
         self._learn(stack, _grow(hulls, 4))
-        for certain in CERTAIN_CHANGE[:-1]:
-            bodies = [
-                _largest_part(self._cut(frame, hull, certain), gap=0)
-                for frame, hull in zip(stack, hulls, strict=True)
-            ]
-            self._learn(stack, _grow(np.stack(bodies), 3))
+        with ThreadPoolExecutor(threads) as pool:
+            for certain in CERTAIN_CHANGE[:-1]:
+                bodies = pool.map(partial(self._body, certain=certain), stack, hulls)
+                self._learn(stack, _grow(np.stack(list(bodies)), 3))
 
     def mask(self, picture: Picture) -> Mask:
         """Mask of the body in a picture of the same camera; all 0 where nobody is in sight."""
@@ -79,6 +80,9 @@ class MedianBackground:
         disagreeing = np.count_nonzero(differs & (covered == 0), axis=0)
         # A limb that rests for most of the clip is betrayed by the frames in which it is away.
         self._known = (seen >= max(2, len(stack) // 20)) & (disagreeing <= 0.15 * seen)
+
+    def _body(self, frame: Picture, hull: Mask, certain: int) -> Mask:
+        return _largest_part(self._cut(frame, hull, certain), gap=0)
 
     def _hull(self, frame: Picture) -> Mask:
         """Convex hull of the changes against the plain median: the body and more."""

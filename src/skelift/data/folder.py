@@ -1,7 +1,8 @@
 """One's own pictures or videos become a data set: masked, cropped as in training, and split."""
 
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,10 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import Config, FolderConfig
-from skelift.data.background import SAMPLES, Background, MedianBackground, SubtractorBackground
 from skelift.data.clips import LEVELS, Clip, find_clips
 from skelift.data.crop import CropBox
-from skelift.data.format import SAMPLE, SPLITS, DatasetInfo, DatasetWriter, SplitRows, write_dataset
+from skelift.data.format import (
+    SAMPLE,
+    SPLITS,
+    DatasetInfo,
+    DatasetWriter,
+    SplitRows,
+    parts_folder,
+    write_dataset,
+)
 from skelift.data.pictures import (
     binary,
     check_size,
@@ -22,23 +30,20 @@ from skelift.data.pictures import (
     read_video,
 )
 from skelift.data.poses import UnpairedPoses, read_poses
+from skelift.data.static_camera import BACKGROUNDS, cut_out_bodies
 from skelift.errors import InputError
 
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
 KEEP = "keep"
-BACKGROUNDS: dict[str, Callable[[Iterable[Picture]], Background]] = {
-    "median": MedianBackground,
-    "subtractor": SubtractorBackground,
-}
-FEWEST_FRAMES = 5  # that tell a background from a body
 
 
 def prepare(config: Config) -> Path:
     """Make the data set that ``config.data.folder`` describes, at ``config.paths.data``.
 
-    Frames are streamed, at most twice; no more than ``SAMPLES`` small ones are held at a time.
+    Frames are streamed, at most twice. Masks that were searched for are kept beside the data set
+    until it is complete, so that a run that is killed goes on from them.
 
     Raises:
         InputError: pictures, masks or poses that cannot be used; nothing is written then.
@@ -53,9 +58,11 @@ def prepare(config: Config) -> Path:
     clips = find_clips(folder)
     split_by, firsts = split_clips(clips, folder.test_fraction, config.data.seed)
     out = Path(config.paths.data)
+    kept = parts_folder(out)
     with write_dataset(out, _describe(config, folder, poses, split_by)) as writer:
-        skipped = _write_pictures(writer, clips, firsts, folder)
+        skipped = _write_pictures(writer, clips, firsts, folder, kept)
         writer.write_prior(poses.poses_2d, poses.samples)
+    shutil.rmtree(kept, ignore_errors=True)
     if skipped:
         print(f"{folder.images}: skipped {skipped} frames without a body", file=sys.stderr)
     if poses.skipped:
@@ -134,7 +141,11 @@ def _describe(
 
 
 def _write_pictures(
-    writer: DatasetWriter, clips: Sequence[Clip], firsts: Sequence[int], folder: FolderConfig
+    writer: DatasetWriter,
+    clips: Sequence[Clip],
+    firsts: Sequence[int],
+    folder: FolderConfig,
+    kept: Path,
 ) -> int:
     """Fill both splits; returns how many frames were skipped since they show no body."""
     room = {"train": sum(firsts), "test": sum(len(clip.indices) for clip in clips) - sum(firsts)}
@@ -142,7 +153,7 @@ def _write_pictures(
         writer.allocate_split(name, room[name], with_2d=False, with_3d=False)
     rows = {name: SplitRows(writer.folder / name) for name in SPLITS}
     used = dict.fromkeys(SPLITS, 0)
-    for clip, position, index, picture, mask in _all_frames(clips, folder):
+    for clip, position, index, picture, mask in _all_frames(clips, folder, kept):
         if not mask.any():
             continue
         name = "train" if position < firsts[clip] else "test"
@@ -165,7 +176,7 @@ def _write_pictures(
 
 
 def _all_frames(
-    clips: Sequence[Clip], folder: FolderConfig
+    clips: Sequence[Clip], folder: FolderConfig, kept: Path
 ) -> Iterator[tuple[int, int, int, Picture, Mask]]:
     """Yield (clip, position in it, frame index, picture, mask), with a progress bar."""
     from rich.console import Console
@@ -174,12 +185,12 @@ def _all_frames(
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Cutting out", total=sum(len(clip.indices) for clip in clips))
         for number, clip in enumerate(clips):
-            for position, frame in enumerate(_masked_frames(clip, folder.background)):
+            for position, frame in enumerate(_masked_frames(clip, folder.background, kept)):
                 yield number, position, *frame
                 progress.advance(task)
 
 
-def _masked_frames(clip: Clip, background: str) -> Iterator[tuple[int, Picture, Mask]]:
+def _masked_frames(clip: Clip, background: str, kept: Path) -> Iterator[tuple[int, Picture, Mask]]:
     """Yield (index, picture, mask) of the frames in use; the mask is all 0 without a body."""
     if clip.masks and clip.is_video:
         yield from frames_with_mask_video(clip)
@@ -190,9 +201,7 @@ def _masked_frames(clip: Clip, background: str) -> Iterator[tuple[int, Picture, 
         for index, picture in clip.frames(clip.indices):
             yield index, picture, _mask_kept(clip.file(index), picture)
     else:
-        learnt = learn_background(clip, background)
-        for index, picture in frames_of_one_size(clip, clip.indices):
-            yield index, picture, learnt.mask(picture)
+        yield from cut_out_bodies(clip, background, kept)
 
 
 def frames_with_mask_video(clip: Clip) -> Iterator[tuple[int, Picture, Mask]]:
@@ -217,27 +226,6 @@ def _mask_kept(file: Path, picture: Picture) -> Mask:
             f"camera, data.folder.background={' or '.join(BACKGROUNDS)}"
         )
     return mask
-
-
-def learn_background(clip: Clip, background: str) -> Background:
-    """The background of a clip, from frames spread over all of it."""
-    if len(clip.indices) < FEWEST_FRAMES:
-        raise InputError(
-            f"{clip.files[0]}: a clip of {len(clip.indices)} frames is too short to find its "
-            f"background; give {FEWEST_FRAMES} or more, or masks"
-        )
-    spread = np.linspace(0, len(clip.indices) - 1, SAMPLES).round().astype(int)
-    wanted = {clip.indices[i] for i in spread}
-    return BACKGROUNDS[background](picture for _, picture in frames_of_one_size(clip, wanted))
-
-
-def frames_of_one_size(clip: Clip, wanted: range | set[int]) -> Iterator[tuple[int, Picture]]:
-    """Yield (index, picture) of the wanted frames; InputError where one has another size."""
-    shape: tuple[int, ...] | None = None
-    for index, picture in clip.frames(wanted):
-        shape = shape or picture.shape
-        check_size(clip.file(index), picture, shape)
-        yield index, picture
 
 
 def _record(

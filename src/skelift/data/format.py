@@ -357,6 +357,11 @@ def fill_rows(folder: Path, first: int, **columns: NDArray[Any]) -> None:
             start += len(block)
 
 
+def parts_folder(folder: Path) -> Path:
+    """Where finished parts of the data set ``folder`` wait until it is complete."""
+    return folder.parent / f".{folder.name}.parts"
+
+
 @contextmanager
 def write_dataset(folder: Path, info: DatasetInfo) -> Iterator[DatasetWriter]:
     """Write a data set that appears at ``folder`` whole, or not at all when the block fails."""

@@ -33,7 +33,7 @@ def measure(data: Dataset) -> dict[str, Table]:
     if any(column.any() for name, column in arrays.items() if name != "row"):
         return {"arrays": arrays}
     every = [data.split(name).samples for name in SPLITS] + [data.prior.samples]
-    published = count_published(data.info.name, np.concatenate(every))
+    published = count_published(data.info.name, np.concatenate(every), data.info.details)
     return {
         "arrays": arrays,
         "samples": samples_table(data),

@@ -9,12 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.clips import Clip, is_video_file, readable_below
-from skelift.data.folder import (
-    KEEP,
-    frames_of_one_size,
-    frames_with_mask_video,
-    learn_background,
-)
+from skelift.data.folder import KEEP, frames_with_mask_video
 from skelift.data.pictures import (
     PICTURES,
     UNSTATED_RATE,
@@ -23,6 +18,7 @@ from skelift.data.pictures import (
     frame_rate,
     read_mask,
 )
+from skelift.data.static_camera import cut_out_bodies
 from skelift.errors import InputError
 
 REMOVE = "remove"
@@ -105,9 +101,7 @@ class Source:
             for index, picture in clip.frames(clip.indices):
                 yield index, picture, _cut_out(picture)
         elif background != KEEP and not clip.masks:
-            learnt = learn_background(clip, background)
-            for index, picture in frames_of_one_size(clip, clip.indices):
-                yield index, picture, learnt.mask(picture)
+            yield from cut_out_bodies(clip, background)
         else:
             for index, picture in clip.frames(clip.indices):
                 yield index, picture, self._own_mask(index, picture)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from skelift.data.folder import BACKGROUNDS, KEEP
+from skelift.data.folder import KEEP
+from skelift.data.static_camera import BACKGROUNDS
 from skelift.errors import InputError
 from skelift.files import staged_folder
 from skelift.inference.drawings import drawing, drawn_names

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 
-def run(folder: Path, uri: str) -> str:
-    """Push a folder to ``s3://bucket/prefix``.
+def run(folder: Path, uri: str, check: bool = False) -> str:
+    """Push a folder to ``s3://bucket/prefix``; ``check`` also mends what has changed there.
 
     Returns:
         Where it lies now, and how much had to be sent.
@@ -17,5 +17,5 @@ def run(folder: Path, uri: str) -> str:
     from skelift.storage.folders import push
 
     where = Location.parse(uri)
-    done = push(folder, where)
+    done = push(folder, where, check=check)
     return f"{where} ({done.moved:,} of {done.total:,} bytes sent)"

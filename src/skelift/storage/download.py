@@ -33,7 +33,7 @@ def download(client: Any, where: Location, file: File, path: Path, received: Rec
         part.unlink()
         raise InputError(
             f"{where}: has {found}, but its manifest names {file.size} bytes, sha256 "
-            f"{file.sha256[:12]}; delete that object and push the folder again"
+            f"{file.sha256[:12]}; push the folder again with --check"
         )
     part.replace(path)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,14 @@ class Transfer:
     moved: int
 
 
-def push(folder: Path, where: Location, moved: Moved = lambda _: None) -> Transfer:
+def push(
+    folder: Path,
+    where: Location,
+    moved: Moved = lambda _: None,
+    *,
+    check: bool = False,
+    show: bool = True,
+) -> Transfer:
     """Make the bucket's folder equal to a local one, at once and as a whole.
 
     Files are sent first, the manifest last and only if nobody else has written it meanwhile.
@@ -54,6 +62,8 @@ def push(folder: Path, where: Location, moved: Moved = lambda _: None) -> Transf
         folder: local folder.
         where: folder in a bucket; what was pushed there before is replaced.
         moved: told the bytes that went over the line, as they go.
+        check: read back what the bucket has already, and send again what has changed there.
+        show: draw a progress bar.
 
     Raises:
         InputError: nothing to push, bucket missing, credentials refused.
@@ -64,13 +74,13 @@ def push(folder: Path, where: Location, moved: Moved = lambda _: None) -> Transf
     files = where / manifest.snapshot
 
     def send(name: str, told: Moved) -> None:
-        upload(client, folder / name, manifest.files[name], files / name, told)
+        upload(client, folder / name, manifest.files[name], files / name, told, check=check)
 
-    count = _each(manifest, send, f"push {where}", where, moved)
-    if before is None or before[0].snapshot != manifest.snapshot:
-        _publish(client, where, manifest, before[1] if before else None)
+    count = _each(manifest, send, f"push {where}", where, moved, show)
+    if before is None or before.manifest.snapshot != manifest.snapshot:
+        _publish(client, where, manifest, before.etag if before else None)
         if before:
-            _remove(client, where / before[0].snapshot, before[0])
+            _remove(client, where / before.manifest.snapshot, before.manifest)
     return Transfer(manifest.size, count)
 
 
@@ -94,10 +104,10 @@ def pull(where: Location, folder: Path, moved: Moved = lambda _: None) -> Transf
                     f"{where}: nothing complete there; push it first: skelift push FOLDER {where}"
                 )
             try:
-                return _fetch(client, where, found[0], folder, moved)
+                return _fetch(client, where, found.manifest, folder, moved)
             except _Gone as gone:
                 now = in_bucket(client, where)
-                if last or (now and now[1] == found[1]):
+                if last or (now and now.etag == found.etag):
                     raise InputError(
                         f"{gone}: missing, though {where / NAME} lists it; push the folder again"
                     ) from None
@@ -107,6 +117,12 @@ def pull(where: Location, folder: Path, moved: Moved = lambda _: None) -> Transf
 def exists(where: Location) -> bool:
     """Whether a complete folder is there."""
     return in_bucket(connect(), where) is not None
+
+
+def pushed_at(where: Location) -> datetime | None:
+    """When the folder that is there was pushed; None where there is none."""
+    found = in_bucket(connect(), where)
+    return found.written if found else None
 
 
 class _Gone(Exception):
@@ -139,7 +155,7 @@ def _fetch(
                 raise _Gone(str(files / name)) from None
             raise
 
-    count = _each(manifest, fetch, f"pull {where}", where, moved)
+    count = _each(manifest, fetch, f"pull {where}", where, moved, show=True)
     replace_folder(unfinished, folder)
     return Transfer(manifest.size, count)
 
@@ -167,10 +183,11 @@ def _each(
     title: str,
     where: Location,
     moved: Moved,
+    show: bool,
 ) -> int:
     """Do the work for every file, several at a time, with progress; returns the bytes moved."""
     counted: list[int] = []  # appended to by several threads, which is atomic
-    with _progress() as progress, told_plainly(where):
+    with _progress(show) as progress, told_plainly(where):
         bar = progress.add_task(title, total=manifest.size)
 
         def told(count: int) -> None:
@@ -204,7 +221,7 @@ def _publish(client: Any, where: Location, manifest: Manifest, replaces: str | N
                 raise
             # The answer to a first attempt may have been lost: then our own manifest stands there.
             now = in_bucket(client, where)
-            if now and now[0].snapshot == manifest.snapshot:
+            if now and now.manifest.snapshot == manifest.snapshot:
                 return
             raise RunError(
                 f"{where}: somebody else pushed there meanwhile; push again to replace it"
@@ -229,7 +246,7 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _progress() -> Progress:
+def _progress(show: bool) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -237,4 +254,5 @@ def _progress() -> Progress:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
         transient=True,
+        disable=not show,
     )

@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -83,8 +84,17 @@ def of_folder(folder: Path) -> Manifest:
     return Manifest(files)
 
 
-def in_bucket(client: Any, where: Location) -> tuple[Manifest, str] | None:
-    """Manifest and ETag of a folder in a bucket; None where there is none (yet).
+@dataclass(frozen=True)
+class Published:
+    """A manifest in a bucket, its ETag, and when it was written."""
+
+    manifest: Manifest
+    etag: str
+    written: datetime
+
+
+def in_bucket(client: Any, where: Location) -> Published | None:
+    """The manifest of a folder in a bucket; None where there is none (yet).
 
     Raises:
         InputError: the bucket is missing, the credentials are refused, or this is no manifest.
@@ -99,7 +109,7 @@ def in_bucket(client: Any, where: Location) -> tuple[Manifest, str] | None:
                 return None
             raise
         body = answer["Body"].read()
-    return _parse(body, where / NAME), answer["ETag"]
+    return Published(_parse(body, where / NAME), answer["ETag"], answer["LastModified"])
 
 
 def _parse(body: bytes, where: Location) -> Manifest:

@@ -5,20 +5,23 @@ The stage itself knows folders alone, so its logic is the same with and without 
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from skelift.config import Config
 from skelift.errors import InputError
 from skelift.storage.bucket import Location
 
-# A run that is going on needs them at once and writes them often: they stay on the disk.
-LOCAL_ONLY = ("checkpoints",)
+# A stage reads and writes them while it runs, and may be killed: they are mirrored all the time.
+MIRRORED = ("checkpoints",)
 
 
 @contextmanager
 def stored(config: Config, reads: Iterable[str], writes: Iterable[str]) -> Iterator[None]:
     """Around a stage: with ``config.storage.uri``, its folders come from and go to the bucket.
+
+    Checkpoints, which need not be there, are pulled where the bucket has newer ones than the disk,
+    and pushed whenever they change: a training that is killed goes on on another machine.
 
     Args:
         config: the run.
@@ -33,18 +36,21 @@ def stored(config: Config, reads: Iterable[str], writes: Iterable[str]) -> Itera
         yield
         return
     from skelift.storage.folders import exists, pull, push
+    from skelift.storage.mirror import mirrored
 
-    root = Location.parse(config.storage.uri)
-    reads, writes = ([n for n in names if n not in LOCAL_ONLY] for names in (reads, writes))
-    for name in (*reads, *writes):
-        folder = _folder(config, name)
-        if name in reads or exists(root / _key(folder)):
-            pull(root / _key(folder), folder)
-    yield
-    if int(os.environ.get("RANK", "0")) == 0:  # of the processes of torchrun, the first
+    root, leads = Location.parse(config.storage.uri), int(os.environ.get("RANK", "0")) == 0
+    places = {name: _folder(config, name) for name in (*reads, *writes)}
+    with ExitStack() as mirrors:
+        for name, folder in places.items():
+            where = root / _key(folder)
+            if name in MIRRORED:
+                mirrors.enter_context(mirrored(folder, where, pushes=leads))
+            elif name in reads or exists(where):
+                pull(where, folder)
+        yield
+    if leads:  # of the processes of torchrun, the first
         for name in writes:
-            folder = _folder(config, name)
-            push(folder, root / _key(folder))
+            push(places[name], root / _key(places[name]))
 
 
 def _folder(config: Config, name: str) -> Path:

@@ -15,9 +15,11 @@ MOST_PARTS = 10_000  # S3's limit
 Sent = Callable[[int], None]  # told the bytes that went over the line
 
 
-def upload(client: Any, path: Path, file: File, where: Location, sent: Sent) -> None:
-    """Send a file unless the bucket has it already."""
-    if has(client, file, where):
+def upload(
+    client: Any, path: Path, file: File, where: Location, sent: Sent, *, check: bool = False
+) -> None:
+    """Send a file unless the bucket has it already; ``check``: read it back to know for certain."""
+    if has(client, file, where) and not (check and _digest(client, where) != file.sha256):
         return
     if file.size <= PART:
         body = path.read_bytes()
@@ -34,7 +36,7 @@ def upload(client: Any, path: Path, file: File, where: Location, sent: Sent) -> 
 
 
 def has(client: Any, file: File, where: Location) -> bool:
-    """Whether the bucket has this content there, by size and checksum."""
+    """Whether the bucket has this content there, by size and the checksum it was sent with."""
     from botocore.exceptions import ClientError
 
     try:
@@ -46,6 +48,14 @@ def has(client: Any, file: File, where: Location) -> bool:
     return bool(
         found["ContentLength"] == file.size and found["Metadata"].get("sha256") == file.sha256
     )
+
+
+def _digest(client: Any, where: Location) -> str:
+    """SHA-256 of what the bucket really holds there."""
+    digest = hashlib.sha256()
+    for chunk in client.get_object(Bucket=where.bucket, Key=where.prefix)["Body"].iter_chunks(PART):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _in_parts(client: Any, path: Path, file: File, where: Location, sent: Sent) -> None:

@@ -4,8 +4,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from skelift.config import Config
 from skelift.data.format import Dataset
+from skelift.errors import InputError
 from skelift.training.curves import Curves
 from skelift.training.distributed import World
 from skelift.training.loop import Interval, NonFiniteLoss, fit
@@ -34,6 +37,11 @@ def train_one(
     trainer = Trainer(config, data, world)
     digest = fingerprint(config, data)
     first = resume(checkpoints, trainer, digest)
+    if world.mean(torch.tensor(float(first), device=world.device)).item() != first:
+        raise InputError(
+            f"{checkpoints}: process {world.rank} has {first} steps, others have more or less; "
+            "give all processes the same checkpoints, or remove them"
+        )
     curves = Curves(checkpoints, out, first, live=train.dvclive) if world.leads else None
     saved = first
 

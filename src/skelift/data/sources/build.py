@@ -18,7 +18,14 @@ import cv2
 import numpy as np
 
 from skelift.config import Config, SourceConfig
-from skelift.data.format import SPLITS, DatasetInfo, DatasetWriter, fill_rows, write_dataset
+from skelift.data.format import (
+    SPLITS,
+    DatasetInfo,
+    DatasetWriter,
+    fill_rows,
+    parts_folder,
+    write_dataset,
+)
 from skelift.data.sources.parts import BLOCK, Part, load_part, make_part, part_folder
 from skelift.data.sources.recordings import Recording
 from skelift.errors import InputError
@@ -46,12 +53,6 @@ class Description:
     details: Mapping[str, Any]
 
 
-def parts_folder(config: Config) -> Path:
-    """Where the parts of a data set wait until it is complete."""
-    out = Path(config.paths.data)
-    return out.parent / f".{out.name}.parts"
-
-
 def build(
     config: Config, source: SourceConfig, recordings: Sequence[Recording], about: Description
 ) -> Path:
@@ -64,7 +65,8 @@ def build(
         InputError: a file is missing or broken, or nothing is left of a split. Finished parts
             are kept, and the next run goes on from them.
     """
-    out, parts_in = Path(config.paths.data), parts_folder(config)
+    out = Path(config.paths.data)
+    parts_in = parts_folder(out)
     with _pool(source.workers) as submit:
         parts = _make_parts(recordings, about.skeleton, parts_in, submit)
         _check_counts(config, parts)

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from skelift.config import Config, Mpi3dhpConfig
 from skelift.data.background import SAMPLES, MedianBackground
+from skelift.data.format import parts_folder
 from skelift.data.pictures import check_size, frame_count, frame_rate, read_frames, read_picture
-from skelift.data.sources.build import Description, build, parts_folder
+from skelift.data.sources.build import Description, build
 from skelift.data.sources.checks import check_projection, check_sides
 from skelift.data.sources.masks import Mask, above, open_hdf5
 from skelift.data.sources.recordings import (
@@ -98,7 +99,7 @@ def prepare(config: Config) -> Path:
     _check(source, config.body)
     root = check_root("data.mpi_inf_3dhp.root", source.root)
     crop = Crop(config.data.size, config.data.margin)
-    cache = parts_folder(config) / "annotations"
+    cache = parts_folder(Path(config.paths.data)) / "annotations"
     recordings = [
         *find_training(root, source, crop, config.body, cache),
         *find_test(root, source, crop, config.body),
@@ -172,11 +173,16 @@ def find_training(
 
 
 def find_test(root: Path, source: Mpi3dhpConfig, crop: Crop, skeleton: Skeleton) -> list[Recording]:
-    """Test recordings: blocks of frames of TS1 to TS6."""
+    """Test recordings: blocks of the valid frames of TS1 to TS6, or of every n-th of these."""
     recordings: list[Recording] = []
     for file in sorted((root / "mpi_inf_3dhp_test_set").glob("TS[1-6]/annot_data.mat")):
         with open_hdf5(file) as content:
-            count = len(_variable(file, content, "valid_frame"))
+            valid = np.asarray(_variable(file, content, "valid_frame")).reshape(-1) > 0
+        frames = np.flatnonzero(valid).tolist()[:: source.test_every]
+        invalid = np.count_nonzero(~valid)
+        if invalid:
+            sequence = file.parent.name
+            print(f"{sequence}: {invalid} frames are not valid, says the data set", file=sys.stderr)
         recordings += [
             TestRecording(
                 split="test",
@@ -186,13 +192,11 @@ def find_test(root: Path, source: Mpi3dhpConfig, crop: Crop, skeleton: Skeleton)
                 activity="",
                 crop=crop,
                 folder=file.parent,
-                first=first,
-                last=min(first + TEST_BLOCK, count),
-                every=source.test_every,
+                frames=tuple(frames[first : first + TEST_BLOCK]),
                 universal=source.universal,
                 skeleton=skeleton,
             )
-            for first in range(0, count, TEST_BLOCK)
+            for first in range(0, len(frames), TEST_BLOCK)
         ]
     return recordings
 
@@ -316,9 +320,7 @@ class TestRecording(Recording):
 
     Attributes:
         folder: of the sequence.
-        first: first frame of the block.
-        last: frame after its last.
-        every: keep every n-th frame.
+        frames: frames of the block.
         universal: 3D at the universal skeleton's size.
         skeleton: of the poses.
     """
@@ -326,22 +328,19 @@ class TestRecording(Recording):
     __test__ = False  # no test, though pytest might think so
 
     folder: Path
-    first: int
-    last: int
-    every: int
+    frames: tuple[int, ...]
     universal: bool
     skeleton: Skeleton
 
     @property
     def name(self) -> str:
         """Sequence and frames."""
-        return f"{self.person} frames {self.first} to {self.last - 1}"
+        return f"{self.person} frames {self.frames[0]} to {self.frames[-1]}"
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Annotations and pictures of the block."""
-        block = range(self.first, self.last, self.every)
-        return (self._annotations, *(self._picture(frame) for frame in block))
+        return (self._annotations, *(self._picture(frame) for frame in self.frames))
 
     def shots(self) -> Iterator[Shot | Skipped]:
         """See ``Recording``."""
@@ -357,14 +356,9 @@ class TestRecording(Recording):
         poses = _Poses(str(file), joints_2d, joints_3d, universal_3d, self.universal, usable=valid)
         camera = TEST_CAMERAS[self.person]
         poses.check(str(file), camera, self.skeleton)
-        block = range(self.first, self.last, self.every)
-        invalid = sum(not valid[frame] for frame in block)
-        if invalid:
-            yield Skipped(invalid, "not valid, says the data set")
-        without = sum(bool(valid[frame]) and not poses.good[frame] for frame in block)
-        if without:
-            yield Skipped(without, "NaN in the poses")
-        wanted = {frame for frame in block if poses.good[frame]}
+        wanted = {frame for frame in self.frames if poses.good[frame]}
+        if len(wanted) < len(self.frames):
+            yield Skipped(len(self.frames) - len(wanted), "NaN in the poses")
         every_picture = _Pictures([self._picture(frame) for frame in range(len(valid))])
         for frame, picture, mask in _before_median(every_picture, wanted, every_picture):
             box = self.crop.around_joints(poses.joints_2d[frame])

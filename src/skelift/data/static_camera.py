@@ -1,0 +1,106 @@
+"""Bodies before a static camera: the masks of a clip's frames, on all cores."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.data.background import SAMPLES, Background, MedianBackground, SubtractorBackground
+from skelift.data.clips import Clip
+from skelift.data.pictures import check_size
+from skelift.errors import InputError
+from skelift.files import atomic_file
+from skelift.processes import cores
+
+Picture = NDArray[np.uint8]
+Mask = NDArray[np.uint8]
+
+FEWEST_FRAMES = 5  # that tell a background from a body
+BLOCK = 16  # frames in memory at a time, cut out by as many threads as there are cores
+VERSION = 1  # of how masks are found: a new one makes kept masks anew
+
+
+def _learn_median(frames: Iterable[Picture]) -> Background:
+    return MedianBackground(frames, threads=cores())
+
+
+BACKGROUNDS: dict[str, Callable[[Iterable[Picture]], Background]] = {
+    "median": _learn_median,
+    "subtractor": SubtractorBackground,
+}
+ONE_AT_A_TIME = ("subtractor",)  # OpenCV's object keeps a state while it works
+
+
+def cut_out_bodies(
+    clip: Clip, background: str, kept: Path | None = None
+) -> Iterator[tuple[int, Picture, Mask]]:
+    """Yield (index, picture, mask) of a clip's frames in use; a mask is all 0 without a body.
+
+    Args:
+        clip: pictures of a static camera.
+        background: one of ``BACKGROUNDS``.
+        kept: folder in which masks wait, so that a run that is killed goes on from them.
+
+    Raises:
+        InputError: the clip is too short, or a frame is broken or of another size.
+    """
+    learnt: Background | None = None
+    name = kept and kept / _digest(clip, background)
+    frames = frames_of_one_size(clip, clip.indices)
+    with ThreadPoolExecutor(1 if background in ONE_AT_A_TIME else cores()) as pool:
+        while block := list(islice(frames, BLOCK)):
+            pictures = [picture for _, picture in block]
+            file = name and name.with_name(f"{name.name}-{block[0][0]}.npz")
+            if file and file.exists():
+                masks = _load(file)
+            else:
+                learnt = learnt or learn_background(clip, background)
+                masks = list(pool.map(learnt.mask, pictures))
+                if file:
+                    _save(file, masks)
+            for (index, picture), mask in zip(block, masks, strict=True):
+                yield index, picture, mask
+
+
+def learn_background(clip: Clip, background: str) -> Background:
+    """The background of a clip, from frames spread over all of it."""
+    if len(clip.indices) < FEWEST_FRAMES:
+        raise InputError(
+            f"{clip.files[0]}: a clip of {len(clip.indices)} frames is too short to find its "
+            f"background; give {FEWEST_FRAMES} or more, or masks"
+        )
+    spread = np.linspace(0, len(clip.indices) - 1, SAMPLES).round().astype(int)
+    wanted = {clip.indices[i] for i in spread}
+    return BACKGROUNDS[background](picture for _, picture in frames_of_one_size(clip, wanted))
+
+
+def frames_of_one_size(clip: Clip, wanted: range | set[int]) -> Iterator[tuple[int, Picture]]:
+    """Yield (index, picture) of the wanted frames; InputError where one has another size."""
+    shape: tuple[int, ...] | None = None
+    for index, picture in clip.frames(wanted):
+        shape = shape or picture.shape
+        check_size(clip.file(index), picture, shape)
+        yield index, picture
+
+
+def _digest(clip: Clip, background: str) -> str:
+    """A name made of all that the masks depend on."""
+    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in clip.files]
+    told = repr((VERSION, stats, clip.indices, background))
+    return blake2b(told.encode(), digest_size=8).hexdigest()
+
+
+def _save(file: Path, masks: Sequence[Mask]) -> None:
+    bits = np.packbits(np.stack(masks) > 0, axis=-1)
+    with atomic_file(file) as unfinished, unfinished.open("wb") as stream:
+        np.savez_compressed(stream, bits=bits, width=masks[0].shape[1])
+
+
+def _load(file: Path) -> list[Mask]:
+    with np.load(file, allow_pickle=False) as arrays:
+        bits = np.unpackbits(arrays["bits"], axis=-1, count=int(arrays["width"]))
+    return list(bits * np.uint8(255))

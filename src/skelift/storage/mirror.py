@@ -1,0 +1,109 @@
+"""A folder that is kept in a bucket while somebody writes into it, such as checkpoints."""
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+from skelift.errors import InputError, RunError
+from skelift.storage.bucket import Location
+from skelift.storage.folders import pull, push, pushed_at
+
+LOOK_S = 2.0  # seconds between two looks at the folder
+
+State = Mapping[Path, tuple[int, int]]  # file -> size, time of its last change
+
+
+@contextmanager
+def mirrored(folder: Path, where: Location, *, pushes: bool) -> Iterator[None]:
+    """Keep ``where`` equal to a folder as long as the block runs, and after it.
+
+    What was pushed later than the folder was last written to is pulled first. A push that fails
+    meanwhile is reported and tried again at the next change: the work in the block is worth more.
+
+    Args:
+        folder: local folder, which need not be there; its files appear whole or grow at their end.
+        where: its place in the bucket.
+        pushes: False for a process that only takes part: it pulls, and another one pushes.
+
+    Raises:
+        InputError: the bucket cannot be used, at the start or at the end.
+        RunError: the server does not answer, at the start or at the end.
+    """
+    pushed = pushed_at(where)
+    if pushed and pushed.timestamp() > _last_change(folder):
+        pull(where, folder)
+    if not pushes:
+        yield
+        return
+    mirror = _Mirror(folder, where)
+    mirror.start()
+    try:
+        yield
+    finally:
+        mirror.finish()
+    mirror.push()
+
+
+class _Mirror(Thread):
+    """Looks at a folder now and then, and pushes it when it has changed."""
+
+    def __init__(self, folder: Path, where: Location) -> None:
+        super().__init__(daemon=True)
+        self._folder, self._where = folder, where
+        self._pushed: State = {}
+        self._tried: State = {}
+        self._ends = Event()
+
+    def run(self) -> None:
+        while not self._ends.wait(LOOK_S):
+            self._attempt()
+        self._attempt()
+
+    def finish(self) -> None:
+        """End, once the push that may be under way has, and a last look has been taken."""
+        self._ends.set()
+        self.join()
+
+    def push(self) -> None:
+        """Push the folder if it has changed."""
+        self._tried = state = _state(self._folder)
+        if state == self._pushed:
+            return
+        still = self._folder.with_name(f".{self._folder.name}.still")  # of files that grow
+        shutil.rmtree(still, ignore_errors=True)
+        for path in sorted(state):  # a checkpoint before the statistics that lead up to it
+            target = still / path.relative_to(self._folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        try:
+            push(still, self._where, show=False)
+        finally:
+            shutil.rmtree(still)
+        self._pushed = state
+
+    def _attempt(self) -> None:
+        if _state(self._folder) == self._tried:
+            return
+        try:
+            self.push()
+        except (InputError, RunError) as error:
+            print(f"warning: {self._folder} is not pushed: {error}", file=sys.stderr)
+
+
+def _state(folder: Path) -> State:
+    """The files of a folder; hidden ones, which are not finished, are left out."""
+    state = {}
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden:
+            status = path.stat()
+            state[path] = status.st_size, status.st_mtime_ns
+    return state
+
+
+def _last_change(folder: Path) -> float:
+    """Seconds since the epoch; 0 of a folder without files."""
+    return max((changed / 1e9 for _, changed in _state(folder).values()), default=0.0)
