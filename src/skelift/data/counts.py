@@ -38,10 +38,10 @@ def _subjects(*names: str) -> tuple[str, ...]:
     return tuple(f"{name}/*" for name in names)
 
 
-# Human3.6M, at 50 frames a second and of all cameras: the data that MotionBERT reads
-# (lib/data/datareader_h36m.py of its code, after Ci et al. 2019); of the test also the paper's "~584k"
-# (Sosa & Hogg, Section 4). MPI-INF-3DHP: the lengths of the training sequences in its readme; the
-# valid test frames in Kanazawa et al. 2018 (HMR). HandDB: its folders.
+# Human3.6M, all cameras at 50 frames a second: what MotionBERT's code reads
+# (lib/data/datareader_h36m.py, after Ci et al. 2019); of the test also the paper's "~584k" (Sosa &
+# Hogg, Section 4). MPI-INF-3DHP: the lengths of the training sequences in its readme; the valid
+# test frames in Kanazawa et al. 2018 (HMR). HandDB: its folders.
 PUBLISHED: Mapping[str, tuple[Published, ...]] = {
     "h36m": (
         Published("S1, S5, S6, S7, S8", _subjects("S1", "S5", "S6", "S7", "S8"), 1_559_752),

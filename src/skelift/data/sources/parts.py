@@ -19,7 +19,7 @@ from skelift.errors import InputError
 from skelift.files import atomic_folder, read_json, write_json
 from skelift.skeleton import Skeleton
 
-VERSION = 1  # of what parts hold: a new one makes all of them anew
+VERSION = 2  # of what parts hold: a new one makes all of them anew
 BLOCK = 1024  # crops in memory at a time as a part is read
 NO_BODY = "no body in the mask"
 
