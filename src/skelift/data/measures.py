@@ -341,10 +341,12 @@ def _known(data: Dataset, name: str) -> NDArray[np.float32] | None:
 
 
 def _row_names(data: Dataset) -> NDArray[np.str_]:
+    """Each picture as a person finds it: its row, and the take and frame that it came from."""
     return np.array(
         [
             f"{name}[{i}] (person {sample['person'] or 'unknown'}, clip {sample['clip']}, "
-            f"frame {sample['frame']})"
+            + (f"camera {sample['camera']}, " if sample["camera"] else "")
+            + f"frame {sample['frame']})"
             for name in SPLITS
             for i, sample in enumerate(data.split(name).samples)
         ]
