@@ -7,10 +7,14 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
+
+from skelift.files import write_json
 
 _CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 _RESET_PEAK = "5"
@@ -54,12 +58,40 @@ def peak_bytes(call: Callable[[], object]) -> int | None:
     return max(_resident("VmHWM") - before, 0)
 
 
-def report(measured: dict[str, Any], goals: Mapping[str, tuple[str, float]]) -> None:
+def tree_cpu_seconds(process: int) -> float:
+    """CPU time, user and system, of a process and all that it began and that still run."""
+    times = [each.cpu_times() for each in _tree(process)]
+    return sum(each.user + each.system for each in times)
+
+
+def tree_bytes(process: int) -> int:
+    """Resident memory of a process and all that it began; shared pages are counted once (PSS)."""
+    total = 0
+    for each in _tree(process):
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            total += each.memory_full_info().pss
+    return total
+
+
+def _tree(process: int) -> list[psutil.Process]:
+    root = psutil.Process(process)
+    return [root, *root.children(recursive=True)]
+
+
+def report(
+    measured: dict[str, Any],
+    goals: Mapping[str, tuple[str, float]],
+    file: Path | None = None,
+) -> bool:
     """Print measurements, the machine, and for each goal whether it is met, as one JSON object.
 
     Args:
         measured: numbers by name.
         goals: name -> (``at least`` or ``at most``, bound).
+        file: gets the same.
+
+    Returns:
+        Whether all goals are met.
     """
     verdicts = {}
     for name, (relation, bound) in goals.items():
@@ -72,7 +104,11 @@ def report(measured: dict[str, Any], goals: Mapping[str, tuple[str, float]]) -> 
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-    print(json.dumps({**measured, "goals": verdicts, "machine": machine}, indent=2))
+    whole = {**measured, "goals": verdicts, "machine": machine}
+    print(json.dumps(whole, indent=2))
+    if file:
+        write_json(file, whole)
+    return all(verdict["met"] for verdict in verdicts.values())
 
 
 def _resident(field: str) -> int:

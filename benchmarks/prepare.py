@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Event, Thread
 from time import process_time
 
-from benchmarks.measure import best_seconds, report
+from benchmarks.measure import best_seconds, report, tree_bytes
 from skelift.config import Config, H36mConfig, compose
 from skelift.data.pictures import read_frames
 from skelift.data.sources.h36m import find_recordings
@@ -107,7 +107,7 @@ def peak_of_all_processes() -> Iterator[list[int]]:
 
     def watch() -> None:
         while not done.wait(0.05):
-            seen.append(sum(map(proportional_bytes, descendants(os.getpid()))))
+            seen.append(tree_bytes(os.getpid()))
 
     watcher = Thread(target=watch, daemon=True)
     watcher.start()
@@ -116,28 +116,6 @@ def peak_of_all_processes() -> Iterator[list[int]]:
     finally:
         done.set()
         watcher.join()
-
-
-def descendants(process: int) -> list[int]:
-    """A process and all that it began, directly or not."""
-    found = [process]
-    for task in Path(f"/proc/{process}/task").glob("*/children"):
-        try:
-            children = task.read_text().split()
-        except OSError:  # the thread has ended
-            continue
-        for child in children:
-            found += descendants(int(child))
-    return found
-
-
-def proportional_bytes(process: int) -> int:
-    """Resident memory of a process, each shared page divided by its sharers (Linux's PSS)."""
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except OSError:  # the process has ended
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.data.pictures import binary
 from skelift.errors import InputError
 
 
@@ -32,12 +33,11 @@ class CropBox:
     @classmethod
     def around_mask(cls, mask: NDArray[np.uint8], margin: float) -> "CropBox":
         """Square around the pixels above 127 of an (H, W) mask; InputError when there are none."""
-        rows, columns = np.nonzero(mask > 127)
-        if not len(rows):
+        x, y, width, height = cv2.boundingRect(binary(mask))
+        if not width:
             raise InputError("the mask is empty; give one that marks the body with 255")
-        low = np.array([columns.min(), rows.min()], dtype=np.float64)
-        high = np.array([columns.max() + 1, rows.max() + 1], dtype=np.float64)
-        return cls.around(low, high, margin)
+        low = np.array([x, y], dtype=np.float64)
+        return cls.around(low, low + [width, height], margin)
 
     def as_array(self) -> NDArray[np.float32]:
         """(3,) x, y, side: the ``crop`` field of a SAMPLE record."""

@@ -65,7 +65,7 @@ class Service:
     """
 
     def __init__(self, predictor: Predictor, version: str = "") -> None:
-        self._predictor = predictor
+        self.predictor = predictor
         self._version = version
 
     def __call__(self, requests: Sequence[Parts]) -> list[Reply]:
@@ -78,7 +78,7 @@ class Service:
         opened = [self._open(parts) for parts in requests]
         pictures = [p for each in opened for p in each.prepared or ()]
         forward = time.perf_counter()
-        poses = iter(self._predictor.predict(pictures) if pictures else ())
+        poses = iter(self.predictor.predict(pictures) if pictures else ())
         forward_ms = 1000 * (time.perf_counter() - forward)
         replies = []
         for each in opened:
@@ -99,7 +99,7 @@ class Service:
             prepared = []
             for number, query in enumerate(asked.queries):
                 try:
-                    prepared.append(self._predictor.prepare_query(query))
+                    prepared.append(self.predictor.prepare_query(query))
                 except RequestError as fault:
                     raise _located(fault, number, len(asked.queries)) from None
             opened.prepared = prepared
@@ -118,7 +118,7 @@ class Service:
         asked = opened.asked
         names = [query.name or str(number) for number, query in enumerate(asked.queries)]
         try:
-            answer = self._predictor.answer(list(zip(names, poses, strict=True)))
+            answer = self.predictor.answer(list(zip(names, poses, strict=True)))
             if self._version:
                 answer["model"] |= {"version": self._version}
             answer["id"] = asked.id or str(uuid.uuid4())

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from ts.metrics.metric_type_enum import MetricTypes
 
@@ -21,7 +22,9 @@ class SkeliftHandler:
 
     def initialize(self, context: Any) -> None:
         """Load the model beside this file, with the settings of model-config.yaml."""
+        # A second thread costs more than it saves.
         torch.set_num_threads(1)
+        cv2.setNumThreads(1)
         # TorchServe writes a line a batch at INFO; metrics travel as log lines and have to stay.
         logging.getLogger().setLevel(logging.WARNING)
         logging.getLogger("ts.metrics").setLevel(logging.INFO)
