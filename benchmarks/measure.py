@@ -97,7 +97,7 @@ def report(
     for name, (relation, bound) in goals.items():
         value = measured[name]
         met = value is not None and (value >= bound if relation == "at least" else value <= bound)
-        verdicts[name] = {"goal": f"{relation} {bound:g}", "met": met}
+        verdicts[name] = {"goal": f"{relation} {bound:g}", "met": bool(met)}
     machine = {
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),

@@ -25,6 +25,7 @@ from skelift.serving.service import JSON, Reply, Service
 from skelift.serving.settings import WORKERS
 
 BATCH, DELAY = 8, 0.005
+START_SECONDS = 120
 MODEL = "SKELIFT_BENCHMARK_MODEL"  # environment variable: uvicorn's workers import this module
 
 
@@ -123,6 +124,7 @@ def main() -> None:
             host="127.0.0.1",
             port=int(port),
             workers=WORKERS,
+            timeout_worker_healthcheck=START_SECONDS,  # the default 5 s kills it while it loads
             loop="uvloop",
             http="httptools",
             log_level="warning",

@@ -30,7 +30,7 @@ import numpy as np
 
 from benchmarks.load import Call, Reply, send_all
 from benchmarks.measure import report, tree_cpu_seconds
-from benchmarks.peers import BATCH, MODEL, load_service
+from benchmarks.peers import BATCH, MODEL, START_SECONDS, load_service
 from skelift.predictor import GRAPH, Query
 from skelift.serving.archive import package
 from skelift.serving.export import export_onnx
@@ -45,7 +45,7 @@ GOALS = {
     "cpu_over_litserve_at_8": ("at most", 1.0),
     "lone_p50_ms_above_bare": ("at most", 20.0),
 }
-START_SECONDS = 120
+
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def bare(model: Path, pictures: Sequence[bytes]) -> Iterator[Measure]:
 
         def measure(count: int, at_once: int) -> Figures:
             processes = min(at_once, WORKERS)
-            batch = min(at_once, BATCH)
+            batch = min(at_once // processes, BATCH)
             started = time.perf_counter()
             tasks = [
                 pool.submit(run_bare, pictures, count // processes, batch)
@@ -183,7 +183,7 @@ def bare(model: Path, pictures: Sequence[bytes]) -> Iterator[Measure]:
             answered = len(seconds) * batch
             return Figures(
                 1000 * sum(cpu for cpu, _ in done) / answered,
-                *(1000 * np.percentile(seconds, (50, 99))),
+                *(1000 * np.percentile(seconds, (50, 99))).tolist(),
                 answered / wall,
             )
 
@@ -224,14 +224,13 @@ def loaded(
     failed = [reply for reply in replies if reply.status != 200]
     if failed:
         raise RuntimeError(f"{path}: {len(failed)} of {count} failed, as {failed[0]}")
-    latency = np.percentile([reply.seconds for reply in replies], (50, 99))
-    return Figures(1000 * spent / count, *(1000 * latency), count / wall)
+    latency = 1000 * np.percentile([reply.seconds for reply in replies], (50, 99))
+    return Figures(1000 * spent / count, *latency.tolist(), count / wall)
 
 
 def pose_call(path: str, picture: bytes) -> Call:
-    """A picture in the JSON that all servers take."""
-    body = json.dumps({"image": base64.b64encode(picture).decode()}).encode()
-    return Call(path, body, headers={"Content-Type": "application/json"})
+    """A picture as it is."""
+    return Call(path, picture, headers={"Content-Type": "application/octet-stream"})
 
 
 def wait_for(port: int, picture: bytes, process: subprocess.Popen[bytes]) -> None:

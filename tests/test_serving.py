@@ -149,6 +149,27 @@ def test_bad_requests_get_typed_errors_and_spare_the_batch(
         np.testing.assert_allclose(answer["joints_3d_mm"], alone[0]["joints_3d_mm"], atol=0.1)
 
 
+class ContextDouble:
+    """Test double of TorchServe's context: only which requests ask for explanations."""
+
+    def __init__(self, *explain: str | None) -> None:
+        self._explain = explain
+
+    def get_request_header(self, number: int, name: str) -> str | None:
+        return self._explain[number] if name == "explain" else None
+
+
+def test_explanations_are_refused_one_by_one(service: Service, person: Picture) -> None:
+    from skelift.serving.skelift_handler import SkeliftHandler
+
+    handler = SkeliftHandler()
+    handler.service = service
+    data = [{"body": encoded(person)}] * 3
+    replies = handler.replies(data, ContextDouble(None, "True", "False"))
+    assert [reply.status for reply in replies] == [200, 501, 200]
+    assert json.loads(replies[1].body)["error"]["type"] == "no_explanations"
+
+
 def test_every_form_of_a_request_gives_the_same_pose(service: Service, person: Picture) -> None:
     picture = encoded(person)
     forms: list[dict[str, Any]] = [

@@ -172,7 +172,7 @@ def _start(
         # A second thread costs more than it saves.
         "OMP_NUM_THREADS": "1",
     }
-    options = ["-Xmx768m", "-XX:+UseSerialGC", f"-Djava.io.tmpdir={scratch}"]
+    options = ["-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Djava.io.tmpdir={scratch}"]
     return subprocess.Popen(  # noqa: S603 our own arguments, no shell
         [
             java,

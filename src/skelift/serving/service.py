@@ -87,9 +87,9 @@ class Service:
             replies.append(Reply(status, body, time.perf_counter() - started))
         return replies
 
-    def refuse(self, count: int, fault: RequestError) -> list[Reply]:
-        """The same fault for all of a batch."""
-        return [Reply(fault.status, error_body(fault), 0.0)] * count
+    def refuse(self, fault: RequestError) -> Reply:
+        """The answer to a request that is not even read."""
+        return Reply(fault.status, error_body(fault), 0.0)
 
     def _open(self, parts: Parts) -> _Open:
         started = time.perf_counter()

@@ -6,6 +6,7 @@ from pathlib import Path
 DEFAULT_NAME = "skelift"
 WORKERS = 2
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MAX_REQUEST_BYTES = 24 * 2**20  # a picture of 10 MiB and a mask, in base64
 
 MODEL_CONFIG = """\
 minWorkers: {workers}
@@ -33,7 +34,7 @@ default_workers_per_model={workers}
 job_queue_size=64
 number_of_netty_threads=2
 default_response_timeout=30
-max_request_size=25165824
+max_request_size={max_request_bytes}
 max_response_size=6553500
 metrics_mode=prometheus
 metrics_config={folder}/metrics.yaml
@@ -176,6 +177,7 @@ def write_settings(folder: Path, endpoint: Endpoint, archive: str) -> Path:
             store=folder / "model-store",
             folder=folder,
             archive=archive,
+            max_request_bytes=MAX_REQUEST_BYTES,
             workers=WORKERS,
             updates=str(endpoint.updates).lower(),
             no_tokens=str(not endpoint.tokens).lower(),

@@ -54,10 +54,11 @@ class SkeliftHandler:
 
     def replies(self, data: list[Any], context: Any) -> list[Reply]:
         """Explanations are refused: TorchServe would silently answer with predictions."""
-        if any(context.get_request_header(i, "explain") == "True" for i in range(len(data))):
-            unknown = RequestError(501, "no_explanations", "this model explains nothing")
-            return self.service.refuse(len(data), unknown)
-        return self.service(data)
+        explained = [context.get_request_header(i, "explain") == "True" for i in range(len(data))]
+        refused = self.service.refuse(RequestError(501, "no_explanations", "there are none"))
+        asked = [parts for parts, explain in zip(data, explained, strict=True) if not explain]
+        answers = iter(self.service(asked))
+        return [refused if explain else next(answers) for explain in explained]
 
     def count(self, replies: list[Reply], seconds: float, context: Any) -> None:
         """Emit the time in the worker of each request, in seconds, and its status."""

@@ -1,0 +1,139 @@
+"""Workers of TorchServe killed again and again under load; a client that asks again loses nothing.
+
+``python -m benchmarks.deaths``: a minute, a SIGKILL every 5 seconds, and skelift's own client eight
+times at once. Ready is what ``skelift ready`` says: a worker is READY and a canary was answered. JSON
+goes to standard output and to ``reports/benchmarks/deaths.json``; the exit code is 1 where a goal
+is missed.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.measure import report
+from benchmarks.serve import jpegs
+from benchmarks.soak import worker_pids
+from skelift.errors import InputError, RunError
+from skelift.predictor import Query
+from skelift.serving.archive import package
+from skelift.serving.client import Client
+from skelift.serving.probe import describe, is_ready
+from skelift.serving.server import Server, serving
+from skelift.serving.settings import WORKERS, Endpoint
+
+GOALS = {
+    "lost": ("at most", 0.0),
+    "answered": ("at least", 1.0),
+    "longest_not_ready_s": ("at most", 10.0),
+}
+CLIENTS = 8
+READY_SECONDS = 60.0
+
+
+@dataclass
+class Tally:
+    """What became of the requests."""
+
+    answered: int = 0
+    lost: list[str] = field(default_factory=list)
+    slowest_s: float = 0.0
+
+
+def main() -> int:
+    """Kill, count and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=Path("models/quickstart/model"))
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--every", type=float, default=5, help="seconds between two kills")
+    parser.add_argument("--port", type=int, default=8180, help="and the four after it")
+    parser.add_argument("--out", type=Path, default=Path("reports/benchmarks/deaths.json"))
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        archive = package(args.model, Path(name))
+        with serving(archive, Endpoint(port=args.port), Path(name) / "state") as server:
+            server.wait_ready()
+            measured = kill_under_load(server, jpegs(8), args.seconds, args.every)
+    head = {"benchmark": "deaths: workers killed under load", "model": str(args.model)}
+    return 0 if report(head | measured, GOALS, args.out) else 1
+
+
+def kill_under_load(
+    server: Server, pictures: Sequence[bytes], seconds: float, every: float
+) -> dict[str, Any]:
+    """Kill a worker every so many seconds, and note how long the server is not ready."""
+    end = Event()
+    rng = np.random.default_rng(0)
+    not_ready: list[float] = []
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        tallies = [pool.submit(ask_until, end, server, pictures) for _ in range(CLIENTS)]
+        try:
+            started = time.monotonic()
+            for kill in range(int(seconds / every)):
+                killed_at = time.monotonic()
+                psutil.Process(int(rng.choice(sorted(worker_pids(server))))).kill()
+                not_ready.append(seconds_until_ready(server))
+                print(f"kill {kill + 1}: ready after {not_ready[-1]:.2f} s", file=sys.stderr)
+                time.sleep(max(every - (time.monotonic() - killed_at), 0))
+            lasted = time.monotonic() - started
+        finally:
+            end.set()
+        done = [tally.result() for tally in tallies]
+    whole_again = seconds_until_all_ready(server)
+    return {
+        "seconds": round(lasted, 1),
+        "kills": len(not_ready),
+        "answered": sum(tally.answered for tally in done),
+        "lost": sum(len(tally.lost) for tally in done),
+        "examples_of_losses": [text for tally in done for text in tally.lost][:3],
+        "slowest_answer_s": round(max(tally.slowest_s for tally in done), 2),
+        "not_ready_s": [round(s, 2) for s in not_ready],
+        "longest_not_ready_s": max(not_ready),
+        "all_workers_ready_after_the_last_s": round(whole_again + every, 2),
+    }
+
+
+def ask_until(end: Event, server: Server, pictures: Sequence[bytes]) -> Tally:
+    """Ask for one pose after the other, as an application does."""
+    client, tally = Client(server.place.inference), Tally()
+    while not end.is_set():
+        started = time.monotonic()
+        try:
+            client.predict([Query(pictures[tally.answered % len(pictures)])])
+            tally.answered += 1
+        except (InputError, RunError) as error:
+            tally.lost.append(str(error))
+        tally.slowest_s = max(tally.slowest_s, time.monotonic() - started)
+    return tally
+
+
+def seconds_until_ready(server: Server) -> float:
+    """Until the server is ready, at most ``READY_SECONDS``."""
+    started = time.monotonic()
+    while not is_ready(server.place) and time.monotonic() - started < READY_SECONDS:
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+def seconds_until_all_ready(server: Server) -> float:
+    """Until every worker is READY again, at most ``READY_SECONDS``."""
+    started = time.monotonic()
+    while time.monotonic() - started < READY_SECONDS:
+        states = [worker["status"] for worker in describe(server.place)["workers"]]
+        if states == ["READY"] * WORKERS:
+            break
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main())
