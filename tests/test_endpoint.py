@@ -24,6 +24,7 @@ from skelift.serving import client
 from skelift.serving.bodies import parse
 
 SKELETON = load_skeleton("h36m17")
+DIED = {"code": 500, "type": "InternalServerException", "message": "Worker died."}
 REFUSAL = {"error": {"code": 400, "type": "no_body", "message": "nobody is there"}}
 
 
@@ -116,19 +117,20 @@ def test_answers_are_those_of_the_model_here(
             np.testing.assert_allclose(theirs[name], ours[name], atol=0.02)
 
 
-@pytest.mark.parametrize("status", [503, 507, 0])
+@pytest.mark.parametrize("failure", [(503, REFUSAL), (507, REFUSAL), (500, DIED), (0, None)])
 def test_a_busy_server_is_asked_again(
-    server: ServerDouble, frames: list[Frame], status: int
+    server: ServerDouble, frames: list[Frame], failure: tuple[int, Any]
 ) -> None:
-    server.failures = [(status, REFUSAL)] * 4
+    server.failures = [failure] * 4
     assert len(Endpoint(server.url)(frames[:1])["predictions"]) == 1
     assert len(server.asked) == 5
 
 
+@pytest.mark.parametrize("status", [400, 500])
 def test_refusals_are_not_asked_again_and_name_the_frame(
-    server: ServerDouble, frames: list[Frame]
+    server: ServerDouble, frames: list[Frame], status: int
 ) -> None:
-    server.failures = [(400, REFUSAL)]
+    server.failures = [(status, REFUSAL)]
     with pytest.raises(InputError, match=r"v\.mp4, frame 3: refused .* nobody is there"):
         Endpoint(server.url)([frames[-1]])
     assert len(server.asked) == 1

@@ -1,15 +1,16 @@
 """What runs the forward pass: PyTorch, or ONNX Runtime on an exported graph."""
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from skelift.errors import InputError
-from skelift.models.pipeline import INPUTS, OUTPUTS, CropToPose
-from skelift.models.pose import PoseNet
+
+if TYPE_CHECKING:
+    from skelift.models.pose import PoseNet
 
 Name = Literal["torch", "onnx"]
 NAMES: tuple[Name, ...] = ("torch", "onnx")
@@ -34,7 +35,9 @@ class Runtime(Protocol):
 class TorchRuntime:
     """The networks as they were trained."""
 
-    def __init__(self, pose: PoseNet, device: torch.device) -> None:
+    def __init__(self, pose: "PoseNet", device: torch.device) -> None:
+        from skelift.models.pipeline import CropToPose
+
         self._graph = CropToPose(pose)
         self._device = device
 
@@ -75,8 +78,10 @@ class OnnxRuntime:
                 f"{graph}: not there or broken ({type(error).__name__}); make it anew with "
                 "`skelift package`"
             ) from None
+        self._inputs = [each.name for each in self._session.get_inputs()]
+        self._outputs = [each.name for each in self._session.get_outputs()][: len(Outputs._fields)]
 
     def __call__(self, crop_rgb: NDArray[np.uint8], crop_box: Floats, focal_px: Floats) -> Outputs:
         """See ``Runtime``."""
-        given = dict(zip(INPUTS, (crop_rgb, crop_box, focal_px), strict=True))
-        return Outputs(*self._session.run(OUTPUTS[:3], given))
+        given = dict(zip(self._inputs, (crop_rgb, crop_box, focal_px), strict=True))
+        return Outputs(*self._session.run(self._outputs, given))

@@ -15,7 +15,7 @@ from skelift.errors import InputError, RequestError, RunError
 from skelift.predictor import Query
 from skelift.serving.settings import DEFAULT_NAME
 
-RETRIED = (502, 503, 504, 507)  # a worker died, the queue is full, a proxy found nobody
+RETRIED = (502, 503, 504, 507)  # the queue is full, a worker died, a proxy found nobody
 FIRST_WAIT, LONGEST_WAIT = 0.1, 3.0  # seconds; doubled each time, drawn from 50 to 100 %
 
 
@@ -64,8 +64,9 @@ class Client:
                 return self._post_once(body, content_type)
             except HTTPError as error:
                 with error:
-                    if error.code not in RETRIED:
-                        raise _refused(error) from None
+                    answer = error.read()
+                if error.code not in RETRIED and not _worker_died(answer):
+                    raise _refused(error.code, answer) from None
                 fault = f"answers {error.code}"
             except (URLError, HTTPException, OSError) as error:
                 fault = f"cannot be reached ({getattr(error, 'reason', None) or error!r})"
@@ -94,9 +95,17 @@ def _instance(query: Query) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def _refused(error: HTTPError) -> RequestError:
+def _worker_died(answer: bytes) -> bool:
+    """Whether TorchServe itself, not the model, says that it failed: it does so with 500."""
     try:
-        fault = json.loads(error.read())["error"]
-        return RequestError(error.code, str(fault["type"]), str(fault["message"]))
+        return bool(json.loads(answer)["type"] == "InternalServerException")
     except (ValueError, KeyError, TypeError):
-        return RequestError(error.code, "refused", f"the endpoint answers {error.code}")
+        return False
+
+
+def _refused(status: int, answer: bytes) -> RequestError:
+    try:
+        fault = json.loads(answer)["error"]
+        return RequestError(status, str(fault["type"]), str(fault["message"]))
+    except (ValueError, KeyError, TypeError):
+        return RequestError(status, "refused", f"the endpoint answers {status}")

