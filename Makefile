@@ -1,6 +1,7 @@
 # Everything runs in .venv, which the first target that needs it makes.
 # Variables: PYTHON=python3.12, EXPERIMENT=paper (make params), BENCHMARKS="renderer" (make
-# benchmark), SKELIFT_TORCH_BACKEND=cpu (the CPU build of torch, where pip would take CUDA's).
+# benchmark), SKELIFT_TORCH_BACKEND=cpu (the CPU build of torch, where pip would take CUDA's),
+# PORT=9000 (make serve).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,6 +10,7 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 EXPERIMENT ?= quickstart
+PORT ?= 8080
 BENCHMARKS ?= $(notdir $(basename $(shell grep -ls __main__ benchmarks/*.py)))
 TORCH_BACKEND := $(addprefix --torch-backend=,$(SKELIFT_TORCH_BACKEND))
 
@@ -98,6 +100,8 @@ clean: ## remove .venv and the tools' caches; data, models and reports stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: serve
-serve: $(DEV) ## an endpoint with the model of `make demo` (trained first where there is none)
+serve: $(READY) ## an endpoint with the model of `make demo` (trained where there is none), and a drawn answer
+	$(INSTALL) --quiet -e '.[pipeline,serve]'
 	test -f models/quickstart/model/model.json || $(MAKE) demo
-	skelift serve models/quickstart/model
+	python -m skelift.synth.sample reports/sample/person.png
+	skelift serve models/quickstart/model --port $(PORT) --sample reports/sample/person.png

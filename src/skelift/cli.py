@@ -286,6 +286,12 @@ def _add_serving(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     serve.add_argument(
         "--grace", type=float, default=0.0, metavar="S", help="seconds from not ready to the end"
     )
+    serve.add_argument(
+        "--sample",
+        type=Path,
+        metavar="PICTURE",
+        help="once ready, ask for its pose and draw it beside the picture, as NAME.pose.png",
+    )
     rollout = verbs.add_parser("rollout", help="bring another version to a running server")
     rollout.add_argument("archive", type=Path, metavar="ARCHIVE", help="a .mar of another version")
     ready = verbs.add_parser("ready", help="is the server ready? exit code 0 or not")

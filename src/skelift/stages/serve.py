@@ -7,8 +7,11 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
-from skelift.errors import RunError
+from skelift.errors import InputError, RequestError, RunError
+from skelift.predictor import Query
 from skelift.serving.archive import package
+from skelift.serving.client import Client
+from skelift.serving.probe import Place, token
 from skelift.serving.server import check_host, curl_line, serving
 from skelift.serving.settings import Endpoint
 
@@ -23,6 +26,7 @@ def run(
     updates: bool,
     state: Path | None,
     grace: float,
+    sample: Path | None = None,
 ) -> str:
     """Serve until SIGTERM or Ctrl-C; then answer what is under way, and stop.
 
@@ -34,12 +38,15 @@ def run(
         updates: whether ``skelift rollout`` may bring other versions.
         state: folder for settings and tokens.
         grace: seconds between being not ready and the end, for a load balancer to notice.
+        sample: a picture to ask for once it is ready; the answer is drawn beside it.
 
     Raises:
         InputError: no model, no Java, or the port is taken.
         RunError: the model was never ready, or TorchServe ended.
     """
     stop = threading.Event()
+    if sample and not sample.is_file():
+        raise InputError(f"{sample}: not there; name a picture of a body after --sample")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     endpoint = Endpoint(host, port, check_host(host, tokens), updates=updates)
@@ -54,7 +61,9 @@ def run(
         if not server.wait_ready(stop=stop):
             return "stopped before it was ready"
         _say(f"READY: {server.place.predictions}, metrics at {endpoint.metrics}")
-        _say(f"try:   {curl_line(server.place)}")
+        if sample:
+            _say(f"drawn: {_draw_answer(server.place, sample)}")
+        _say(f"try:   {curl_line(server.place, str(sample or 'person.jpg'))}")
         while not stop.wait(_STEP):
             if server.process.poll() is not None:
                 raise RunError("TorchServe ended by itself; its log above says why")
@@ -62,6 +71,23 @@ def run(
         drained = server.drain(grace)
         server.stop()
     return "stopped" if drained else "stopped, with requests unanswered"
+
+
+def _draw_answer(place: Place, picture: Path) -> Path:
+    """Ask for the pose of a picture, and draw it to ``NAME.pose.png`` beside the picture."""
+    from skelift.data.pictures import read_picture
+    from skelift.inference.drawings import draw_frame, write_png
+    from skelift.inference.frames import Frame
+
+    client = Client(place.predictions, token(place, "inference") if place.tokens else "")
+    try:
+        answer = client.predict([Query(picture.read_bytes())])
+    except RequestError as error:
+        raise InputError(f"{picture}: {error}") from None
+    drawn = picture.with_suffix(".pose.png")
+    frame = Frame(picture, read_picture(picture))
+    write_png(drawn, draw_frame(frame, answer["predictions"][0], answer, fixed=False))
+    return drawn
 
 
 def _say(line: str) -> None:
