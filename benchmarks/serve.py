@@ -1,9 +1,10 @@
 """TorchServe as configured against the bare predictor, FastAPI + uvicorn and LitServe.
 
 ``python -m benchmarks.serve``: some minutes. JSON goes to standard output and, with a plot, to
-``reports/benchmarks``. All have the same model (ONNX Runtime, one thread a worker), two workers and
-batches of 8, and get the same JSON bodies, each a rendered person of 480 x 480 pixels as JPEG. Bare
-is decode, forward pass and JSON in two processes without any server (one for the lone client).
+``reports/benchmarks``. All have the same model (ONNX Runtime, a thread a worker), two workers and
+batches of up to 8, and get rendered persons of 480 x 480 pixels as JPEG: raw, or, for LitServe,
+which takes no raw bodies, in JSON. Bare is decode, forward pass and JSON without any server: one process
+and one picture for the lone client, else two processes that share what is under way.
 
 CPU seconds are those of a server's whole process tree: Java's frontend counts, this client does
 not. The servers take turns, after a warm-up (Java compiles its code while it runs); each figure is
@@ -45,7 +46,6 @@ GOALS = {
     "cpu_over_litserve_at_8": ("at most", 1.0),
     "lone_p50_ms_above_bare": ("at most", 20.0),
 }
-
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,9 @@ def take_turns(
             for name, measure in measures.items():
                 one = measure(requests // (1 if at_once > 1 else 4), at_once)
                 found[name][at_once].append(one)
-                print(f"round {turn + 1}/{rounds}, {at_once:2} at once: {name} {one}", file=sys.stderr)
+                print(
+                    f"round {turn + 1}/{rounds}, {at_once:2} at once: {name} {one}", file=sys.stderr
+                )
     return {name: {c: best(each) for c, each in of.items()} for name, of in found.items()}
 
 
@@ -139,25 +141,23 @@ def torchserve(
     archive: Path, port: int, folder: Path, pictures: Sequence[bytes]
 ) -> Iterator[Measure]:
     """TorchServe, as ``skelift serve`` starts it."""
+    calls = [raw_call(f"/predictions/{DEFAULT_NAME}", picture) for picture in pictures]
     with serving(archive, Endpoint(port=port), folder / "state") as server:
         server.wait_ready()
-        path = f"/predictions/{DEFAULT_NAME}"
-        yield lambda count, at_once: loaded(
-            server.process.pid, port, path, pictures, count, at_once
-        )
+        yield lambda count, at_once: loaded(server.process.pid, port, calls, count, at_once)
 
 
 @contextmanager
 def peer(name: str, model: Path, port: int, pictures: Sequence[bytes]) -> Iterator[Measure]:
     """One of the other servers."""
+    as_call = json_call if name == LITSERVE else raw_call
+    calls = [as_call("/predict", picture) for picture in pictures]
     command = [sys.executable, "-m", "benchmarks.peers", name, str(model), str(port)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, start_new_session=True) as process:
         try:
-            wait_for(port, pictures[0], process)
-            yield lambda count, at_once: loaded(
-                process.pid, port, "/predict", pictures, count, at_once
-            )
+            wait_for(port, calls[0], process)
+            yield lambda count, at_once: loaded(process.pid, port, calls, count, at_once)
         finally:
             end_tree(process.pid)
 
@@ -174,8 +174,7 @@ def bare(model: Path, pictures: Sequence[bytes]) -> Iterator[Measure]:
             batch = min(at_once // processes, BATCH)
             started = time.perf_counter()
             tasks = [
-                pool.submit(run_bare, pictures, count // processes, batch)
-                for _ in range(processes)
+                pool.submit(run_bare, pictures, count // processes, batch) for _ in range(processes)
             ]
             done = [task.result() for task in tasks]
             wall = time.perf_counter() - started
@@ -211,36 +210,40 @@ def run_bare(pictures: Sequence[bytes], count: int, batch: int) -> tuple[float, 
     return time.process_time() - started, seconds
 
 
-def loaded(
-    process: int, port: int, path: str, pictures: Sequence[bytes], count: int, at_once: int
-) -> Figures:
+def loaded(process: int, port: int, calls: Sequence[Call], count: int, at_once: int) -> Figures:
     """Measure a server under load; every request has to be answered."""
-    calls = [pose_call(path, pictures[number % len(pictures)]) for number in range(count)]
     replies: list[Reply] = []
     before, started = tree_cpu_seconds(process), time.perf_counter()
-    send_all(port, calls, at_once, lambda call, reply: replies.append(reply))
+    all_calls = (calls[number % len(calls)] for number in range(count))
+    send_all(port, all_calls, at_once, lambda call, reply: replies.append(reply))
     wall = time.perf_counter() - started
     spent = tree_cpu_seconds(process) - before
     failed = [reply for reply in replies if reply.status != 200]
     if failed:
-        raise RuntimeError(f"{path}: {len(failed)} of {count} failed, as {failed[0]}")
+        raise RuntimeError(f"{calls[0].path}: {len(failed)} of {count} failed, as {failed[0]}")
     latency = 1000 * np.percentile([reply.seconds for reply in replies], (50, 99))
     return Figures(1000 * spent / count, *latency.tolist(), count / wall)
 
 
-def pose_call(path: str, picture: bytes) -> Call:
+def raw_call(path: str, picture: bytes) -> Call:
     """A picture as it is."""
     return Call(path, picture, headers={"Content-Type": "application/octet-stream"})
 
 
-def wait_for(port: int, picture: bytes, process: subprocess.Popen[bytes]) -> None:
+def json_call(path: str, picture: bytes) -> Call:
+    """A picture in JSON."""
+    body = json.dumps({"image": base64.b64encode(picture).decode()}).encode()
+    return Call(path, body, headers={"Content-Type": "application/json"})
+
+
+def wait_for(port: int, call: Call, process: subprocess.Popen[bytes]) -> None:
     """Wait until a server answers a picture."""
     end = time.monotonic() + START_SECONDS
     seen: list[int] = []
     while 200 not in seen:
         if process.poll() is not None or time.monotonic() > end:
             raise RuntimeError(f"the server on port {port} does not answer: {seen[-3:]}")
-        send_all(port, [pose_call("/predict", picture)], 1, lambda _, r: seen.append(r.status))
+        send_all(port, [call], 1, lambda _, reply: seen.append(reply.status))
         time.sleep(0.2)
 
 

@@ -37,7 +37,7 @@ class CropBox:
         if not width:
             raise InputError("the mask is empty; give one that marks the body with 255")
         low = np.array([x, y], dtype=np.float64)
-        return cls.around(low, low + [width, height], margin)
+        return cls.around(low, low + np.array([width, height]), margin)
 
     def as_array(self) -> NDArray[np.float32]:
         """(3,) x, y, side: the ``crop`` field of a SAMPLE record."""
