@@ -1,9 +1,9 @@
 """Workers of TorchServe killed again and again under load; a client that asks again loses nothing.
 
 ``python -m benchmarks.deaths``: a minute, a SIGKILL every 5 seconds, and skelift's own client eight
-times at once. Ready is what ``skelift ready`` says: a worker is READY and a canary was answered. JSON
-goes to standard output and to ``reports/benchmarks/deaths.json``; the exit code is 1 where a goal
-is missed.
+times at once. Ready is what ``skelift ready`` says: a worker is READY and a canary was answered.
+JSON goes to standard output and to ``reports/benchmarks/deaths.json``; the exit code is 1 where a
+goal is missed.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 ``python -m benchmarks.serve``: some minutes. JSON goes to standard output and, with a plot, to
 ``reports/benchmarks``. All have the same model (ONNX Runtime, a thread a worker), two workers and
 batches of up to 8, and get rendered persons of 480 x 480 pixels as JPEG: raw, or, for LitServe,
-which takes no raw bodies, in JSON. Bare is decode, forward pass and JSON without any server: one process
-and one picture for the lone client, else two processes that share what is under way.
+which takes no raw bodies, in JSON. Bare is decode, forward pass and JSON without any server: one
+process and one picture for the lone client, else two processes that share what is under way.
 
 CPU seconds are those of a server's whole process tree: Java's frontend counts, this client does
 not. The servers take turns, after a warm-up (Java compiles its code while it runs); each figure is

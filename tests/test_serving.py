@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -304,6 +305,14 @@ def test_torchserve_answers_survives_and_rolls_over(
             assert [future.result()[0] for future in good] == [200] * 40
             assert [future.result()[0] for future, _ in bad] == [status for _, status in bad]
         assert post(url.replace("predictions", "explanations"), picture)[0] == 501
+        with urlopen(f"http://127.0.0.1:{PORT + 2}/metrics", timeout=30) as metrics:
+            text = metrics.read().decode()
+        counted = re.search(r'request_duration_seconds_bucket{.*le="10.0",?} (\d+)', text)
+        total = re.search(r"request_duration_seconds_sum{.*} ([\d.]+)", text)
+        assert counted
+        assert total
+        assert int(counted[1]) > 40
+        assert 0 < float(total[1]) / int(counted[1]) < 10  # seconds, not milliseconds
         client = Client(server.place.inference)
         with pytest.raises(RunError, match="goes on serving"):
             roll_out(broken, server.place, seconds=20)
@@ -324,10 +333,14 @@ def test_torchserve_answers_survives_and_rolls_over(
 
 
 @pytest.mark.slow
-def test_serve_asks_for_a_token_and_stops_cleanly(model: Path, tmp_path: Path) -> None:
+def test_serve_draws_asks_for_a_token_and_stops_cleanly(
+    model: Path, person: Picture, tmp_path: Path
+) -> None:
     state = tmp_path / "state"
     archive = package(model, tmp_path)
+    Image.fromarray(person).save(tmp_path / "person.png")
     options = ["--port", str(PORT + 10), "--state", str(state), "--tokens"]
+    options += ["--sample", str(tmp_path / "person.png")]
     command = [sys.executable, "-m", "skelift", "serve", str(archive), *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
@@ -335,6 +348,8 @@ def test_serve_asks_for_a_token_and_stops_cleanly(model: Path, tmp_path: Path) -
         line = next(line for line in process.stderr if line.startswith("try:"))
         token = line.partition("Bearer ")[2].partition("'")[0]
         url = f"http://127.0.0.1:{PORT + 10}/predictions/skelift"
+        with Image.open(tmp_path / "person.pose.png") as drawn:
+            assert drawn.width > 2 * drawn.height
         assert post(url, canary())[0] == 400
         assert post(url, canary(), "wrong")[0] == 400
         assert post(url, canary(), token)[0] == 200
@@ -345,3 +360,42 @@ def test_serve_asks_for_a_token_and_stops_cleanly(model: Path, tmp_path: Path) -
         if process.poll() is None:
             os.kill(process.pid, signal.SIGTERM)
             process.wait(60)
+
+
+@pytest.mark.slow
+def test_every_request_of_a_short_soak_is_answered_as_it_has_to_be(
+    model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "soak.json"
+    options = ["--requests", "2000", "--seed", "1", "--port", str(PORT + 20), "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.soak", "--model", str(model), *options],
+        capture_output=True,
+        text=True,
+    )
+    assert out.exists(), done.stderr[-2000:]
+    soak = json.loads(out.read_text())
+    assert soak["sent"] == {"good": 1800, "bad": 200, "fuzzed": 100}
+    # Memory is still growing into its place after so few.
+    failures = [soak[f"{kind}_failed"] for kind in ("good", "bad", "fuzzed")]
+    assert failures == [0, 0, 0], soak["examples_of_failures"]
+    assert soak["workers_lost"] == 0
+
+
+@pytest.mark.slow
+def test_workers_killed_under_load_lose_nothing(model: Path, tmp_path: Path) -> None:
+    from benchmarks.deaths import READY_SECONDS
+
+    out = tmp_path / "deaths.json"
+    options = ["--seconds", "60", "--port", str(PORT + 30), "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.deaths", "--model", str(model), *options],
+        capture_output=True,
+        text=True,
+    )
+    assert out.exists(), done.stderr[-2000:]
+    deaths = json.loads(out.read_text())
+    assert deaths["kills"] == 12
+    assert deaths["lost"] == 0, deaths["examples_of_losses"]
+    assert deaths["answered"] > 100
+    assert deaths["longest_not_ready_s"] < READY_SECONDS  # it was ready again each time

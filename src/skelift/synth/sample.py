@@ -3,10 +3,12 @@
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import compose
+from skelift.files import atomic_file
 from skelift.synth.generate import open_studio
 from skelift.synth.splits import TEST
 
@@ -22,8 +24,13 @@ def sample_pictures(count: int, size: int = SIZE) -> NDArray[np.uint8]:
     return pictures
 
 
-if __name__ == "__main__":
-    from skelift.inference.drawings import write_png
+def main(file: Path) -> None:
+    """Write one as PNG."""
+    encoded = cv2.imencode(".png", sample_pictures(1)[0][..., ::-1])[1]
+    with atomic_file(file) as unfinished:
+        unfinished.write_bytes(encoded.tobytes())
+    print(file)
 
-    write_png(Path(sys.argv[1]), sample_pictures(1)[0])
-    print(sys.argv[1])
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
