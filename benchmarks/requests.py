@@ -24,6 +24,7 @@ V1 = f"/v1/models/{DEFAULT_NAME}:predict"
 V2 = f"/v2/models/{DEFAULT_NAME}/infer"
 RAW = {"Content-Type": "application/octet-stream"}
 JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}  # what curl says unless told
 BOUNDARY = "a-line-of-no-picture"
 EXIF_ORIENTATION, LYING = 0x0112, 6
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -45,12 +46,14 @@ class Bad:
 
     Attributes:
         rare: it is large, and enough if sent now and then.
+        typed: whether the refusal says code, type and message.
     """
 
     way: str
     call: Call
     statuses: tuple[int, ...]
     rare: bool = False
+    typed: bool = True
 
 
 def good_requests(pictures: list[Picture]) -> list[Good]:
@@ -154,7 +157,15 @@ def bad_requests(picture: Picture) -> list[Bad]:
         Bad("v2: no list", v2(shape=[1], data=whole), refused),
         Bad("explanations", Call(f"/explanations/{DEFAULT_NAME}", jpeg, headers=RAW), (501,)),
         Bad("over 10 MiB", raw(large), (413,), rare=True),
-        Bad("over the server's limit", raw(bytes(MAX_REQUEST_BYTES + 1)), (413,), rare=True),
+        # TorchServe refuses these before any handler sees them; docs/serving.md says so.
+        Bad(
+            "over the server's limit",
+            raw(bytes(MAX_REQUEST_BYTES + 1)),
+            (413,),
+            rare=True,
+            typed=False,
+        ),
+        Bad("bytes as a form", Call(PLAIN, png, headers=FORM), (500,), typed=False),
     ]
 
 

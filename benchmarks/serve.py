@@ -8,7 +8,7 @@ process and one picture for the lone client, else two processes that share what 
 
 CPU seconds are those of a server's whole process tree: Java's frontend counts, this client does
 not. The servers take turns, after a warm-up (Java compiles its code while it runs); each figure is
-the best of the rounds.
+the median of the rounds: the machine's own speed varies by a tenth within minutes.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("models/quickstart/model"))
     parser.add_argument("--requests", type=int, default=400, help="a server, concurrency and round")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--port", type=int, default=8180, help="and the six after it")
     parser.add_argument("--out", type=Path, default=Path("reports/benchmarks"))
     args = parser.parse_args()
@@ -108,7 +108,7 @@ def main() -> None:
 def take_turns(
     measures: dict[str, Measure], requests: int, rounds: int
 ) -> dict[str, dict[int, Figures]]:
-    """The best of each figure, by server and concurrency."""
+    """The median of each figure over the rounds, by server and concurrency."""
     found: dict[str, dict[int, list[Figures]]] = {
         name: {at_once: [] for at_once in AT_ONCE} for name in measures
     }
@@ -123,17 +123,12 @@ def take_turns(
                 print(
                     f"round {turn + 1}/{rounds}, {at_once:2} at once: {name} {one}", file=sys.stderr
                 )
-    return {name: {c: best(each) for c, each in of.items()} for name, of in found.items()}
+    return {name: {c: median(each) for c, each in of.items()} for name, of in found.items()}
 
 
-def best(figures: Sequence[Figures]) -> Figures:
-    """Lowest costs and highest throughput."""
-    return Figures(
-        min(f.cpu_ms for f in figures),
-        min(f.p50_ms for f in figures),
-        min(f.p99_ms for f in figures),
-        max(f.requests_per_second for f in figures),
-    )
+def median(figures: Sequence[Figures]) -> Figures:
+    """Of each figure by itself."""
+    return Figures(*np.median([astuple(each) for each in figures], axis=0).tolist())
 
 
 @contextmanager
