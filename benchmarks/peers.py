@@ -132,17 +132,11 @@ def main() -> None:
         )
     else:
         api = PoseAPI(max_batch_size=BATCH, batch_timeout=DELAY)
-        server = litserve.LitServer(
-            api,
-            accelerator="cpu",
-            devices=1,
-            workers_per_device=WORKERS,
-            fast_queue=os.environ.get("FAST") == "1",
-        )
+        server = litserve.LitServer(api, accelerator="cpu", devices=1, workers_per_device=WORKERS)
         server.run(
             host="127.0.0.1",
             port=int(port),
-            num_api_servers=int(os.environ.get("APIS", "1")),
+            num_api_servers=1,  # more cost CPU time and gain nothing on two cores
             log_level="warning",
             access_log=False,
             generate_client_file=False,
