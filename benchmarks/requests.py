@@ -165,7 +165,7 @@ def bad_requests(picture: Picture) -> list[Bad]:
             rare=True,
             typed=False,
         ),
-        Bad("bytes as a form", Call(PLAIN, png, headers=FORM), (500,), typed=False),
+        Bad("bytes as a form", Call(PLAIN, png, headers=FORM), (400, 500), typed=False),
     ]
 
 
