@@ -1,11 +1,13 @@
 """The compiled pipeline in real containers on this machine: ``make pipeline-local``.
 
-    python scripts/pipeline_local.py [release] [killed] [invalid]
+    python scripts/pipeline_local.py [release] [killed] [invalid] [served]
 
 - ``release``: the whole pipeline on a tiny data set, with a sweep of two trials, to a .mar.
 - ``killed``: the same again, its training container killed once in mid-run; the scores have to be
   the same.
 - ``invalid``: a data set with a damaged file; the pipeline has to stop at validation and say why.
+- ``served``: the .mar in the serve image, as the Deployment of k8s/ runs it: ready, one prediction,
+  an answer to what is under way when the container is told to stop, and exit code 0.
 
 Containers come from the project's Dockerfile (scripts/docker_local.sh), artifacts lie in a real S3
 server (SeaweedFS), tasks are run by kfp.local.DockerRunner. Node selectors, GPUs, volumes and
@@ -15,6 +17,7 @@ variables. Without Docker, and with no way to start one, it says so and ends wel
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import secrets
@@ -25,12 +28,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
+import numpy as np
+import yaml
+from PIL import Image
+
+from skelift import __version__
 from skelift.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -198,10 +207,72 @@ def invalid(s3: Store) -> None:
     print(f"pipeline-local: invalid: stopped: {reason[0].strip()}")
 
 
+def served(s3: Store) -> None:
+    """The archive answers in the serve image, confined as on a cluster, and drains."""
+    import docker
+
+    if not s3.names("release/champion/archive"):
+        release(s3)
+    with _shared_folder() as folder, contextlib.closing(docker.from_env()) as client:
+        (archive,) = s3.names("release/champion/archive")
+        (folder / Path(archive).name).write_bytes(s3.read(archive))
+        (folder / "person.png").write_bytes(_picture(s3))
+        command, probe = _deployment()
+        container = client.containers.run(
+            image=f"skelift:{__version__}-serve",
+            command=command,
+            detach=True,
+            network_mode="none",
+            read_only=True,
+            tmpfs={"/tmp": "mode=1777"},  # noqa: S108 (a mount of the container)
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            volumes={str(folder): {"bind": "/archives", "mode": "ro"}},
+        )
+        try:
+            _drained_after_a_prediction(container, probe)
+        finally:
+            keep("served", "log.txt", container.logs())
+            container.remove(force=True)
+
+
+def _drained_after_a_prediction(container: Any, probe: list[str]) -> None:
+    out = "/tmp/pose.json"  # noqa: S108
+    predict = ["skelift", "predict", "/archives/person.png", "--out", out]
+    predict += ["--endpoint", "http://127.0.0.1:8080"]
+
+    def ask() -> list[Any]:
+        code, said = container.exec_run(predict)
+        if code:
+            raise Unexpected(f"the served model did not answer: {said.decode()}")
+        answer = json.loads(container.exec_run(["cat", out]).output)
+        return list(answer["predictions"][0]["joints_3d_mm"])
+
+    end = time.monotonic() + 180
+    while container.exec_run(probe).exit_code:
+        container.reload()
+        if container.status != "running" or time.monotonic() > end:
+            raise Unexpected(f"the served model is not ready: {container.logs().decode()}")
+        time.sleep(1)
+    joints = ask()
+    with ThreadPoolExecutor(1) as other:
+        under_way = other.submit(ask)
+        container.kill("SIGTERM")
+        if container.exec_run(probe).exit_code == 0:
+            raise Unexpected("a server that is about to stop says that it is ready")
+        if under_way.result() != joints:
+            raise Unexpected("the server answered otherwise while it was about to stop")
+    code = container.wait(timeout=120)["StatusCode"]
+    if code or not container.logs().decode().rstrip().endswith("stopped"):
+        raise Unexpected(f"the server did not stop well (exit code {code})")
+    print(f"pipeline-local: served: {len(joints)} joints; stopped with exit code {code}")
+
+
 CASES: dict[str, Callable[[Store], None]] = {
     "release": release,
     "killed": killed,
     "invalid": invalid,
+    "served": served,
 }
 
 
@@ -267,7 +338,9 @@ def run_here(request: Path) -> int:
     # The image's user, which is not root, writes there what kfp reads.
     pipeline_root.chmod(0o777)
     user = {} if os.getuid() == 0 else {"user": f"{os.getuid()}:{os.getgid()}"}
-    runner = local.DockerRunner(network_mode="host", environment=asked["environment"], **user)
+    # One thread a process: of tensors this small a second one mostly waits, and waits busily.
+    environment = {"OMP_NUM_THREADS": "1", **asked["environment"]}
+    runner = local.DockerRunner(network_mode="host", environment=environment, **user)
     local.init(
         runner,
         pipeline_root=str(pipeline_root),
@@ -420,6 +493,29 @@ def keep(case: str, name: str, content: bytes) -> Path:
 def _last(s3: Store, run: str, artifact: str) -> str:
     """Key of the last ``artifact`` that the run's evaluation has put up."""
     return [n for n in s3.names(f"{run}/artifacts/evaluate") if n.endswith(f"/{artifact}")][-1]
+
+
+def _deployment() -> tuple[list[str], list[str]]:
+    """Command of the serving container and of its readiness probe, as on a cluster."""
+    manifest = yaml.safe_load((ROOT / "k8s/components/serving/deployment.yaml").open())
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    return container["command"] + container["args"], container["readinessProbe"]["exec"]["command"]
+
+
+def _picture(s3: Store) -> bytes:
+    """A person of the test split as PNG."""
+    (name, *_) = [n for n in s3.names("release/artifacts/preprocess") if "test/images" in n]
+    out = io.BytesIO()
+    Image.fromarray(np.load(io.BytesIO(s3.read(name)))[0]).save(out, "png")
+    return out.getvalue()
+
+
+@contextmanager
+def _shared_folder() -> Iterator[Path]:
+    """A folder that a container's user may read."""
+    with TemporaryDirectory(prefix="skelift-archives-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def _folder(names: list[str], artifact: str) -> str:
