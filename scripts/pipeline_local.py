@@ -330,7 +330,9 @@ def run_here(request: Path) -> int:
     """Run the pipeline in this process by kfp.local."""
     from kfp import components, local
     from kfp.local import docker_task_handler
-    from kfp.local.orchestrator import enhanced_dag_orchestrator
+
+    sys.path.insert(0, str(ROOT))
+    from pipelines.local import mend_kfp_local
 
     asked = json.loads(request.read_text())
     pipeline_root = request.parent / "kfp"
@@ -348,8 +350,7 @@ def run_here(request: Path) -> int:
         cache_root=str(OUTPUTS / "cache" / asked["environment"]["AWS_ACCESS_KEY_ID"]),
     )
     docker_task_handler.run_docker_container = run_container
-    # Iterations of a loop share a folder in kfp.local: they have to come one after the other.
-    enhanced_dag_orchestrator.ParallelExecutor.__init__ = one_at_a_time
+    mend_kfp_local()
     text = COMPILED.read_text().replace("-gpu\n", "-cpu\n")
     try:
         components.load_component_from_text(text)(**asked["parameters"])
@@ -377,11 +378,6 @@ def run_container(
         return code
     finally:
         container.remove(force=True)
-
-
-def one_at_a_time(executor: Any, max_workers: int | None = None) -> None:
-    """``ParallelExecutor.__init__`` with one worker."""
-    executor.conservative_max = executor.max_workers = 1
 
 
 def kill_training(s3: Store, done: threading.Event) -> None:

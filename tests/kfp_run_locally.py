@@ -9,12 +9,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 from kfp import components, local
 from kfp.local import docker_task_handler
-from kfp.local.orchestrator import enhanced_dag_orchestrator
 from kfp.local.status import Status
 
 
@@ -27,12 +25,10 @@ def run_as_process(handler: docker_task_handler.DockerTaskHandler) -> Status:
     return Status.FAILURE if done.returncode else Status.SUCCESS
 
 
-def one_at_a_time(executor: Any, max_workers: int | None = None) -> None:
-    """``ParallelExecutor.__init__``: iterations of a loop share a folder in kfp.local."""
-    executor.conservative_max = executor.max_workers = 1
-
-
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from pipelines.local import mend_kfp_local
+
     folder = Path(sys.argv[1])
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     spec = yaml.safe_load((folder / "pipeline.yaml").read_text())
@@ -43,6 +39,6 @@ if __name__ == "__main__":
     runner = local.SubprocessRunner(use_venv=False) if is_python else local.DockerRunner()
     local.init(runner, pipeline_root=str(folder / "artifacts"))
     docker_task_handler.DockerTaskHandler.run = run_as_process
-    enhanced_dag_orchestrator.ParallelExecutor.__init__ = one_at_a_time
+    mend_kfp_local()
     pipeline = components.load_component_from_file(str(folder / "pipeline.yaml"))
     pipeline(**json.loads((folder / "parameters.json").read_text()))
