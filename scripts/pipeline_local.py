@@ -20,6 +20,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -161,7 +162,7 @@ def release(s3: Store) -> None:
     archives = [name for name in s3.names("release/champion/archive") if name.endswith(".mar")]
     if log.failed or len(archives) != 1:
         raise Unexpected(f"the pipeline ended without one archive ({archives}); see {log.file}")
-    trials = s3.names("release/artifacts/trial/")
+    trials = set(re.findall(r"sweep/trial-(\d+)\.json", log.text))
     if len(trials) != TINY["sweep_trials"]:
         raise Unexpected(f"{len(trials)} trials left results, {TINY['sweep_trials']} are wanted")
     for name in archives:
