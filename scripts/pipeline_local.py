@@ -49,6 +49,7 @@ DOCKER = ROOT / "scripts" / "docker_local.sh"
 OUTPUTS = ROOT / "outputs" / "pipeline-local"
 NO_DOCKER = 3
 BUCKET = "skelift"
+STATS = "stats.jsonl"
 # S3, master, volume and filer of SeaweedFS; gRPC listens 10000 above each.
 PORTS = range(15000, 16000)
 
@@ -70,8 +71,8 @@ TINY: dict[str, Any] = {
         "model.width=4",
         "model.disc_width=8",
         "model.lifter_width=64",
-        "train.interval=10",
-        "train.checkpoint_every=10",
+        "train.interval=20",
+        "train.checkpoint_every=20",
         "train.precision=fp32",
         "evaluate.baselines=[mean_pose]",
         "evaluate.shown=4",
@@ -177,8 +178,12 @@ def killed(s3: Store) -> None:
     if not s3.names("release/champion/model"):
         release(s3)
     log = run_pipeline(s3, "killed", TINY, meanwhile=lambda done: kill_training(s3, done))
-    if log.failed or "attempt 1/" not in log.text:
+    ends = re.findall(r"Task 'train' finished with status \W*([A-Z]+)", log.plain)
+    if log.failed or ends != ["FAILURE", "SUCCESS"]:
         raise Unexpected(f"the training was not killed, or did not recover; see {log.file}")
+    before = (OUTPUTS / "killed" / STATS).read_bytes()
+    if s3.read(_kept(s3, STATS)[0]).splitlines()[0] != before.splitlines()[0]:
+        raise Unexpected("the training began anew instead of going on from its checkpoint")
     scores = [json.loads(s3.read(_last(s3, run, "scores"))) for run in ("release", "killed")]
     if scores[0] != scores[1]:
         raise Unexpected("the scores differ from those of the training that was not killed")
@@ -285,6 +290,11 @@ class Log:
     text: str
     failed: bool
 
+    @property
+    def plain(self) -> str:
+        """The text without colours."""
+        return re.sub(r"\x1b\[\d+m", "", self.text)
+
 
 def run_pipeline(
     s3: Store,
@@ -387,12 +397,16 @@ def kill_training(s3: Store, done: threading.Event) -> None:
 
     with contextlib.closing(docker.from_env()) as client:
         while not done.wait(0.2):
-            final = [n for n in s3.names("killed/checkpoints") if n.endswith("/final/stats.jsonl")]
-            if not final or s3.read(final[0]).count(b"\n") < 3:
+            if not _kept(s3, "last.safetensors"):
+                continue
+            stats = s3.read(_kept(s3, STATS)[0])
+            if stats.count(b"\n") < 3:
                 continue
             for container in client.containers.list():
                 if "train" in container.attrs["Config"]["Cmd"]:
                     container.kill()
+                    # Each line has the speed at that time: a training begun anew would differ.
+                    keep("killed", STATS, stats)
                     print(f"pipeline-local: killed container {container.short_id}", flush=True)
                     return
 
@@ -485,6 +499,11 @@ def keep(case: str, name: str, content: bytes) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
     return file
+
+
+def _kept(s3: Store, name: str) -> list[str]:
+    """Key of a file that the training which is killed keeps in the bucket, if it is there yet."""
+    return [n for n in s3.names("killed/checkpoints") if n.endswith(f"/final/{name}")]
 
 
 def _last(s3: Store, run: str, artifact: str) -> str:
