@@ -242,17 +242,23 @@ def served(s3: Store) -> None:
             container.remove(force=True)
 
 
-def _drained_after_a_prediction(container: Any, probe: list[str]) -> None:
-    out = "/tmp/pose.json"  # noqa: S108
-    predict = ["skelift", "predict", "/archives/person.png", "--out", out]
-    predict += ["--endpoint", "http://127.0.0.1:8080"]
+# Light, so that it asks within the seconds between SIGTERM and the end.
+ASK = """
+import sys, urllib.request
+picture = open("/archives/person.png", "rb").read()
+kind = {"Content-Type": "application/octet-stream"}
+url = "http://127.0.0.1:8080/predictions/skelift"
+request = urllib.request.Request(url, picture, kind)
+sys.stdout.buffer.write(urllib.request.urlopen(request, timeout=30).read())
+"""
 
+
+def _drained_after_a_prediction(container: Any, probe: list[str]) -> None:
     def ask() -> list[Any]:
-        code, said = container.exec_run(predict)
+        code, said = container.exec_run(["python", "-c", ASK])
         if code:
             raise Unexpected(f"the served model did not answer: {said.decode()}")
-        answer = json.loads(container.exec_run(["cat", out]).output)
-        return list(answer["predictions"][0]["joints_3d_mm"])
+        return list(json.loads(said)["predictions"][0]["joints_3d_mm"])
 
     end = time.monotonic() + 180
     while container.exec_run(probe).exit_code:
@@ -513,8 +519,9 @@ def _last(s3: Store, run: str, artifact: str) -> str:
 
 def _deployment() -> tuple[list[str], list[str]]:
     """Command of the serving container and of its readiness probe, as on a cluster."""
-    manifest = yaml.safe_load((ROOT / "k8s/components/serving/deployment.yaml").open())
-    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    text = (ROOT / "k8s/components/serving/deployment.yaml").read_text()
+    (deployment,) = [m for m in yaml.safe_load_all(text) if m["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
     return container["command"] + container["args"], container["readinessProbe"]["exec"]["command"]
 
 
