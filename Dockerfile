@@ -68,6 +68,10 @@ FROM cpu AS serve
 USER 0:0
 COPY --from=builder-serve /more /
 USER 10001:10001
+EXPOSE 8080 8082
+HEALTHCHECK --interval=15s --timeout=20s --start-period=180s CMD ["skelift", "ready"]
+# Who may ask is the network's matter: publish the port to those only, or add --tokens.
+CMD ["skelift", "serve", "/archives/skelift.mar", "--host=0.0.0.0", "--no-tokens", "--grace=10"]
 
 # PyPI's torch brings CUDA.
 FROM builder AS builder-gpu

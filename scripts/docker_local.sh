@@ -25,12 +25,15 @@ OWN_BASE=skelift-base:bookworm
 NO_DOCKER=3
 VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 PYTHON=${PYTHON:-.venv/bin/python}
-# Docker's client of Debian, where another program of that name comes first in PATH.
-DOCKER=$([ -x /usr/bin/docker ] && echo /usr/bin/docker || command -v docker || true)
 
 say() { echo "docker_local: $*" >&2; }
 
-answers() { [ -n "$DOCKER" ] && DOCKER_HOST=$1 "$DOCKER" info >/dev/null 2>&1; }
+# Docker's client of Debian, where another program of that name comes first in PATH.
+docker() {
+  if [ -x /usr/bin/docker ]; then /usr/bin/docker "$@"; else command docker "$@"; fi
+}
+
+answers() { DOCKER_HOST=$1 docker info >/dev/null 2>&1; }
 
 # The address of a daemon that answers, or nothing.
 address() {
@@ -55,7 +58,6 @@ install_missing() {
   say "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
-  DOCKER=/usr/bin/docker
 }
 
 start_daemon() {
@@ -135,7 +137,6 @@ images() {
   local host base=${BASE_IMAGE:-} target
   host=$(up)
   export DOCKER_HOST=$host DOCKER_BUILDKIT=0
-  docker() { "$DOCKER" "$@"; }
   if [ -z "$base" ] && [ "$host" = "unix://$SOCKET" ]; then
     make_base
     base=$OWN_BASE
@@ -144,7 +145,7 @@ images() {
   [ $# -gt 0 ] || set -- cpu serve
   for target in "$@"; do
     say "building skelift:$VERSION-$target"
-    "$DOCKER" build --quiet --network=none --target "$target" --tag "skelift:$VERSION-$target" \
+    docker build --quiet --network=none --target "$target" --tag "skelift:$VERSION-$target" \
       --build-arg "VERSION=$VERSION" --build-arg PIP_ARGS=--no-index \
       ${base:+--build-arg "BASE_IMAGE=$base"} . >&2
   done

@@ -1,11 +1,13 @@
 """The compiled pipeline in real containers on this machine: ``make pipeline-local``.
 
-    python scripts/pipeline_local.py [release] [killed] [invalid]
+    python scripts/pipeline_local.py [release] [killed] [invalid] [served]
 
 - ``release``: the whole pipeline on a tiny data set, with a sweep of two trials, to a .mar.
 - ``killed``: the same again, its training container killed once in mid-run; the scores have to be
   the same.
 - ``invalid``: a data set with a damaged file; the pipeline has to stop at validation and say why.
+- ``served``: the .mar in the serve image, as the Deployment of k8s/ runs it: ready, one prediction,
+  an answer to what is under way when the container is told to stop, and exit code 0.
 
 Containers come from the project's Dockerfile (scripts/docker_local.sh), artifacts lie in a real S3
 server (SeaweedFS), tasks are run by kfp.local.DockerRunner. Node selectors, GPUs, volumes and
@@ -15,8 +17,10 @@ variables. Without Docker, and with no way to start one, it says so and ends wel
 
 import argparse
 import contextlib
+import io
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -25,12 +29,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
+import numpy as np
+import yaml
+from PIL import Image
+
+from skelift import __version__
 from skelift.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,6 +49,7 @@ DOCKER = ROOT / "scripts" / "docker_local.sh"
 OUTPUTS = ROOT / "outputs" / "pipeline-local"
 NO_DOCKER = 3
 BUCKET = "skelift"
+STATS = "stats.jsonl"
 # S3, master, volume and filer of SeaweedFS; gRPC listens 10000 above each.
 PORTS = range(15000, 16000)
 
@@ -60,8 +71,8 @@ TINY: dict[str, Any] = {
         "model.width=4",
         "model.disc_width=8",
         "model.lifter_width=64",
-        "train.interval=10",
-        "train.checkpoint_every=10",
+        "train.interval=20",
+        "train.checkpoint_every=20",
         "train.precision=fp32",
         "evaluate.baselines=[mean_pose]",
         "evaluate.shown=4",
@@ -152,7 +163,7 @@ def release(s3: Store) -> None:
     archives = [name for name in s3.names("release/champion/archive") if name.endswith(".mar")]
     if log.failed or len(archives) != 1:
         raise Unexpected(f"the pipeline ended without one archive ({archives}); see {log.file}")
-    trials = s3.names("release/artifacts/trial/")
+    trials = set(re.findall(r"sweep/trial-(\d+)\.json", log.text))
     if len(trials) != TINY["sweep_trials"]:
         raise Unexpected(f"{len(trials)} trials left results, {TINY['sweep_trials']} are wanted")
     for name in archives:
@@ -167,8 +178,12 @@ def killed(s3: Store) -> None:
     if not s3.names("release/champion/model"):
         release(s3)
     log = run_pipeline(s3, "killed", TINY, meanwhile=lambda done: kill_training(s3, done))
-    if log.failed or "attempt 1/" not in log.text:
+    ends = re.findall(r"Task 'train' finished with status \W*([A-Z]+)", log.plain)
+    if log.failed or ends != ["FAILURE", "SUCCESS"]:
         raise Unexpected(f"the training was not killed, or did not recover; see {log.file}")
+    before = (OUTPUTS / "killed" / STATS).read_bytes()
+    if s3.read(_kept(s3, STATS)[0]).splitlines()[0] != before.splitlines()[0]:
+        raise Unexpected("the training began anew instead of going on from its checkpoint")
     scores = [json.loads(s3.read(_last(s3, run, "scores"))) for run in ("release", "killed")]
     if scores[0] != scores[1]:
         raise Unexpected("the scores differ from those of the training that was not killed")
@@ -198,10 +213,78 @@ def invalid(s3: Store) -> None:
     print(f"pipeline-local: invalid: stopped: {reason[0].strip()}")
 
 
+def served(s3: Store) -> None:
+    """The archive answers in the serve image, confined as on a cluster, and drains."""
+    import docker
+
+    if not s3.names("release/champion/archive"):
+        release(s3)
+    with _shared_folder() as folder, contextlib.closing(docker.from_env()) as client:
+        (archive,) = s3.names("release/champion/archive")
+        (folder / Path(archive).name).write_bytes(s3.read(archive))
+        (folder / "person.png").write_bytes(_picture(s3))
+        command, probe = _deployment()
+        container = client.containers.run(
+            image=f"skelift:{__version__}-serve",
+            command=command,
+            detach=True,
+            network_mode="none",
+            read_only=True,
+            tmpfs={"/tmp": "mode=1777"},  # noqa: S108 (a mount of the container)
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            volumes={str(folder): {"bind": "/archives", "mode": "ro"}},
+        )
+        try:
+            _drained_after_a_prediction(container, probe)
+        finally:
+            keep("served", "log.txt", container.logs())
+            container.remove(force=True)
+
+
+# Light, so that it asks within the seconds between SIGTERM and the end.
+ASK = """
+import sys, urllib.request
+picture = open("/archives/person.png", "rb").read()
+kind = {"Content-Type": "application/octet-stream"}
+url = "http://127.0.0.1:8080/predictions/skelift"
+request = urllib.request.Request(url, picture, kind)
+sys.stdout.buffer.write(urllib.request.urlopen(request, timeout=30).read())
+"""
+
+
+def _drained_after_a_prediction(container: Any, probe: list[str]) -> None:
+    def ask() -> list[Any]:
+        code, said = container.exec_run(["python", "-c", ASK])
+        if code:
+            raise Unexpected(f"the served model did not answer: {said.decode()}")
+        return list(json.loads(said)["predictions"][0]["joints_3d_mm"])
+
+    end = time.monotonic() + 180
+    while container.exec_run(probe).exit_code:
+        container.reload()
+        if container.status != "running" or time.monotonic() > end:
+            raise Unexpected(f"the served model is not ready: {container.logs().decode()}")
+        time.sleep(1)
+    joints = ask()
+    with ThreadPoolExecutor(1) as other:
+        under_way = other.submit(ask)
+        container.kill("SIGTERM")
+        if container.exec_run(probe).exit_code == 0:
+            raise Unexpected("a server that is about to stop says that it is ready")
+        if under_way.result() != joints:
+            raise Unexpected("the server answered otherwise while it was about to stop")
+    code = container.wait(timeout=120)["StatusCode"]
+    if code or not container.logs().decode().rstrip().endswith("stopped"):
+        raise Unexpected(f"the server did not stop well (exit code {code})")
+    print(f"pipeline-local: served: {len(joints)} joints; stopped with exit code {code}")
+
+
 CASES: dict[str, Callable[[Store], None]] = {
     "release": release,
     "killed": killed,
     "invalid": invalid,
+    "served": served,
 }
 
 
@@ -212,6 +295,11 @@ class Log:
     file: Path
     text: str
     failed: bool
+
+    @property
+    def plain(self) -> str:
+        """The text without colours."""
+        return re.sub(r"\x1b\[\d+m", "", self.text)
 
 
 def run_pipeline(
@@ -259,7 +347,9 @@ def run_here(request: Path) -> int:
     """Run the pipeline in this process by kfp.local."""
     from kfp import components, local
     from kfp.local import docker_task_handler
-    from kfp.local.orchestrator import enhanced_dag_orchestrator
+
+    sys.path.insert(0, str(ROOT))
+    from pipelines.local import mend_kfp_local
 
     asked = json.loads(request.read_text())
     pipeline_root = request.parent / "kfp"
@@ -267,7 +357,9 @@ def run_here(request: Path) -> int:
     # The image's user, which is not root, writes there what kfp reads.
     pipeline_root.chmod(0o777)
     user = {} if os.getuid() == 0 else {"user": f"{os.getuid()}:{os.getgid()}"}
-    runner = local.DockerRunner(network_mode="host", environment=asked["environment"], **user)
+    # One thread a process: of tensors this small a second one mostly waits, and waits busily.
+    environment = {"OMP_NUM_THREADS": "1", **asked["environment"]}
+    runner = local.DockerRunner(network_mode="host", environment=environment, **user)
     local.init(
         runner,
         pipeline_root=str(pipeline_root),
@@ -275,8 +367,7 @@ def run_here(request: Path) -> int:
         cache_root=str(OUTPUTS / "cache" / asked["environment"]["AWS_ACCESS_KEY_ID"]),
     )
     docker_task_handler.run_docker_container = run_container
-    # Iterations of a loop share a folder in kfp.local: they have to come one after the other.
-    enhanced_dag_orchestrator.ParallelExecutor.__init__ = one_at_a_time
+    mend_kfp_local()
     text = COMPILED.read_text().replace("-gpu\n", "-cpu\n")
     try:
         components.load_component_from_text(text)(**asked["parameters"])
@@ -306,23 +397,22 @@ def run_container(
         container.remove(force=True)
 
 
-def one_at_a_time(executor: Any, max_workers: int | None = None) -> None:
-    """``ParallelExecutor.__init__`` with one worker."""
-    executor.conservative_max = executor.max_workers = 1
-
-
 def kill_training(s3: Store, done: threading.Event) -> None:
     """Kill the training's container once, when its first checkpoints are in the bucket."""
     import docker
 
     with contextlib.closing(docker.from_env()) as client:
         while not done.wait(0.2):
-            final = [n for n in s3.names("killed/checkpoints") if n.endswith("/final/stats.jsonl")]
-            if not final or s3.read(final[0]).count(b"\n") < 3:
+            if not _kept(s3, "last.safetensors"):
+                continue
+            stats = s3.read(_kept(s3, STATS)[0])
+            if stats.count(b"\n") < 3:
                 continue
             for container in client.containers.list():
                 if "train" in container.attrs["Config"]["Cmd"]:
                     container.kill()
+                    # Each line has the speed at that time: a training begun anew would differ.
+                    keep("killed", STATS, stats)
                     print(f"pipeline-local: killed container {container.short_id}", flush=True)
                     return
 
@@ -417,9 +507,38 @@ def keep(case: str, name: str, content: bytes) -> Path:
     return file
 
 
+def _kept(s3: Store, name: str) -> list[str]:
+    """Key of a file that the training which is killed keeps in the bucket, if it is there yet."""
+    return [n for n in s3.names("killed/checkpoints") if n.endswith(f"/final/{name}")]
+
+
 def _last(s3: Store, run: str, artifact: str) -> str:
     """Key of the last ``artifact`` that the run's evaluation has put up."""
     return [n for n in s3.names(f"{run}/artifacts/evaluate") if n.endswith(f"/{artifact}")][-1]
+
+
+def _deployment() -> tuple[list[str], list[str]]:
+    """Command of the serving container and of its readiness probe, as on a cluster."""
+    text = (ROOT / "k8s/components/serving/deployment.yaml").read_text()
+    (deployment,) = [m for m in yaml.safe_load_all(text) if m["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return container["command"] + container["args"], container["readinessProbe"]["exec"]["command"]
+
+
+def _picture(s3: Store) -> bytes:
+    """A person of the test split as PNG."""
+    (name, *_) = [n for n in s3.names("release/artifacts/preprocess") if "test/images" in n]
+    out = io.BytesIO()
+    Image.fromarray(np.load(io.BytesIO(s3.read(name)))[0]).save(out, "png")
+    return out.getvalue()
+
+
+@contextmanager
+def _shared_folder() -> Iterator[Path]:
+    """A folder that a container's user may read."""
+    with TemporaryDirectory(prefix="skelift-archives-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def _folder(names: list[str], artifact: str) -> str:

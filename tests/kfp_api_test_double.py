@@ -2,7 +2,7 @@
 
 Every request and every answer is validated against the upstream swagger definitions (trimmed, see
 schemas/PROVENANCE.md), unknown fields forbidden. A submitted pipeline is executed by kfp.local, in
-a process of its own: Python components as subprocesses, container components by Docker.
+a process of its own: each task is a process of this machine, no container is made.
 """
 
 import json

@@ -12,7 +12,9 @@ from jsonschema import Draft202012Validator
 from manifests import OVERLAYS, ROOT, dangling, manifests, of_kind, pods, title
 
 from skelift import __version__
+from skelift.cli import _parser
 from skelift.config import compose
+from skelift.serving.server import DRAIN_SECONDS, STOP_SECONDS, check_host
 from skelift.sweep.katib import experiment
 from skelift.sweep.space import trial_values
 
@@ -20,6 +22,7 @@ KUBERNETES = "1.31"
 SCHEMAS = [
     json.loads(file.read_text()) for file in (Path(__file__).parent / "schemas").glob("*.json")
 ]
+SERVING = ("Deployment", "ServingRuntime")
 CUSTOM = {
     (crd["kind"], f"{crd['group']}/{crd['version']}"): crd["schema"]
     for crd in SCHEMAS
@@ -313,22 +316,20 @@ def test_trainjob_runs_the_verb_of_a_laptop() -> None:
         assert not kept.get("readOnly")
 
 
-def test_serving_drains_and_is_ready_only_with_a_prediction() -> None:
-    (deployment,) = of_kind(manifests("local"), "Deployment")
-    (config,) = of_kind(manifests("local"), "ConfigMap")
-    settings = dict(
-        line.split("=", 1)
-        for line in config["data"]["config.properties"].splitlines()
-        if line and not line.startswith("#")
-    )
-    pod = deployment["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    wait = int(container["lifecycle"]["preStop"]["exec"]["command"][-1])
-    assert wait > int(settings["default_response_timeout"])
-    assert pod["terminationGracePeriodSeconds"] > wait + 10
-    assert settings["management_address"] == "http://127.0.0.1:8081"
-    assert settings["enable_model_api"] == "false"
-    ready = container["readinessProbe"]["exec"]["command"]
-    assert Path(ready[-1]).name in config["data"]
-    assert "/predictions/" in config["data"][Path(ready[-1]).name]
-    assert deployment["spec"].get("replicas") is None  # the autoscaler's
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_serving_runs_the_verb_and_has_time_to_drain(overlay: str) -> None:
+    (pod,) = (p for p in pods(manifests(overlay)) if p.owner.split()[0] in SERVING)
+    (container,) = pod.containers
+    serve = _parser().parse_args([*container["command"][1:], *container["args"]])
+    assert serve.verb == "serve"
+    check_host(serve.host, serve.tokens)
+    assert container["ports"][0]["containerPort"] == serve.port
+    mounted = {m["mountPath"] for m in container["volumeMounts"]} | {"/mnt/models"}  # KServe's
+    assert str(serve.model.parent) in mounted
+    ready = _parser().parse_args(container["readinessProbe"]["exec"]["command"][1:])
+    assert ready.verb == "ready"
+    assert (ready.port, ready.state) == (serve.port, serve.state)
+    owner = next(m for m in manifests(overlay) if m["kind"] in ("Deployment", "InferenceService"))
+    spec = owner["spec"].get("predictor") or owner["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] > serve.grace + DRAIN_SECONDS + STOP_SECONDS
+    assert owner["spec"].get("replicas") is None  # the autoscaler's

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from kfp_api_test_double import KfpApiTestDouble, complaints, serve
+from tiny import tiny_dataset
 
+from components.conftest import TINY
 from skelift.cli import main
 from skelift.kubeflow import submit
 
@@ -158,6 +160,33 @@ def test_the_projects_own_pipeline_is_compiled_and_accepted(
     }
     version = double.versions[run["pipeline_version_reference"]["pipeline_version_id"]]
     assert "platforms" in version["pipeline_spec"]["platform_spec"]
+    assert not double.broken
+
+
+@pytest.mark.slow
+def test_the_projects_own_pipeline_is_executed_to_an_archive(
+    double: KfpApiTestDouble, host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_dataset(tmp_path / "data", size=32)
+    own = Path(__file__).parents[1] / "pipelines" / "skelift.py"
+    arguments = [
+        f"data_uri={tmp_path / 'data'}",
+        f"overrides={json.dumps(TINY)}",
+        f"champion={tmp_path / 'champion'}",
+        f"checkpoints={tmp_path / 'checkpoints'}",
+        "train_steps=6",
+        "flow_steps=10",
+        "sweep=true",
+        "sweep_trials=2",
+    ]
+    code = main(["submit", "--host", host, "--pipeline", str(own), "--wait", *arguments])
+    (run,) = double.runs.values()
+    printed = capsys.readouterr()
+    assert code == 0, printed.err + (double.folder / run["run_id"] / "log").read_text()
+    for task in ("configure", "validate", "trial", "choose", "train", "gate", "package"):
+        assert f"{task}: SUCCEEDED" in printed.out
+    assert (tmp_path / "champion" / "archive" / "skelift.mar").exists()
+    assert (tmp_path / "champion" / "model" / "model.safetensors").exists()
     assert not double.broken
 
 

@@ -20,6 +20,7 @@ from skelift.serving.settings import LOOPBACK, Endpoint, write_settings
 
 START_SECONDS = 180
 DRAIN_SECONDS = 40  # a little more than TorchServe's response timeout
+STOP_SECONDS = 20
 _STEP = 0.1
 
 
@@ -82,7 +83,7 @@ class Server:
                 return False
         return True
 
-    def stop(self, seconds: float = 20) -> None:
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
         """End Java and its workers: first asked, then killed."""
         if self.process.poll() is None:
             self.process.terminate()
@@ -113,13 +114,13 @@ def serving(archive: Path, endpoint: Endpoint, state: Path | None = None) -> Ite
     java, home = find_java(), _torchserve_home()
     folder = _own_folder(state or default_state(endpoint.port))
     try:
-        (folder / "model-store").mkdir()
-        shutil.copy(archive, folder / "model-store")
-        config = write_settings(folder, endpoint, archive.name)
         place = Place(
             folder, endpoint.inference, endpoint.management, endpoint.tokens, archive.stem
         )
-        place.write()
+        place.write()  # first: it marks a folder that a killed server leaves behind
+        (folder / "model-store").mkdir()
+        shutil.copy(archive, folder / "model-store")
+        config = write_settings(folder, endpoint, archive.name)
         server = Server(_start(java, home, config, folder, place), place)
         try:
             yield server

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from skelift.config import Config
+from skelift.config import Config, vary
 
 
 def run(config: Config) -> Path:
@@ -42,5 +42,5 @@ def run(config: Config) -> Path:
 
     values = trial_values(sweep, sweep.trial)
     trial = run_trial(config, sweep.trial, values, f"trial {sweep.trial}", tell)
-    tell(trial.score, config.train.steps)
+    tell(trial.score, vary(config, sweep.overrides).train.steps)
     return write_trial(out, trial)
