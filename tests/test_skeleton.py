@@ -128,3 +128,10 @@ def test_missing_field_is_named(key: str) -> None:
 def test_skeleton_must_be_a_mapping(content: Any) -> None:
     with pytest.raises(InputError, match="is no mapping"):
         Skeleton.from_mapping(content)
+
+
+def test_trunk_pairs_hang_on_the_midline() -> None:
+    body = compose().body
+    named = {tuple(body.joints[i] for i in pair) for pair in body.trunk_pairs}
+    assert named == {("l_hip", "r_hip"), ("l_shoulder", "r_shoulder")}
+    assert compose(["skeleton=hand21"]).body.trunk_pairs.shape == (0, 2)

@@ -19,7 +19,7 @@ from skelift.data.format import Dataset
 from skelift.errors import InputError
 from skelift.models.discriminator import Discriminator
 from skelift.stages import pretrain_flow, train
-from skelift.training.batches import Order
+from skelift.training.batches import Order, named_from_behind
 from skelift.training.distributed import join
 from skelift.training.loop import NonFiniteLoss, fit
 from skelift.training.self_supervised import Trainer, check_size, lifting_reach
@@ -239,3 +239,17 @@ def _wait_for_new(checkpoint: Path, process: subprocess.Popen) -> None:
         if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
             return
         time.sleep(0.02)
+
+
+def test_sides_are_named_from_behind_pose_by_pose() -> None:
+    body = compose().body
+    y = torch.randn(50, len(body), 2, generator=torch.Generator().manual_seed(3))
+    hips_and_shoulders = [(4, 1), (11, 14)]
+    named = named_from_behind(y, body)
+    for before, after in zip(y, named, strict=True):
+        across = sum(
+            float(before[left, 0] - before[right, 0]) for left, right in hips_and_shoulders
+        )
+        expected = before[body.swap] if across > 0 else before
+        assert torch.equal(after, expected)
+    assert torch.equal(named_from_behind(named, body), named)

@@ -216,6 +216,7 @@ class LossConfig:
     gan_form: str = "log"  # log | least_squares
     norms: str = "squared"  # squared | elepose
     judge_redrawn: bool = False  # D judges kappa(y) instead of s
+    from_behind: bool = False  # D and Omega learn from prior poses named as if seen from behind
     detach_skeleton: bool = False  # Eq. 9's second term moves Omega only
     silhouette: float = 0.0  # the drawn body covers the mask, and nothing else
     mirror: float = 0.0  # a mirrored picture gives the mirrored pose

@@ -152,6 +152,16 @@ class Skeleton:
         return order
 
     @cached_property
+    def trunk_pairs(self) -> NDArray[np.int64]:
+        """(P, 2) indices of the (left, right) pairs that hang on a joint of the midline."""
+        order = np.arange(len(self.joints))
+        on_midline = {self.joints[i] for i in order[self.swap == order]}
+        hanging = {b for bone in self.bones for a, b in (bone, bone[::-1]) if a in on_midline}
+        pairs = [pair for pair in self.pairs if hanging >= set(pair)]
+        indices = [[self.index(left), self.index(right)] for left, right in pairs]
+        return np.array(indices, dtype=np.int64).reshape(-1, 2)
+
+    @cached_property
     def evaluated_indices(self) -> NDArray[np.int64]:
         """Indices of the joints of the headline PCK and AUC."""
         return np.array([self.index(j) for j in self.evaluated or self.joints], dtype=np.int64)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from skelift.data.format import Prior, Split
 from skelift.geometry import Units, View, root_relative_2d
+from skelift.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,23 @@ class Order:
 def view_of(samples: NDArray[np.void]) -> View:
     """Views of SAMPLE records."""
     return View(*(torch.from_numpy(np.array(samples[f])) for f in ("crop", "focal", "principal")))
+
+
+def named_from_behind(y: Tensor, skeleton: Skeleton) -> Tensor:
+    """Name the sides of 2D poses (N, J, 2) as if every body were seen from behind.
+
+    The pairs of the trunk (hips and shoulders) decide: where left lies right of right, all left and
+    right joints are exchanged. A figure drawn without a face does not say which side is which, so
+    the image networks can reach these poses exactly, where true sides would have them bend the
+    bodies. A skeleton without pairs on its midline stays as it is.
+    """
+    pairs = torch.as_tensor(skeleton.trunk_pairs, device=y.device)
+    if not len(pairs):
+        return y
+    x = y[..., 0]
+    faces_us = (x[:, pairs[:, 0]] - x[:, pairs[:, 1]]).mean(1) > 0
+    swap = torch.as_tensor(skeleton.swap, device=y.device)
+    return torch.where(faces_us[:, None, None], y[:, swap], y)
 
 
 def over_crop(pixels: NDArray[np.floating], size: int) -> Tensor:

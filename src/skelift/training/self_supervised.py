@@ -16,7 +16,7 @@ from skelift.files import sha256
 from skelift.geometry import normalise
 from skelift.models.discriminator import Discriminator
 from skelift.models.pose import PoseNet, kappa_for
-from skelift.training.batches import Order, PictureSource, PoseSource
+from skelift.training.batches import Order, PictureSource, PoseSource, named_from_behind
 from skelift.training.checkpoint import group, load_tensors, nest, save_tensors
 from skelift.training.distributed import World
 from skelift.training.flow import WEIGHTS as FLOW_WEIGHTS
@@ -56,6 +56,9 @@ class Trainer:
                 "prepare them anew, or model.units=crop"
             )
         self.prior = PoseSource(data.prior, data.info.size, device)
+        self.drawn = self.prior.u
+        if config.loss.from_behind:
+            self.drawn = named_from_behind(self.prior.u, data.skeleton)
         self.picture_order = Order(len(self.pictures), train.batch, train.seed)
         self.pose_order = Order(len(self.prior), train.batch, train.seed + 1)
         self.share = world.share(train.batch)
@@ -104,7 +107,7 @@ class Trainer:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
         config, device = self.config, self.world.device
         pictures = self.pictures.take(self.picture_order[step][self.share])
-        u = self.prior.u[torch.from_numpy(self.pose_order[step][self.share]).to(device)]
+        u = self.drawn[torch.from_numpy(self.pose_order[step][self.share]).to(device)]
         reach = lifting_reach(step, config.loss)
         lifted_prior = self.lifted[torch.from_numpy(self.lifted_order[step]).to(device)]
         count = len(lifted_prior) + (config.train.batch if reach is not None else 0)
