@@ -78,7 +78,8 @@ test: $(DEV) ## the default tests, in at most ten minutes
 
 .PHONY: test-slow
 test-slow: $(DEV) ## the slow tests
-	OMP_NUM_THREADS=1 pytest -n 2 -m slow
+	OMP_NUM_THREADS=1 pytest -n 2 -m "slow and not load"
+	OMP_NUM_THREADS=1 pytest -m load
 
 .PHONY: pipeline-local
 pipeline-local: $(DEV) ## the compiled pipeline in containers here (docs/pipeline_local.md); CASES="release killed"

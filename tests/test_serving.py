@@ -363,6 +363,7 @@ def test_serve_draws_asks_for_a_token_and_stops_cleanly(
 
 
 @pytest.mark.slow
+@pytest.mark.load
 def test_every_request_of_a_short_soak_is_answered_as_it_has_to_be(
     model: Path, tmp_path: Path
 ) -> None:
@@ -383,6 +384,7 @@ def test_every_request_of_a_short_soak_is_answered_as_it_has_to_be(
 
 
 @pytest.mark.slow
+@pytest.mark.load
 def test_workers_killed_under_load_lose_nothing(model: Path, tmp_path: Path) -> None:
     from benchmarks.deaths import READY_SECONDS
 
