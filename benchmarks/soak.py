@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.soak``: 20,000 requests and 1,000 fuzzed ones, minutes on two cores. Every
 good one has to get the pose that the model has in this process (joints within 1e-4 of the pose's
-largest coordinate and the digit of rounding), every bad one its status with a typed error (but for two that TorchServe
-refuses by itself, see ``requests.py``), no worker may end and memory has to stay. The seed decides
-what is sent in which order. JSON goes to standard output and to ``reports/benchmarks/soak.json``;
+largest coordinate and the digit of rounding), every bad one its status with a typed error (but for
+two that TorchServe refuses by itself, see ``requests.py``), no worker may end and memory has to
+stay. The seed decides what is sent in which order. JSON goes to standard output and to ``reports/benchmarks/soak.json``;
 the exit code is 1 where a goal is missed.
 """
 
