@@ -4,7 +4,8 @@
 good one has to get the pose that the model has in this process (joints within 1e-4 of the pose's
 largest coordinate and the digit of rounding), every bad one its status with a typed error (but for
 two that TorchServe refuses by itself, see ``requests.py``), no worker may end and memory has to
-stay. The seed decides what is sent in which order. JSON goes to standard output and to ``reports/benchmarks/soak.json``;
+stay. The seed decides what is sent in which order. JSON goes to standard output and to
+``reports/benchmarks/soak.json``;
 the exit code is 1 where a goal is missed.
 """
 
