@@ -80,6 +80,7 @@ class Cluster:
 
 
 @pytest.mark.slow
+@pytest.mark.load
 def test_a_killed_process_is_started_again_and_the_training_goes_on(home: Path) -> None:
     cluster = Cluster(home, "process", nodes=1, processes=2)
     (pod,) = pods = cluster.start()
@@ -91,6 +92,7 @@ def test_a_killed_process_is_started_again_and_the_training_goes_on(home: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.load
 def test_a_lost_pod_ends_the_attempt_and_the_next_one_goes_on(home: Path) -> None:
     """What the JobSet does: one pod fails, so all are started anew."""
     cluster = Cluster(home, "pod", nodes=2, processes=1)
