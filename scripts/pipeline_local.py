@@ -182,7 +182,7 @@ def killed(s3: Store) -> None:
     if log.failed or ends != ["FAILURE", "SUCCESS"]:
         raise Unexpected(f"the training was not killed, or did not recover; see {log.file}")
     before = (OUTPUTS / "killed" / STATS).read_bytes()
-    if s3.read(_kept(s3, STATS)[0]).splitlines()[0] != before.splitlines()[0]:
+    if s3.read(_kept(s3, STATS)[-1]).splitlines()[0] != before.splitlines()[0]:
         raise Unexpected("the training began anew instead of going on from its checkpoint")
     scores = [json.loads(s3.read(_last(s3, run, "scores"))) for run in ("release", "killed")]
     if scores[0] != scores[1]:
@@ -405,7 +405,10 @@ def kill_training(s3: Store, done: threading.Event) -> None:
         while not done.wait(0.2):
             if not _kept(s3, "last.safetensors"):
                 continue
-            stats = s3.read(_kept(s3, STATS)[0])
+            try:
+                stats = s3.read(_kept(s3, STATS)[-1])
+            except s3.client().exceptions.NoSuchKey:
+                continue  # a later state has taken its place
             if stats.count(b"\n") < 3:
                 continue
             for container in client.containers.list():
@@ -509,7 +512,8 @@ def keep(case: str, name: str, content: bytes) -> Path:
 
 def _kept(s3: Store, name: str) -> list[str]:
     """Key of a file that the training which is killed keeps in the bucket, if it is there yet."""
-    return [n for n in s3.names("killed/checkpoints") if n.endswith(f"/final/{name}")]
+    form = re.compile(rf"/final/[^/]+/{re.escape(name)}$")  # in between: the pushed state's digest
+    return [n for n in s3.names("killed/checkpoints") if form.search(n)]
 
 
 def _last(s3: Store, run: str, artifact: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from s3_server import BUCKET, S3Server
 
 from skelift.errors import InputError
-from skelift.kubeflow.bucket import fetch, fetch_if_there, mirrored, upload
+from skelift.kubeflow.bucket import fetch, fetch_if_there, upload
 
 
 @pytest.fixture
@@ -51,18 +51,3 @@ def test_refused_secret_is_told_in_one_line(
     with pytest.raises(InputError, match="refused the credentials") as told:
         upload(made(tmp_path / "set", a="one"), uri)
     assert "another secret" not in str(told.value)
-
-
-def test_mirror_goes_on_where_another_pod_stopped(uri: str, tmp_path: Path) -> None:
-    def stopped() -> None:
-        with mirrored(tmp_path / "first", uri, seconds=0.05):
-            (tmp_path / "first" / "last.safetensors").write_text("step 5")
-            (tmp_path / "first" / "half.tmp").write_text("not whole")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        stopped()
-    with mirrored(tmp_path / "second", uri):
-        assert [p.name for p in (tmp_path / "second").iterdir()] == ["last.safetensors"]
-        (tmp_path / "second" / "last.safetensors").write_text("step 10")
-    assert fetch(f"{uri}/last.safetensors", tmp_path / "third").read_text() == "step 10"

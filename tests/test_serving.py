@@ -362,20 +362,22 @@ def test_serve_draws_asks_for_a_token_and_stops_cleanly(
             process.wait(60)
 
 
+def benchmark(name: str, model: Path, out: Path, *options: str) -> dict[str, Any]:
+    """What a benchmark of the endpoint reports; its goals are for the tests to judge."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--model", str(model), "--out", str(out)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert out.exists(), done.stderr[-2000:]
+    measured: dict[str, Any] = json.loads(out.read_text())
+    return measured
+
+
 @pytest.mark.slow
 @pytest.mark.load
 def test_every_request_of_a_short_soak_is_answered_as_it_has_to_be(
     model: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "soak.json"
-    options = ["--requests", "2000", "--seed", "1", "--port", str(PORT + 20), "--out", str(out)]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.soak", "--model", str(model), *options],
-        capture_output=True,
-        text=True,
-    )
-    assert out.exists(), done.stderr[-2000:]
-    soak = json.loads(out.read_text())
+    options = ["--requests", "2000", "--seed", "1", "--port", str(PORT + 20)]
+    soak = benchmark("soak", model, tmp_path / "soak.json", *options)
     assert soak["sent"] == {"good": 1800, "bad": 200, "fuzzed": 100}
     # Memory is still growing into its place after so few.
     failures = [soak[f"{kind}_failed"] for kind in ("good", "bad", "fuzzed")]
@@ -388,15 +390,8 @@ def test_every_request_of_a_short_soak_is_answered_as_it_has_to_be(
 def test_workers_killed_under_load_lose_nothing(model: Path, tmp_path: Path) -> None:
     from benchmarks.deaths import READY_SECONDS
 
-    out = tmp_path / "deaths.json"
-    options = ["--seconds", "60", "--port", str(PORT + 30), "--out", str(out)]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.deaths", "--model", str(model), *options],
-        capture_output=True,
-        text=True,
-    )
-    assert out.exists(), done.stderr[-2000:]
-    deaths = json.loads(out.read_text())
+    options = ["--seconds", "60", "--port", str(PORT + 30)]
+    deaths = benchmark("deaths", model, tmp_path / "deaths.json", *options)
     assert deaths["kills"] == 12
     assert deaths["lost"] == 0, deaths["examples_of_losses"]
     assert deaths["answered"] > 100

@@ -1,11 +1,8 @@
 """Any file or folder of a bucket, for steps; ``skelift.storage`` keeps checked folders there."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from skelift.errors import InputError, RunError
+from skelift.errors import InputError
 from skelift.storage.bucket import SCHEME, Location, connect, told_plainly
 
 
@@ -57,44 +54,6 @@ def fetch_if_there(uri: str, path: Path) -> bool:
             client.download_file(where.bucket, name, str(target))
             found = True
     return found
-
-
-@contextmanager
-def mirrored(folder: Path, uri: str, seconds: float = 1.0) -> Iterator[None]:
-    """Start from the bucket's copy of a folder, and keep that copy up to date meanwhile.
-
-    Files have to appear whole (``skelift.files``). They are put up in the order of their names
-    from the last to the first, so that ``stats.jsonl`` is never behind ``last.safetensors``.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    fetch_if_there(uri, folder)
-    seen: dict[Path, int] = {f: f.stat().st_mtime_ns for f in folder.rglob("*") if f.is_file()}
-    done = threading.Event()
-
-    def put_changed() -> None:
-        for file in sorted(folder.rglob("*"), reverse=True):
-            if not file.is_file() or file.name.endswith(".tmp"):
-                continue
-            changed = file.stat().st_mtime_ns
-            if seen.get(file) != changed:
-                upload(file, f"{uri}/{file.relative_to(folder).as_posix()}")
-                seen[file] = changed
-
-    def watch() -> None:
-        while not done.wait(seconds):
-            try:
-                put_changed()
-            except (InputError, RunError) as error:  # all is put up once more at the end
-                print(f"checkpoint not put up, trying again: {error}", flush=True)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-        put_changed()
 
 
 def _place(uri: str) -> Location:

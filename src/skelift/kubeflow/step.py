@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
@@ -20,9 +20,11 @@ from skelift import cli
 from skelift.config import Config, compose, to_yaml
 from skelift.errors import InputError, RunError
 from skelift.files import atomic_file, read_json
-from skelift.kubeflow.bucket import fetch, fetch_if_there, is_remote, mirrored, upload
+from skelift.kubeflow.bucket import fetch, fetch_if_there, is_remote, upload
 from skelift.kubeflow.executor import Task
 from skelift.kubeflow.parameters import configuration_of
+from skelift.storage.bucket import Location
+from skelift.storage.mirror import mirrored
 
 
 class VerbFailed(Exception):
@@ -262,9 +264,11 @@ def _checkpoints(task: Task, part: str = "final") -> Iterator[Path]:
     place = str(task.parameters["checkpoints"])
     # The same configuration goes on; another one starts afresh beside it.
     own = f"{sha256(task.input('config').read_bytes()).hexdigest()[:12]}/{part}"
-    folder = Path(place) / own if place and not is_remote(place) else _scratch()
-    remote = mirrored(folder, f"{place.rstrip('/')}/{own}") if is_remote(place) else nullcontext()
-    with remote:
+    if not is_remote(place):
+        yield Path(place) / own if place else _scratch()
+        return
+    folder = _scratch()
+    with mirrored(folder, Location.parse(place) / own, pushes=True):
         yield folder
 
 
