@@ -395,4 +395,4 @@ def test_workers_killed_under_load_lose_nothing(model: Path, tmp_path: Path) -> 
     assert deaths["kills"] == 12
     assert deaths["lost"] == 0, deaths["examples_of_losses"]
     assert deaths["answered"] > 100
-    assert deaths["longest_not_ready_s"] < READY_SECONDS  # it was ready again each time
+    assert deaths["longest_not_whole_s"] < READY_SECONDS  # the worker was replaced each time
