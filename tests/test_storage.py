@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -352,6 +353,17 @@ def test_a_folder_is_mirrored_while_it_changes(
         "meanwhile",
         "there",
     ]
+
+
+def test_a_mirrored_folder_may_be_removed_in_the_end(where: Location, tmp_path: Path) -> None:
+    """As a trial of a sweep does with its checkpoints."""
+    with mirror.mirrored(tmp_path / "here", where, pushes=True):
+        write(tmp_path / "here" / "last", b"step 1")
+        wait_for(lambda: exists(where))
+        shutil.rmtree(tmp_path / "here")
+    pull(where, tmp_path / "there")
+    assert content(tmp_path / "there") == {"last": b"step 1"}
+    assert not list(tmp_path.glob(".here*"))
 
 
 def test_a_mirror_without_a_server_does_not_stop_the_work(

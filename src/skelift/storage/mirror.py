@@ -68,27 +68,33 @@ class _Mirror(Thread):
         self.join()
 
     def push(self) -> None:
-        """Push the folder if it has changed."""
+        """Push the folder if it has changed. One that was emptied stays as it was in the bucket.
+
+        Raises:
+            FileNotFoundError: a file was removed meanwhile.
+        """
         self._tried = state = _state(self._folder)
-        if state == self._pushed:
+        if not state or state == self._pushed:
             return
         still = self._folder.with_name(f".{self._folder.name}.still")  # of files that grow
-        shutil.rmtree(still, ignore_errors=True)
-        for path in sorted(state):  # a checkpoint before the statistics that lead up to it
-            target = still / path.relative_to(self._folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+        shutil.rmtree(still, ignore_errors=True)  # of a process that was killed
+        still.mkdir()
         try:
+            for path in sorted(state):  # a checkpoint before the statistics that lead up to it
+                target = still / path.relative_to(self._folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
             push(still, self._where, show=False)
         finally:
             shutil.rmtree(still)
         self._pushed = state
 
     def _attempt(self) -> None:
-        if _state(self._folder) == self._tried:
-            return
         try:
-            self.push()
+            if _state(self._folder) != self._tried:
+                self.push()
+        except FileNotFoundError:
+            return  # it is changing: the next look sees another state
         except (InputError, RunError) as error:
             print(f"warning: {self._folder} is not pushed: {error}", file=sys.stderr)
 
