@@ -1,6 +1,6 @@
 """``python -m skelift.synth.sample FILE``: a rendered picture of one person, for trying a model."""
 
-import sys
+import argparse
 from pathlib import Path
 
 import cv2
@@ -24,8 +24,11 @@ def sample_pictures(count: int, size: int = SIZE) -> NDArray[np.uint8]:
     return pictures
 
 
-def main(file: Path) -> None:
+def main() -> None:
     """Write one as PNG."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, metavar="FILE", help="a .png to write")
+    file: Path = parser.parse_args().file
     encoded = cv2.imencode(".png", sample_pictures(1)[0][..., ::-1])[1]
     with atomic_file(file) as unfinished:
         unfinished.write_bytes(encoded.tobytes())
@@ -33,4 +36,4 @@ def main(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()
