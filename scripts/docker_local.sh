@@ -80,8 +80,8 @@ up() {
   host=$(address)
   if [ -z "$host" ]; then
     can_start || exit $NO_DOCKER
-    install_missing
-    start_daemon
+    install_missing || { say "Docker Engine cannot be installed here"; exit $NO_DOCKER; }
+    start_daemon || exit $NO_DOCKER
     host=unix://$SOCKET
   fi
   echo "$host"
