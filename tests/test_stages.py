@@ -13,6 +13,7 @@ from skelift.cli import main
 from skelift.config import compose
 from skelift.data.format import Dataset
 from skelift.evaluation.metrics import p_mpjpe
+from skelift.reporting.tables import score_table
 from skelift.stages import evaluate, predict, pretrain_flow, report, train
 
 STEPS = [
@@ -83,14 +84,57 @@ def test_predict_agrees_with_evaluation_on_a_test_picture(home: Path) -> None:
     assert (home / "drawn" / "picture.png").exists()
 
 
-def test_variants_make_a_model_and_a_row_each(home: Path) -> None:
-    more = ["+variants.base=['loss.flow=0']", "+variants.full=[]", "evaluate.baselines=[mean_pose]"]
-    config = compose(overrides(home, "two", *STEPS, f"paths.reports={home / 'two'}", *more))
-    train.run(config)
-    metrics = json.loads(evaluate.run(config).read_text())
-    assert list(metrics["rows"]) == ["base", "full", "mean_pose"]
-    assert (home / "two" / "model" / "base" / "model.safetensors").exists()
-    assert metrics["rows"]["base"] != metrics["rows"]["full"]
+@pytest.fixture(scope="module")
+def varied(home: Path) -> Path:
+    """Folder of a run with two seeds of one model and a model with another group of losses."""
+    more = [
+        "+variants.base_0=[]",
+        "+variants.base_1=['train.seed=1']",
+        "+variants.tied=['loss=remedies']",
+        "train.steps=15",
+        "train.snapshot_every=5",
+        "evaluate.baselines=[mean_pose]",
+    ]
+    config = compose(overrides(home, "varied", *STEPS, f"paths.reports={home / 'varied'}", *more))
+    for stage in (train, evaluate, report):
+        stage.run(config)
+    return home / "varied"
+
+
+def test_variants_make_a_model_and_a_row_each(varied: Path) -> None:
+    rows = json.loads((varied / "metrics.json").read_text())["rows"]
+    assert list(rows) == ["base_0", "base_1", "tied", "mean_pose"]
+    assert rows["base_0"] != rows["base_1"]
+    card = json.loads((varied / "model" / "tied" / "model.json").read_text())
+    assert card["loss"]["silhouette"] == compose(["loss=remedies"]).loss.silhouette
+
+
+def test_seeds_are_summed_up(varied: Path) -> None:
+    metrics = json.loads((varied / "metrics.json").read_text())
+    table = score_table(metrics)
+    cells = {row.cells[0]: row.cells[table.labels] for row in table.rows}
+    errors = [metrics["rows"][name]["overall"]["p_mpjpe_mm"] for name in ("base_0", "base_1")]
+    assert cells["base, mean of 2 seeds"] == f"{np.mean(errors):.1f}"
+    assert cells["base, std of 2 seeds"] == f"{np.std(errors, ddof=1):.1f}"
+    assert not any(cell.startswith("tied,") for cell in cells)
+
+
+def test_snapshots_show_whether_the_label_free_score_finds_the_better_model(varied: Path) -> None:
+    metrics = json.loads((varied / "metrics.json").read_text())
+    course = metrics["selection"]["snapshots"]
+    assert [s["step"] for s in course] == [5, 10, 15] * 3
+    last = metrics["rows"]["tied"]["overall"]  # the last snapshot has the model's own weights
+    assert {key: course[-1][key] for key in last} == pytest.approx(last)
+
+    def ranks(score: str) -> np.ndarray:
+        values = [s[score] for s in course]
+        return np.array([sum(other < value for other in values) for value in values])
+
+    expected = np.corrcoef(ranks("label_free"), ranks("p_mpjpe_mm"))[0, 1]
+    correlation = metrics["selection"]["rank_correlation"]["label_free"]
+    assert correlation["all"] == pytest.approx(expected)
+    assert set(correlation) == {"all", "base_0", "base_1", "tied"}
+    assert (varied / "selection.png").stat().st_size > 0
 
 
 def test_mean_pose_row_is_the_procrustes_mean(home: Path) -> None:

@@ -24,6 +24,7 @@ GROUPS = (
     "sweep",
     "storage",
 )
+VARIED = ("model", "loss", "train")  # groups that a variant may choose
 
 
 @dataclass
@@ -247,6 +248,9 @@ class TrainConfig:
     interval: int = 50  # steps a line of statistics
     dvclive: bool = True  # curves for dvc plots
     checkpoint_every: int = 200
+    # Steps between the weights that are kept beside the checkpoint, for `evaluate` to score the
+    # course of a run; 0: none.
+    snapshot_every: int = 0
     seed: int = 0
 
 
@@ -272,6 +276,7 @@ class EvaluateConfig:
     learning_rate: float = 1e-3
     base_boost: float = 50.0  # of the unsupervised lifter; see docs/experiments.md
     shown: int = 12  # test pictures in the report, and as many of the worst
+    snapshot_pictures: int = 1000  # of the test split, that snapshots are scored on
 
 
 @dataclass
@@ -324,7 +329,8 @@ class Config:
     evaluate: EvaluateConfig
     storage: StorageConfig = field(default_factory=StorageConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
-    # Name -> overrides: train and evaluate make one model each (ablations, seeds, sweeps).
+    # Name -> overrides: train and evaluate make one model each (ablations, seeds, sweeps). Among
+    # them a whole group of ``VARIED``: ``loss=paper``.
     variants: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -391,7 +397,12 @@ def _vary(config: Config, name: str, overrides: Sequence[str]) -> Config:
         },
     }
     alone = replace(config, variants={})
-    return _merge(alone, OmegaConf.create(own), OmegaConf.from_dotlist(list(overrides)))
+    groups = {o.partition("=")[0]: o for o in overrides if o.partition("=")[0] in VARIED}
+    keys = [o for o in overrides if o not in groups.values()]
+    if groups:
+        composed = _from_groups(list(groups.values()))
+        own |= {group: composed[group] for group in groups}
+    return _merge(alone, OmegaConf.create(own), OmegaConf.from_dotlist(keys))
 
 
 def _merge(config: Config, *changes: Any) -> Config:

@@ -23,6 +23,11 @@ CAPTIONS = {
         "The largest P-MPJPE of the test set, as in the paper's Fig. 5. Red is the prediction, "
         "aligned by a similarity without reflection; green is the truth.",
     ),
+    "selection": (
+        "Model selection without labels",
+        "Models in the course of their trainings: the label-free score against P-MPJPE. A score "
+        "that orders them alike (rank correlation 1) can choose where nobody knows the truth.",
+    ),
     "curves": (
         "Training",
         "Each quantity over the training steps: faint as logged, strong as a running mean.",
@@ -60,6 +65,7 @@ def render(metrics: Mapping[str, Any], pictures: Mapping[str, bytes], configurat
         samples=_figure("samples", pictures),
         worst=_figure("worst", pictures),
         curves=_figure("curves", pictures),
+        selection=_figure("selection", pictures),
         groups=_groups(metrics),
         protocol=_protocol(metrics),
         configuration=escape(configuration),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from skelift.errors import InputError
 from skelift.files import atomic_file, read_json
-from skelift.reporting import curves, grids, page
+from skelift.reporting import curves, grids, page, selection
 from skelift.reporting.predictions import MADE_BY, SAMPLE, WORST, Predictions
 from skelift.skeleton import Skeleton
 
@@ -25,7 +25,7 @@ def write_report(
     skeleton: Skeleton,
     configuration: str,
 ) -> Path:
-    """Write ``report.html``, ``samples.png``, ``worst.png`` and ``curves.png``.
+    """Write ``report.html`` and its figures: ``samples.png``, ``worst.png``, ``curves.png``, ...
 
     Args:
         reports: folder with ``metrics.json`` and ``predictions.npz``; the report goes beside them.
@@ -50,6 +50,8 @@ def write_report(
         "samples": grids.sample_grid(predictions.of_kind(SAMPLE), skeleton),
         "curves": curves.plot_curves(statistics),
     }
+    if "rank_correlation" in metrics.get("selection", {}):
+        figures["selection"] = selection.plot_selection(metrics["selection"])
     worst = predictions.of_kind(WORST)
     if len(worst) and worst.joints_3d_true_mm is not None:
         figures["worst"] = grids.worst_grid(worst, skeleton)

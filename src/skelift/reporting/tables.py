@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class Table:
 def score_table(metrics: Mapping[str, Any], columns: tuple[Column, ...] = COLUMNS) -> Table:
     """Models by metrics, over all test pictures."""
     labelled = {name: (row_labels(name), row["overall"]) for name, row in metrics["rows"].items()}
-    return _table(("Model", "Sees", "Learns from"), labelled, columns, metrics["model"])
+    rows = {**labelled, **_over_seeds(metrics["rows"])}
+    return _table(("Model", "Sees", "Learns from"), rows, columns, metrics["model"])
 
 
 def group_table(metrics: Mapping[str, Any], group: str, heading: str) -> Table:
@@ -105,6 +107,25 @@ def activity_table(metrics: Mapping[str, Any]) -> Table:
     ]
     headings = ("Activity", *(row_labels(name)[0] for name in scored))
     return Table(headings, ("", *(HEADLINE.measure for _ in scored)), tuple(rows), labels=1)
+
+
+def _over_seeds(
+    rows: Mapping[str, Any],
+) -> dict[str, tuple[tuple[str, ...], Mapping[str, float]]]:
+    """Mean and spread of rows that differ in their seed alone: NAME_0, NAME_1, ..."""
+    seeds: dict[str, list[Mapping[str, float]]] = {}
+    for row, scores in rows.items():
+        name, _, seed = row.rpartition("_")
+        if name and seed.isdecimal():
+            seeds.setdefault(name, []).append(scores["overall"])
+    lines: dict[str, tuple[tuple[str, ...], Mapping[str, float]]] = {}
+    for name, scores in seeds.items():
+        if len(scores) > 1:
+            columns = {key: [each[key] for each in scores] for key in scores[0]}
+            for what, of in (("mean", mean), ("std", stdev)):
+                words = f"{name}, {what} of {len(scores)} seeds"
+                lines[words] = ((words, *OURS), {key: of(each) for key, each in columns.items()})
+    return lines
 
 
 def row_labels(row: str) -> tuple[str, str, str]:

@@ -1,22 +1,26 @@
 """Stage: a model -> its scores beside those of the baselines, and the pictures of the report."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from skelift.config import Config
 from skelift.data.format import Dataset, Split
+from skelift.data.hold_out import Part
 from skelift.evaluation.baselines import Bench, make_baseline
 from skelift.evaluation.label_free import label_free_score
 from skelift.evaluation.metrics import p_mpjpe
 from skelift.evaluation.predictions import Predicted, predict_split, skeleton_images
 from skelift.evaluation.scores import protocol, score
+from skelift.evaluation.selection import rank_correlations
 from skelift.files import write_json
 from skelift.models.pose import PoseNet
 from skelift.reporting.predictions import Predictions, choose_pictures
 from skelift.reporting.tables import print_scores
 from skelift.training.distributed import join
-from skelift.training.model_files import load_model
+from skelift.training.model_files import load_model, snapshots
 
 
 def run(config: Config) -> Path:
@@ -30,18 +34,20 @@ def run(config: Config) -> Path:
     """
     data = Dataset(config.paths.data)
     test, reports = data.split("test"), Path(config.paths.reports)
-    rows = {}
+    rows: dict[str, Any] = {}
+    course: list[dict[str, Any]] = []
     with join(config.train.device) as world:
         for name, variant in config.each_variant():
             pose, _ = load_model(Path(variant.paths.model), world.device)
             predicted = predict_split(pose, test, world.device, config.evaluate.batch)
             rows[name or "skelift"] = _scores(data, test, predicted)
+            course += _course(name or "skelift", variant, data, test, world.device)
         shown = _shown(config, pose, test, predicted, world.device)
         if test.joints_3d_mm is not None:
             bench = Bench(config, data, world.device)
             for baseline in config.evaluate.baselines:
                 rows[baseline] = _scores(data, test, make_baseline(baseline, bench))
-    metrics = {
+    metrics: dict[str, Any] = {
         "protocol": protocol(data.skeleton, data.info.size),
         "data": {
             "name": data.info.name,
@@ -54,13 +60,32 @@ def run(config: Config) -> Path:
         "model": name or "skelift",
         "rows": rows,
     }
+    if course:
+        metrics["selection"] = {"snapshots": course}
+        if test.joints_3d_mm is not None:
+            metrics["selection"]["rank_correlation"] = rank_correlations(course)
     shown.save(reports / "predictions.npz")
     write_json(reports / "metrics.json", metrics)
     print_scores(metrics)
     return reports / "metrics.json"
 
 
-def _scores(data: Dataset, test: Split, predicted: Predicted) -> dict[str, object]:
+def _course(
+    name: str, config: Config, data: Dataset, test: Split, device: torch.device
+) -> list[dict[str, Any]]:
+    """Overall scores of a training's snapshots, on some of the test pictures."""
+    rows = np.arange(len(test.samples))
+    some = Part(test.folder, rows).spread(config.evaluate.snapshot_pictures)
+    course = []
+    for step, file in snapshots(Path(config.paths.checkpoints)).items():
+        pose, _ = load_model(Path(config.paths.model), device, file)
+        predicted = predict_split(pose, some, device, config.evaluate.batch)
+        scores = _scores(data, some, predicted)["overall"]
+        course.append({"model": name, "step": step, **scores})
+    return course
+
+
+def _scores(data: Dataset, test: Split, predicted: Predicted) -> dict[str, Any]:
     scores = score(
         data.skeleton,
         test.samples["activity"],

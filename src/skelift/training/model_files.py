@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from skelift.models.pose import PoseNet
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
+SNAPSHOTS = "snapshots"
 MADE_BY = "skelift train"
 
 
@@ -65,15 +66,39 @@ def save_model(
     write_json(folder / CARD, card | dict(about))
 
 
-def load_model(folder: Path, device: torch.device) -> tuple["PoseNet", dict[str, Any]]:
-    """The pipeline in evaluation mode, and its card; InputError when missing or broken."""
+def save_snapshot(checkpoints: Path, weights: Mapping[str, Tensor], step: int) -> None:
+    """Keep the weights after ``step`` steps in the checkpoints' folder."""
+    file = checkpoints / SNAPSHOTS / f"step-{step:07d}.safetensors"
+    save_tensors(file, weights, {"step": str(step)})
+
+
+def snapshots(checkpoints: Path) -> dict[int, Path]:
+    """Steps -> weights that ``save_snapshot`` kept there, in order."""
+    files = sorted((checkpoints / SNAPSHOTS).glob("step-*.safetensors"))
+    return {int(file.stem.removeprefix("step-")): file for file in files}
+
+
+def load_model(
+    folder: Path, device: torch.device, weights: Path | None = None
+) -> tuple["PoseNet", dict[str, Any]]:
+    """The pipeline in evaluation mode, and its card.
+
+    Args:
+        folder: the model.
+        device: where to.
+        weights: a snapshot of the same model's training, in place of its last weights.
+
+    Raises:
+        InputError: something is missing, broken or of another model.
+    """
     from skelift.models.pose import PoseNet
     from skelift.training.flow import load_weights
 
     card, skeleton = load_card(folder)
     pose = PoseNet(ModelConfig(**card["model"]), skeleton, float(card["scale"]))
-    tensors, _ = load_tensors(folder / WEIGHTS, MADE_BY)
-    load_weights(pose, tensors, folder / WEIGHTS, MADE_BY)
+    file = weights or folder / WEIGHTS
+    tensors, _ = load_tensors(file, MADE_BY)
+    load_weights(pose, tensors, file, MADE_BY)
     return pose.eval().requires_grad_(False).to(device), card
 
 

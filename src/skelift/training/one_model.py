@@ -1,5 +1,6 @@
 """One model, from its first step or its last checkpoint to its files."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from skelift.errors import InputError
 from skelift.training.curves import Curves
 from skelift.training.distributed import World
 from skelift.training.loop import Interval, NonFiniteLoss, fit
-from skelift.training.model_files import save_model
+from skelift.training.model_files import SNAPSHOTS, save_model, save_snapshot
 from skelift.training.self_supervised import (
     CHECKPOINT,
     Trainer,
@@ -34,6 +35,11 @@ def train_one(
     ``watch`` is called at each interval with the number of steps done; it may raise to stop.
     """
     train, out, checkpoints = config.train, Path(config.paths.model), Path(config.paths.checkpoints)
+    if train.snapshot_every % train.interval:
+        raise InputError(
+            f"train.snapshot_every={train.snapshot_every}: a multiple of train.interval="
+            f"{train.interval} is needed"
+        )
     trainer = Trainer(config, data, world)
     digest = fingerprint(config, data)
     first = resume(checkpoints, trainer, digest)
@@ -42,6 +48,8 @@ def train_one(
             f"{checkpoints}: process {world.rank} has {first} steps, others have more or less; "
             "give all processes the same checkpoints, or remove them"
         )
+    if world.leads and not first:
+        shutil.rmtree(checkpoints / SNAPSHOTS, ignore_errors=True)  # of another run
     curves = Curves(checkpoints, out, first, live=train.dvclive) if world.leads else None
     saved = first
 
@@ -53,6 +61,8 @@ def train_one(
         if interval.step - saved >= train.checkpoint_every or interval.step == train.steps:
             save_checkpoint(checkpoints, trainer, interval.step, digest)
             saved = interval.step
+        if train.snapshot_every and interval.step % train.snapshot_every == 0:
+            save_snapshot(checkpoints, trainer.average.state(), interval.step)
         if watch:
             watch(trainer, interval.step)
 

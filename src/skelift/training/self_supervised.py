@@ -187,7 +187,7 @@ def uses_bf16(precision: str, device: torch.device) -> bool:
 def fingerprint(config: Config, data: Dataset) -> str:
     """Digest of all that a run's weights depend on; a checkpoint of another run is not resumed."""
     train = asdict(config.train)
-    for key in ("interval", "checkpoint_every"):
+    for key in ("interval", "checkpoint_every", "snapshot_every"):
         train.pop(key)
     content: dict[str, Any] = {
         "train": train,
