@@ -101,8 +101,7 @@ clean: ## remove .venv and the tools' caches; data, models and reports stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: serve
-serve: $(READY) ## an endpoint with the model of `make demo` (trained where there is none), and a drawn answer
+serve: $(READY) ## an endpoint with the model that ships with skelift, and a drawn answer
 	$(INSTALL) --quiet -e '.[pipeline,serve]'
-	test -f models/quickstart/model/model.json || $(MAKE) demo
 	python -m skelift.synth.sample reports/sample/person.png
-	skelift serve models/quickstart/model --port $(PORT) --sample reports/sample/person.png
+	skelift serve --port $(PORT) --sample reports/sample/person.png

@@ -32,6 +32,7 @@ from skelift.serving.client import Client
 from skelift.serving.probe import describe, is_ready
 from skelift.serving.server import Server, serving
 from skelift.serving.settings import WORKERS, Endpoint
+from skelift.weights import SHIPPED
 
 GOALS = {
     "lost": ("at most", 0.0),
@@ -55,7 +56,7 @@ class Tally:
 def main() -> int:
     """Kill, count and report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("models/quickstart/model"))
+    parser.add_argument("--model", type=Path, default=SHIPPED)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--every", type=float, default=5, help="seconds between two kills")
     parser.add_argument("--port", type=int, default=8180, help="and the four after it")

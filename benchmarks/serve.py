@@ -37,6 +37,7 @@ from skelift.serving.archive import package
 from skelift.serving.export import export_onnx
 from skelift.serving.server import serving
 from skelift.serving.settings import DEFAULT_NAME, WORKERS, Endpoint
+from skelift.weights import SHIPPED
 
 AT_ONCE = (1, 8, 32)
 BARE, TORCHSERVE, FASTAPI, LITSERVE = "bare", "torchserve", "fastapi", "litserve"
@@ -64,7 +65,7 @@ Measure = Callable[[int, int], Figures]  # of requests, so many at once
 def main() -> None:
     """Measure, print and plot."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("models/quickstart/model"))
+    parser.add_argument("--model", type=Path, default=SHIPPED)
     parser.add_argument("--requests", type=int, default=400, help="a server, concurrency and round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--port", type=int, default=8180, help="and the six after it")

@@ -37,6 +37,7 @@ from skelift.predictor import Predictor
 from skelift.serving.archive import package
 from skelift.serving.server import Server, serving
 from skelift.serving.settings import Endpoint
+from skelift.weights import SHIPPED
 
 GOALS = {
     "good_failed": ("at most", 0.0),
@@ -57,7 +58,7 @@ FUZZ = "fuzzed"
 def main() -> int:
     """Send all, and report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("models/quickstart/model"))
+    parser.add_argument("--model", type=Path, default=SHIPPED)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)

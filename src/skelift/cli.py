@@ -188,7 +188,8 @@ def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "3D joints in mm (root-relative, camera frame) and 2D joints in pixels of the picture.\n"
         "One picture gives no scale: mm come from the typical body size stored with the model.",
         epilog="examples:\n"
-        "  skelift predict person.png --model models/quickstart/model --out pose.json\n"
+        "  skelift predict person.png --out pose.json\n"
+        "  skelift predict horse.png --model models/horse/model --out pose.json\n"
         "  skelift predict walk.mp4 --background median --out walk.csv --draw drawn/\n"
         "  skelift predict frames/ --masks masks/ --out poses.npz\n"
         "  skelift predict person.png --endpoint http://127.0.0.1:8080 --out pose.json",
@@ -253,7 +254,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         metavar="DIR",
-        help="a trained model (default: models/quickstart/model)",
+        help="a trained model (default: the one of people that ships with skelift)",
     )
     who.add_argument(
         "--endpoint",
@@ -275,7 +276,13 @@ def _add_serving(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
 
     serve = verbs.add_parser("serve", help="answer pictures over HTTP, with TorchServe")
-    serve.add_argument("model", type=Path, metavar="MODEL", help="a .mar or a model folder")
+    serve.add_argument(
+        "model",
+        nargs="?",
+        type=Path,
+        metavar="MODEL",
+        help="a .mar or a model folder (default: the model of people that ships with skelift)",
+    )
     serve.add_argument("--host", default="127.0.0.1", help="default: this machine only")
     serve.add_argument(
         "--tokens",

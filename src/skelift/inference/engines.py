@@ -6,8 +6,7 @@ from typing import Any, Protocol
 
 from skelift.errors import InputError
 from skelift.inference.frames import Frame
-
-DEFAULT_MODEL = Path("models/quickstart/model")
+from skelift.weights import SHIPPED
 
 Answer = dict[str, Any]
 
@@ -60,5 +59,5 @@ def choose_engine(model: Path | None, endpoint: str | None) -> tuple[Engine, str
         from skelift.inference.endpoint import Endpoint
 
         return Endpoint(endpoint), f"answers come from {endpoint}"
-    folder = model or DEFAULT_MODEL
+    folder = model or SHIPPED
     return InProcess(folder), f"model {folder}"

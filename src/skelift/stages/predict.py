@@ -35,7 +35,7 @@ def run(
 
     Args:
         images: pictures, videos and folders of them; one body in each picture.
-        model: folder of a trained model; None takes the quickstart's.
+        model: folder of a trained model; None takes the one that ships with skelift.
         out: .json, .csv or .npz to write.
         draw: folder for the drawings: one PNG a picture, one video a video.
         masks: folder of masks with the pictures' stems; NAME.mask.png beside a picture counts too.

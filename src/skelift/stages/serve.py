@@ -14,12 +14,13 @@ from skelift.serving.client import Client
 from skelift.serving.probe import Place, token
 from skelift.serving.server import check_host, curl_line, serving
 from skelift.serving.settings import Endpoint
+from skelift.weights import SHIPPED
 
 _STEP = 0.5
 
 
 def run(
-    model: Path,
+    model: Path | None,
     host: str,
     port: int,
     tokens: bool | None,
@@ -31,7 +32,7 @@ def run(
     """Serve until SIGTERM or Ctrl-C; then answer what is under way, and stop.
 
     Args:
-        model: a .mar, or a model folder that is packaged first.
+        model: a .mar, or a model folder that is packaged first; None takes the one that ships.
         host: address to listen on.
         port: of inference; the four after it are used too.
         tokens: whether requests need a token; None: no, on loopback.
@@ -51,11 +52,11 @@ def run(
         signal.signal(number, lambda *_: stop.set())
     endpoint = Endpoint(host, port, check_host(host, tokens), updates=updates)
     with ExitStack() as stack:
-        archive = model
-        if model.suffix != ".mar":
+        archive = model or SHIPPED
+        if archive.suffix != ".mar":
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            _say(f"packaging {model}")
-            archive = package(model, Path(folder))
+            _say(f"packaging {archive}")
+            archive = package(archive, Path(folder))
         server = stack.enter_context(serving(archive, endpoint, state))
         _say("starting TorchServe")
         if not server.wait_ready(stop=stop):
