@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tiny_run import overrides, pretrained
+from torch.distributed import TCPStore
 
 ROOT = Path(__file__).parents[1]
 TRAINER = yaml.safe_load((ROOT / "k8s/components/trainjob/trainjob.yaml").read_text())["spec"][
@@ -110,6 +111,59 @@ def test_a_lost_pod_ends_the_attempt_and_the_next_one_goes_on(home: Path) -> Non
 
     assert [pod.wait() for pod in cluster.start()] == [0, 0]
     cluster.assert_finished_from(first)
+
+
+DIES_AFTER_A_SUM = """
+import os, time
+import torch
+from skelift.training.distributed import join
+
+if os.environ["TORCHELASTIC_RESTART_COUNT"] == "1" and os.environ["RANK"] == "1":
+    time.sleep(3)
+with join("cpu") as world:
+    print(2 * world.mean(torch.tensor(float(world.rank + 1))).item(), flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_what_is_started_again_does_not_call_the_dead() -> None:
+    """torchrun's store holds the addresses of the last attempt; one process comes later.
+
+    Whether a dead address makes the attempt fail, hang or pass is up to the ports drawn, so the
+    keys are counted too: each attempt has its own.
+    """
+    agent = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    for attempt in range(2):
+        before = agent.num_keys()
+        assert _sums(agent.port, attempt) == ["3.0\n", "3.0\n"]
+        assert agent.num_keys() >= before + 2
+
+
+def _sums(port: int, attempt: int) -> list[str]:
+    shared = {
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": str(attempt),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", DIES_AFTER_A_SUM],
+            env=os.environ | shared | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        return [worker.communicate(timeout=200)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
 
 
 def _workers(pod: "subprocess.Popen[bytes]") -> list[int]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.nn.functional import all_gather
+from torch.distributed.rendezvous import rendezvous
 
 from skelift.errors import InputError
 
@@ -65,11 +67,23 @@ def join(device: str) -> Iterator[World]:
     if size == 1:
         yield World(0, 1, chosen)
         return
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    dist.init_process_group(
+        "nccl" if chosen.type == "cuda" else "gloo", store=_store(), rank=rank, world_size=size
+    )
     try:
         yield World(rank, size, chosen)
     finally:
         dist.destroy_process_group()
+
+
+def _store() -> Store:
+    """Where the processes of this attempt find each other.
+
+    torchrun's own store outlives the processes that it starts again: without a name of their own
+    they would find the addresses of the dead.
+    """
+    store, _, _ = next(rendezvous("env://"))
+    return PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
 def gather(local: Tensor) -> Tensor:
