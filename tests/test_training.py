@@ -24,6 +24,8 @@ from skelift.training.distributed import join
 from skelift.training.loop import NonFiniteLoss, fit
 from skelift.training.self_supervised import Trainer, check_size, lifting_reach
 
+AUGMENTED = ["train.augment.flip=0.5", "train.augment.brightness=0.3", "train.augment.colour=0.2"]
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -52,7 +54,7 @@ class Killed(BaseException):
 def test_resumed_run_ends_with_the_same_weights(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = ["train.steps=20", "train.ema=0.9", "loss.mirror=1", "loss.silhouette=1"]
+    more = ["train.steps=20", "train.ema=0.9", "loss.mirror=1", "loss.silhouette=1", *AUGMENTED]
     train.run(compose(overrides(home, "whole", *more)))
     original = Trainer.step
 
@@ -155,6 +157,8 @@ def test_the_smallest_sizes_work(size_and_scales: tuple[int, int]) -> None:
         "loss.lifted_prior=16",
         "loss.judge_redrawn=true",
         "model.elevation_deg=20",
+        "train.augment.flip=0.5",
+        "train.augment.brightness=0.3",
     ],
 )
 def test_each_switch_changes_the_run(home: Path, departure: str) -> None:
@@ -200,6 +204,7 @@ def test_two_processes_have_the_curve_of_one_in_float64(home: Path) -> None:
     program = [str(Path(__file__).with_name("train_in_float64.py"))]
     # Few steps: rounding grows tenfold a step, from 1e-13 to 3e-9 at the fifth.
     more = ["train.steps=5", "loss.mirror=1", "loss.silhouette=1", "loss.lifted_prior=8"]
+    more += AUGMENTED
     for row, other in curves_of_one_and_two(home, "double", program, *more):
         assert_same_losses(row, other, rel=1e-6)
 

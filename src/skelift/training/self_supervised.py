@@ -16,7 +16,14 @@ from skelift.files import sha256
 from skelift.geometry import normalise
 from skelift.models.discriminator import Discriminator
 from skelift.models.pose import PoseNet, kappa_for
-from skelift.training.batches import Order, PictureSource, PoseSource, named_from_behind
+from skelift.training.augment import Augmentation, augments
+from skelift.training.batches import (
+    Order,
+    Pictures,
+    PictureSource,
+    PoseSource,
+    named_from_behind,
+)
 from skelift.training.checkpoint import group, load_tensors, nest, save_tensors
 from skelift.training.distributed import World
 from skelift.training.flow import WEIGHTS as FLOW_WEIGHTS
@@ -62,6 +69,7 @@ class Trainer:
         self.picture_order = Order(len(self.pictures), train.batch, train.seed)
         self.pose_order = Order(len(self.prior), train.batch, train.seed + 1)
         self.share = world.share(train.batch)
+        self.augments = augments(train.augment)
 
         trained = load_flow(Path(config.paths.flow), len(data.skeleton), config.flow, device)
         if trained.units != config.model.units:
@@ -106,7 +114,7 @@ class Trainer:
     def step(self, step: int) -> Terms:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
         config, device = self.config, self.world.device
-        pictures = self.pictures.take(self.picture_order[step][self.share])
+        pictures = self._take(step)
         u = self.drawn[torch.from_numpy(self.pose_order[step][self.share]).to(device)]
         reach = lifting_reach(step, config.loss)
         lifted_prior = self.lifted[torch.from_numpy(self.lifted_order[step]).to(device)]
@@ -151,6 +159,15 @@ class Trainer:
         for name, tensor in group(state, "average").items():
             self.average.weights[name].copy_(tensor)
         self.optimisers.restore(group(state, "optimisers"))
+
+    def _take(self, step: int) -> Pictures:
+        """This process's share of a step's pictures."""
+        train = self.config.train
+        pictures = self.pictures.take(self.picture_order[step][self.share])
+        if not self.augments:
+            return pictures
+        change = Augmentation.at(train.augment, train.seed, step, train.batch)[self.share]
+        return change(pictures)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16)
