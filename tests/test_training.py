@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_run import overrides, pretrained
 
-from skelift.config import Config, LossConfig, compose
+from skelift.config import Config, LossConfig, TrainConfig, compose
 from skelift.data.format import Dataset
 from skelift.errors import InputError
 from skelift.models.discriminator import Discriminator
@@ -22,6 +22,7 @@ from skelift.stages import pretrain_flow, train
 from skelift.training.batches import Order, named_from_behind
 from skelift.training.distributed import join
 from skelift.training.loop import NonFiniteLoss, fit
+from skelift.training.optimise import Optimisers, Recipe
 from skelift.training.self_supervised import Trainer, check_size, lifting_reach
 
 AUGMENTED = ["train.augment.flip=0.5", "train.augment.brightness=0.3", "train.augment.colour=0.2"]
@@ -170,6 +171,33 @@ def test_each_switch_changes_the_run(home: Path, departure: str) -> None:
             pretrain_flow.run(config)
         losses.append(_first_losses(config))
     assert losses[0] != losses[1]
+
+
+def test_each_network_moves_by_its_own_recipe(home: Path) -> None:
+    """Weight decay and a falling rate, against torch's own scheduler."""
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    theirs.load_state_dict(ours.state_dict())
+    train_config = TrainConfig(betas=[0.9, 0.999], clip=0)
+    optimisers = Optimisers({"a": ours}, {"a": Recipe(0.01, 0.1, 0.8)}, train_config)
+    adam = torch.optim.Adam(theirs.parameters(), lr=0.01, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(adam, 0.8)
+    x = torch.randn(5, 3)
+    for step in range(6):
+        optimisers.step(ours(x).square().mean(), step, ["a"])
+        adam.zero_grad()
+        theirs(x).square().mean().backward()
+        adam.step()
+        schedule.step()
+    torch.testing.assert_close(ours.weight, theirs.weight)
+
+    more = ["train.decay=1", "train.lifter_epoch_decay=0.5", "train.batch=4"]
+    config = compose(overrides(home, "rates", *more))
+    with join("cpu") as world:
+        trainer = Trainer(config, Dataset(config.paths.data), world)
+    rate, two_epochs = trainer.optimisers.rate, len(trainer.pictures) // 2
+    assert rate("lifter", two_epochs) == pytest.approx(rate("lifter", 0) / 4)
+    assert rate("phi", two_epochs) == rate("phi", 0)
 
 
 def _first_losses(config: Config) -> list[float]:

@@ -248,6 +248,8 @@ class TrainConfig:
     betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
     disc_learning_rate: float = 2e-4
     lifter_learning_rate: float = 2e-4
+    lifter_weight_decay: float = 0.0
+    lifter_epoch_decay: float = 1.0  # factor on Lambda's learning rate each epoch, besides decay
     decay: float = 1.0  # learning rates at the last step, as a fraction of the first
     clip: float = 1.0  # gradient norm per optimiser; 0: off
     ema: float = 0.0  # decay of the averaged weights that are saved; 0: off

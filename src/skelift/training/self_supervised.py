@@ -30,7 +30,7 @@ from skelift.training.flow import WEIGHTS as FLOW_WEIGHTS
 from skelift.training.flow import load_flow
 from skelift.training.loop import Terms
 from skelift.training.objective import Discrimination, Draws, SelfSupervised, base_boost
-from skelift.training.optimise import Average, Optimisers, freeze
+from skelift.training.optimise import Average, Optimisers, Recipe, freeze
 
 CHECKPOINT = "last.safetensors"
 _GENERATOR = ("phi", "omega", "lifter")
@@ -88,6 +88,7 @@ class Trainer:
         self.objective = world.parallel(SelfSupervised(config.loss, self.pose, kappa))
         self.discrimination = world.parallel(Discrimination(config.loss.gan_form, self.disc))
         self.average = Average(self.pose, train.ema)
+        epochs_a_step = train.batch / len(self.pictures)
         self.optimisers = Optimisers(
             {
                 "phi": self.pose.phi,
@@ -96,10 +97,14 @@ class Trainer:
                 "disc": self.disc,
             },
             {
-                "phi": train.learning_rate,
-                "omega": train.learning_rate,
-                "lifter": train.lifter_learning_rate,
-                "disc": train.disc_learning_rate,
+                "phi": Recipe(train.learning_rate),
+                "omega": Recipe(train.learning_rate),
+                "lifter": Recipe(
+                    train.lifter_learning_rate,
+                    train.lifter_weight_decay,
+                    train.lifter_epoch_decay**epochs_a_step,
+                ),
+                "disc": Recipe(train.disc_learning_rate),
             },
             train,
         )
