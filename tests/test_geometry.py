@@ -178,3 +178,29 @@ def test_views_are_taken_by_row(data: Dataset) -> None:
     assert torch.equal(chosen.crop, view.crop[rows])
     assert torch.equal(chosen.focal, view.focal[rows])
     assert torch.equal(chosen.principal, view.principal[rows])
+
+
+def test_a_mirrored_picture_has_mirrored_rays(data: Dataset) -> None:
+    """The ray through (x, y) of a mirrored crop is that through (-x, y), mirrored."""
+    view = view_of(data.split("train").samples)
+    view = View(*(t.double() for t in (view.crop, view.focal, view.principal)))
+    view.principal[0] = torch.nan
+    y = torch.from_numpy(RNG.uniform(-1, 1, (len(view.crop), 17, 2)))
+    flip = torch.arange(len(y)) % 3 == 0
+    sign = torch.ones(len(y), 1, 2, dtype=torch.float64)
+    sign[flip, :, 0] = -1
+    mirrored = view.mirrored(flip)
+    torch.testing.assert_close(rays(y * sign, mirrored)[1:], (rays(y, view) * sign)[1:])
+    assert torch.equal(mirrored.crop[~flip], view.crop[~flip])
+    assert torch.equal(mirrored.crop[0], view.crop[0])  # nobody knows about what to mirror
+    # From the root on, the principal point cancels: right where it is unknown, too.
+    torch.testing.assert_close(
+        root_relative_2d(y * sign, mirrored, 0, "camera"),
+        root_relative_2d(y, view, 0, "camera") * sign,
+    )
+
+
+def rays(y: torch.Tensor, view: View) -> torch.Tensor:
+    """x / z and y / z of crop coordinates (B, J, 2), by way of the source picture's pixels."""
+    pixels = view.crop[:, None, :2] + y * view.crop[:, None, 2:] / 2
+    return (pixels - view.principal[:, None]) / view.focal[:, None]

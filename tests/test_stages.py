@@ -137,6 +137,27 @@ def test_snapshots_show_whether_the_label_free_score_finds_the_better_model(vari
     assert (varied / "selection.png").stat().st_size > 0
 
 
+def test_ablation_makes_table_3(home: Path) -> None:
+    """A model and a row for each variant of the experiment, down to the report."""
+    own = overrides(home, "ablation", *STEPS, f"paths.reports={home / 'ablation'}")
+    config = compose(["experiment=ablation", *own])
+    for stage in (train, evaluate, report):
+        stage.run(config)
+    names = ["gan_omega", "gan_omega_base", "gan_omega_base_flow", "gan_omega_base_flow_bones"]
+    rows = json.loads((home / "ablation" / "metrics.json").read_text())["rows"]
+    assert list(rows) == [*names, "mean_pose"]
+    page = (home / "ablation" / "report.html").read_text()
+    for number, name in enumerate(names):
+        model = home / "ablation" / "model" / name
+        assert (model / "model.safetensors").exists()
+        assert name in page
+        terms = json.loads((model / "stats.jsonl").read_text().splitlines()[-1])
+        assert [f"loss/{term}" in terms for term in ("gan", "l2d", "flow", "bones")] == [
+            number >= first for first in (0, 1, 2, 3)
+        ]
+        assert rows[name] not in [rows[other] for other in names if other != name]
+
+
 def test_mean_pose_row_is_the_procrustes_mean(home: Path) -> None:
     metrics = json.loads((home / "reports" / "metrics.json").read_text())
     test = Dataset(home / "data").split("test")

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_run import overrides, pretrained
 
-from skelift.config import Config, LossConfig, compose
+from skelift.config import Config, LossConfig, TrainConfig, compose
 from skelift.data.format import Dataset
 from skelift.errors import InputError
 from skelift.models.discriminator import Discriminator
@@ -22,7 +22,10 @@ from skelift.stages import pretrain_flow, train
 from skelift.training.batches import Order, named_from_behind
 from skelift.training.distributed import join
 from skelift.training.loop import NonFiniteLoss, fit
+from skelift.training.optimise import Optimisers, Recipe
 from skelift.training.self_supervised import Trainer, check_size, lifting_reach
+
+AUGMENTED = ["train.augment.flip=0.5", "train.augment.brightness=0.3", "train.augment.colour=0.2"]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ class Killed(BaseException):
 def test_resumed_run_ends_with_the_same_weights(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = ["train.steps=20", "train.ema=0.9", "loss.mirror=1", "loss.silhouette=1"]
+    more = ["train.steps=20", "train.ema=0.9", "loss.mirror=1", "loss.silhouette=1", *AUGMENTED]
     train.run(compose(overrides(home, "whole", *more)))
     original = Trainer.step
 
@@ -155,6 +158,8 @@ def test_the_smallest_sizes_work(size_and_scales: tuple[int, int]) -> None:
         "loss.lifted_prior=16",
         "loss.judge_redrawn=true",
         "model.elevation_deg=20",
+        "train.augment.flip=0.5",
+        "train.augment.brightness=0.3",
     ],
 )
 def test_each_switch_changes_the_run(home: Path, departure: str) -> None:
@@ -166,6 +171,33 @@ def test_each_switch_changes_the_run(home: Path, departure: str) -> None:
             pretrain_flow.run(config)
         losses.append(_first_losses(config))
     assert losses[0] != losses[1]
+
+
+def test_each_network_moves_by_its_own_recipe(home: Path) -> None:
+    """Weight decay and a falling rate, against torch's own scheduler."""
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    theirs.load_state_dict(ours.state_dict())
+    train_config = TrainConfig(betas=[0.9, 0.999], clip=0)
+    optimisers = Optimisers({"a": ours}, {"a": Recipe(0.01, 0.1, 0.8)}, train_config)
+    adam = torch.optim.Adam(theirs.parameters(), lr=0.01, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(adam, 0.8)
+    x = torch.randn(5, 3)
+    for step in range(6):
+        optimisers.step(ours(x).square().mean(), step, ["a"])
+        adam.zero_grad()
+        theirs(x).square().mean().backward()
+        adam.step()
+        schedule.step()
+    torch.testing.assert_close(ours.weight, theirs.weight)
+
+    more = ["train.decay=1", "train.lifter_epoch_decay=0.5", "train.batch=4"]
+    config = compose(overrides(home, "rates", *more))
+    with join("cpu") as world:
+        trainer = Trainer(config, Dataset(config.paths.data), world)
+    rate, two_epochs = trainer.optimisers.rate, len(trainer.pictures) // 2
+    assert rate("lifter", two_epochs) == pytest.approx(rate("lifter", 0) / 4)
+    assert rate("phi", two_epochs) == rate("phi", 0)
 
 
 def _first_losses(config: Config) -> list[float]:
@@ -200,6 +232,7 @@ def test_two_processes_have_the_curve_of_one_in_float64(home: Path) -> None:
     program = [str(Path(__file__).with_name("train_in_float64.py"))]
     # Few steps: rounding grows tenfold a step, from 1e-13 to 3e-9 at the fifth.
     more = ["train.steps=5", "loss.mirror=1", "loss.silhouette=1", "loss.lifted_prior=8"]
+    more += AUGMENTED
     for row, other in curves_of_one_and_two(home, "double", program, *more):
         assert_same_losses(row, other, rel=1e-6)
 

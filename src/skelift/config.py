@@ -230,6 +230,15 @@ class LossConfig:
 
 
 @dataclass
+class AugmentConfig:
+    """Random changes of the training pictures, drawn anew each step; all off by default."""
+
+    flip: float = 0.0  # chance that a picture is mirrored
+    brightness: float = 0.0  # a picture is multiplied by a number uniform in 1 -+ this ...
+    colour: float = 0.0  # ... and each of its colour channels by one of 1 -+ this
+
+
+@dataclass
 class TrainConfig:
     """The training loop."""
 
@@ -239,9 +248,12 @@ class TrainConfig:
     betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
     disc_learning_rate: float = 2e-4
     lifter_learning_rate: float = 2e-4
+    lifter_weight_decay: float = 0.0
+    lifter_epoch_decay: float = 1.0  # factor on Lambda's learning rate each epoch, besides decay
     decay: float = 1.0  # learning rates at the last step, as a fraction of the first
     clip: float = 1.0  # gradient norm per optimiser; 0: off
     ema: float = 0.0  # decay of the averaged weights that are saved; 0: off
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     precision: str = "auto"  # auto | fp32 | bf16: of the image networks
     compile: str = "auto"  # auto | on | off: torch.compile (auto: on a CUDA device)
     device: str = "auto"

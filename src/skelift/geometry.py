@@ -38,6 +38,16 @@ class View:
     def __getitem__(self, rows: Tensor) -> "View":
         return View(*(t[rows] for t in self._fields))
 
+    def mirrored(self, where: Tensor) -> "View":
+        """The views of the rows ``where`` (B,) is true are those of the mirrored pictures.
+
+        A picture mirrored about its principal point is what the same camera sees of the mirrored
+        scene. So a crop's centre changes sides; it stays where the principal point is unknown.
+        """
+        opposite = 2 * self.principal[:, 0] - self.crop[:, 0]
+        x = torch.where(where & opposite.isfinite(), opposite, self.crop[:, 0])
+        return View(torch.cat([x[:, None], self.crop[:, 1:]], 1), self.focal, self.principal)
+
     @property
     def _fields(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.crop, self.focal, self.principal

@@ -28,7 +28,7 @@ from skelift.training.objective import (
     SupervisedLifting,
     base_boost,
 )
-from skelift.training.optimise import Optimisers
+from skelift.training.optimise import Optimisers, Recipe
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,8 @@ def _train(
 ) -> None:
     """Adam on one network, learning rate falling to nought."""
     train = replace(bench.config.train, steps=steps, decay=0.0, betas=[0.9, 0.999])
-    rate = bench.config.evaluate.learning_rate
-    optimisers = Optimisers({"network": network}, {"network": rate}, train)
+    recipe = Recipe(bench.config.evaluate.learning_rate)
+    optimisers = Optimisers({"network": network}, {"network": recipe}, train)
     order = Order(rows, batch, train.seed)
     network.train()
 

@@ -1,6 +1,7 @@
 """Optimisers, their schedule, and averaged weights."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -8,24 +9,48 @@ from torch import Tensor, nn
 from skelift.config import TrainConfig
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How one network moves.
+
+    Attributes:
+        learning_rate: at the first step.
+        weight_decay: Adam's, that is of the L2 norm.
+        per_step: factor on the learning rate each step, besides the common schedule.
+    """
+
+    learning_rate: float
+    weight_decay: float = 0.0
+    per_step: float = 1.0
+
+
 class Optimisers:
     """One Adam a network, gradients clipped and learning rates scheduled alike.
 
     Args:
         networks: name -> network.
-        rates: name -> learning rate at the first step.
+        recipes: name -> how it moves.
         config: betas, clipping and decay.
     """
 
     def __init__(
-        self, networks: Mapping[str, nn.Module], rates: Mapping[str, float], config: TrainConfig
+        self,
+        networks: Mapping[str, nn.Module],
+        recipes: Mapping[str, Recipe],
+        config: TrainConfig,
     ) -> None:
         self.clip, self.decay, self.steps = config.clip, config.decay, config.steps
-        self.rates = dict(rates)
+        self.recipes = dict(recipes)
         self.weights = {name: list(network.parameters()) for name, network in networks.items()}
         beta1, beta2 = config.betas
         self.adams = {
-            name: torch.optim.Adam(weights, lr=rates[name], betas=(beta1, beta2), foreach=True)
+            name: torch.optim.Adam(
+                weights,
+                lr=recipes[name].learning_rate,
+                betas=(beta1, beta2),
+                weight_decay=recipes[name].weight_decay,
+                foreach=True,
+            )
             for name, weights in self.weights.items()
         }
 
@@ -38,12 +63,14 @@ class Optimisers:
             if self.clip:
                 nn.utils.clip_grad_norm_(self.weights[name], self.clip)
             adam = self.adams[name]
-            adam.param_groups[0]["lr"] = self.rates[name] * self.factor(step)
+            adam.param_groups[0]["lr"] = self.rate(name, step)
             adam.step()
 
-    def factor(self, step: int) -> float:
-        """Learning rates of a step over those of the first: linear, down to ``decay``."""
-        return 1 - (1 - self.decay) * step / max(self.steps - 1, 1)
+    def rate(self, name: str, step: int) -> float:
+        """A network's learning rate: linear down to ``decay``, times its own factor a step."""
+        linear = 1 - (1 - self.decay) * step / max(self.steps - 1, 1)
+        recipe = self.recipes[name]
+        return recipe.learning_rate * linear * recipe.per_step**step
 
     def state(self) -> dict[str, Tensor]:
         """Adam's moments and step counts, by name."""

@@ -16,14 +16,21 @@ from skelift.files import sha256
 from skelift.geometry import normalise
 from skelift.models.discriminator import Discriminator
 from skelift.models.pose import PoseNet, kappa_for
-from skelift.training.batches import Order, PictureSource, PoseSource, named_from_behind
+from skelift.training.augment import Augmentation, augments
+from skelift.training.batches import (
+    Order,
+    Pictures,
+    PictureSource,
+    PoseSource,
+    named_from_behind,
+)
 from skelift.training.checkpoint import group, load_tensors, nest, save_tensors
 from skelift.training.distributed import World
 from skelift.training.flow import WEIGHTS as FLOW_WEIGHTS
 from skelift.training.flow import load_flow
 from skelift.training.loop import Terms
 from skelift.training.objective import Discrimination, Draws, SelfSupervised, base_boost
-from skelift.training.optimise import Average, Optimisers, freeze
+from skelift.training.optimise import Average, Optimisers, Recipe, freeze
 
 CHECKPOINT = "last.safetensors"
 _GENERATOR = ("phi", "omega", "lifter")
@@ -62,6 +69,7 @@ class Trainer:
         self.picture_order = Order(len(self.pictures), train.batch, train.seed)
         self.pose_order = Order(len(self.prior), train.batch, train.seed + 1)
         self.share = world.share(train.batch)
+        self.augments = augments(train.augment)
 
         trained = load_flow(Path(config.paths.flow), len(data.skeleton), config.flow, device)
         if trained.units != config.model.units:
@@ -80,6 +88,7 @@ class Trainer:
         self.objective = world.parallel(SelfSupervised(config.loss, self.pose, kappa))
         self.discrimination = world.parallel(Discrimination(config.loss.gan_form, self.disc))
         self.average = Average(self.pose, train.ema)
+        epochs_a_step = train.batch / len(self.pictures)
         self.optimisers = Optimisers(
             {
                 "phi": self.pose.phi,
@@ -88,10 +97,14 @@ class Trainer:
                 "disc": self.disc,
             },
             {
-                "phi": train.learning_rate,
-                "omega": train.learning_rate,
-                "lifter": train.lifter_learning_rate,
-                "disc": train.disc_learning_rate,
+                "phi": Recipe(train.learning_rate),
+                "omega": Recipe(train.learning_rate),
+                "lifter": Recipe(
+                    train.lifter_learning_rate,
+                    train.lifter_weight_decay,
+                    train.lifter_epoch_decay**epochs_a_step,
+                ),
+                "disc": Recipe(train.disc_learning_rate),
             },
             train,
         )
@@ -106,7 +119,7 @@ class Trainer:
     def step(self, step: int) -> Terms:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
         config, device = self.config, self.world.device
-        pictures = self.pictures.take(self.picture_order[step][self.share])
+        pictures = self._take(step)
         u = self.drawn[torch.from_numpy(self.pose_order[step][self.share]).to(device)]
         reach = lifting_reach(step, config.loss)
         lifted_prior = self.lifted[torch.from_numpy(self.lifted_order[step]).to(device)]
@@ -151,6 +164,15 @@ class Trainer:
         for name, tensor in group(state, "average").items():
             self.average.weights[name].copy_(tensor)
         self.optimisers.restore(group(state, "optimisers"))
+
+    def _take(self, step: int) -> Pictures:
+        """This process's share of a step's pictures."""
+        train = self.config.train
+        pictures = self.pictures.take(self.picture_order[step][self.share])
+        if not self.augments:
+            return pictures
+        change = Augmentation.at(train.augment, train.seed, step, train.batch)[self.share]
+        return change(pictures)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16)

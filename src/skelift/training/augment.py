@@ -1,0 +1,63 @@
+"""Random changes of a batch of pictures, on the device where it lies."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skelift.config import AugmentConfig
+from skelift.errors import InputError
+from skelift.training.batches import Pictures
+
+_STREAM = 1  # sets these numbers apart from the row orders, which the seed feeds too
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What happens to the pictures of a step, derived from (seed, step) alone.
+
+    Attributes:
+        flip: (B,) bool, which pictures are mirrored.
+        gain: (B, 3) factor on each colour channel.
+    """
+
+    flip: Tensor
+    gain: Tensor
+
+    @classmethod
+    def at(cls, config: AugmentConfig, seed: int, step: int, batch: int) -> "Augmentation":
+        """Draws of one step for the global batch; the same on every process and device."""
+        rng = np.random.default_rng([seed, step, _STREAM])
+        flip = rng.random(batch) < config.flip
+        brightness = 1 + config.brightness * rng.uniform(-1, 1, (batch, 1))
+        colour = 1 + config.colour * rng.uniform(-1, 1, (batch, 3))
+        return cls(torch.from_numpy(flip), torch.from_numpy((brightness * colour).astype("f4")))
+
+    def __getitem__(self, rows: slice) -> "Augmentation":
+        return Augmentation(self.flip[rows], self.gain[rows])
+
+    def __call__(self, pictures: Pictures) -> Pictures:
+        """The changed pictures: x clamped to [0, 1]; black stays black.
+
+        A mirrored picture takes its mask and view along. There are no labels to take along: the
+        supervised baselines learn from the pictures as they are.
+        """
+        assert pictures.joints_2d is None
+        assert pictures.joints_3d_mm is None
+        flip, gain = (t.to(pictures.x.device, non_blocking=True) for t in (self.flip, self.gain))
+        x, mask = (
+            torch.where(flip[:, None, None, None], t.flip(3), t)
+            for t in (pictures.x, pictures.mask)
+        )
+        x = (x * gain[:, :, None, None]).clamp(0, 1)
+        return replace(pictures, x=x, mask=mask, view=pictures.view.mirrored(flip))
+
+
+def augments(config: AugmentConfig) -> bool:
+    """Whether anything is on; InputError for a value out of its range."""
+    for name in ("flip", "brightness", "colour"):
+        value = getattr(config, name)
+        if not 0 <= value <= 1:
+            raise InputError(f"train.augment.{name}={value}: take a number from 0 to 1")
+    return config != AugmentConfig()
