@@ -1,0 +1,39 @@
+"""The weights that ship: whole, small, and worth more than knowing nothing."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from skelift.config import compose
+from skelift.data.format import Dataset
+from skelift.evaluation.metrics import error_2d_swapped_px
+from skelift.stages import predict, synthesize
+from skelift.weights import SHIPPED
+
+
+def test_they_are_small_and_have_a_card() -> None:
+    assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 20e6
+    card = (SHIPPED / "README.md").read_text()
+    about = json.loads((SHIPPED / "model.json").read_text())
+    assert about["data"]["synthetic"]
+    assert "synthetic" in card
+    assert f"{about['steps']:,} steps" in card
+
+
+def test_predict_uses_them_and_finds_bodies_that_they_have_not_seen(tmp_path: Path) -> None:
+    """Other bodies and clips than those of the training; against one pose for all pictures."""
+    few = ["data.synth.train=8", "data.synth.test=40", "data.synth.prior=8"]
+    config = compose(["data=quickstart", *few, f"paths.data={tmp_path / 'data'}"])
+    data = Dataset(synthesize.run(config))
+    test = data.split("test")
+    for number, picture in enumerate(test.images[:]):
+        cv2.imwrite(str(tmp_path / f"{number:03}.png"), picture[..., ::-1])
+    out = predict.run(sorted(tmp_path.glob("*.png")), None, tmp_path / "poses.json")
+    predictions = json.loads(out.read_text())["predictions"]
+    found = np.array([pose["joints_2d_px"] for pose in predictions])
+    truth = np.array(test.joints_2d, dtype=np.float64)
+    one = np.broadcast_to(truth.mean(0), truth.shape)
+    errors = [error_2d_swapped_px(p, truth, data.skeleton.swap).mean() for p in (found, one)]
+    assert errors[0] < 0.6 * errors[1]
