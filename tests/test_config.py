@@ -67,6 +67,8 @@ def test_own_skeleton_needs_no_code(tmp_path: Path) -> None:
         ("train.steps", "train.steps"),
         ("+variants.small=['model.widht=4']", "did you mean model.width"),
         ("+variants.small=['model.width=narrow']", "model.width: Value 'narrow'"),
+        ("+variants.small=['loss=none']", "there are paper, remedies"),
+        ("+variants.small=['data=hands']", "may choose model, loss, train"),
     ],
 )
 def test_bad_override_is_one_clear_line(override: str, message: str) -> None:

@@ -261,7 +261,7 @@ class TrainConfig:
     dvclive: bool = True  # curves for dvc plots
     checkpoint_every: int = 200
     # Steps between the weights that are kept beside the checkpoint, for `evaluate` to score the
-    # course of a run; 0: none.
+    # course of a run on the same machine; 0: none.
     snapshot_every: int = 0
     seed: int = 0
 
@@ -409,7 +409,12 @@ def _vary(config: Config, name: str, overrides: Sequence[str]) -> Config:
         },
     }
     alone = replace(config, variants={})
-    groups = {o.partition("=")[0]: o for o in overrides if o.partition("=")[0] in VARIED}
+    groups = {o.partition("=")[0]: o for o in overrides if o.partition("=")[0] in GROUPS}
+    if fixed := sorted(set(groups) - set(VARIED)):
+        raise InputError(
+            f"variants.{name}: {groups[fixed[0]]}: of whole groups a variant may choose "
+            f"{', '.join(VARIED)}"
+        )
     keys = [o for o in overrides if o not in groups.values()]
     if groups:
         composed = _from_groups(list(groups.values()))

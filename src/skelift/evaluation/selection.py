@@ -7,6 +7,7 @@ from scipy.stats import spearmanr
 
 LABEL_FREE = ("label_free", "silhouette_misfit", "proportion_spread")
 TRUTH = "p_mpjpe_mm"
+COURSE = (TRUTH, "error_2d_px", "error_2d_swapped_px")  # the truth that a snapshot is scored by
 
 
 def rank_correlations(snapshots: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

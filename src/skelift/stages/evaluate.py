@@ -14,7 +14,7 @@ from skelift.evaluation.label_free import label_free_score
 from skelift.evaluation.metrics import p_mpjpe
 from skelift.evaluation.predictions import Predicted, predict_split, skeleton_images
 from skelift.evaluation.scores import protocol, score
-from skelift.evaluation.selection import rank_correlations
+from skelift.evaluation.selection import COURSE, LABEL_FREE, rank_correlations
 from skelift.files import write_json
 from skelift.models.pose import PoseNet
 from skelift.reporting.predictions import Predictions, choose_pictures
@@ -37,11 +37,12 @@ def run(config: Config) -> Path:
     rows: dict[str, Any] = {}
     course: list[dict[str, Any]] = []
     with join(config.train.device) as world:
-        for name, variant in config.each_variant():
+        for variant_name, variant in config.each_variant():
+            name = variant_name or "skelift"
             pose, _ = load_model(Path(variant.paths.model), world.device)
             predicted = predict_split(pose, test, world.device, config.evaluate.batch)
-            rows[name or "skelift"] = _scores(data, test, predicted)
-            course += _course(name or "skelift", variant, data, test, world.device)
+            rows[name] = _scores(data, test, predicted)
+            course += _course(name, variant, data, test, world.device)
         shown = _shown(config, pose, test, predicted, world.device)
         if test.joints_3d_mm is not None:
             bench = Bench(config, data, world.device)
@@ -57,7 +58,7 @@ def run(config: Config) -> Path:
             "prior_poses": data.counts["prior"],
             "size": data.info.size,
         },
-        "model": name or "skelift",
+        "model": name,
         "rows": rows,
     }
     if course:
@@ -73,7 +74,7 @@ def run(config: Config) -> Path:
 def _course(
     name: str, config: Config, data: Dataset, test: Split, device: torch.device
 ) -> list[dict[str, Any]]:
-    """Overall scores of a training's snapshots, on some of the test pictures."""
+    """What tells of a training's course, over its snapshots and some of the test pictures."""
     rows = np.arange(len(test.samples))
     some = Part(test.folder, rows).spread(config.evaluate.snapshot_pictures)
     course = []
@@ -81,7 +82,8 @@ def _course(
         pose, _ = load_model(Path(config.paths.model), device, file)
         predicted = predict_split(pose, some, device, config.evaluate.batch)
         scores = _scores(data, some, predicted)["overall"]
-        course.append({"model": name, "step": step, **scores})
+        shown = {key: scores[key] for key in (*COURSE, *LABEL_FREE) if key in scores}
+        course.append({"model": name, "step": step, **shown})
     return course
 
 

@@ -48,8 +48,8 @@ def train_one(
             f"{checkpoints}: process {world.rank} has {first} steps, others have more or less; "
             "give all processes the same checkpoints, or remove them"
         )
-    if world.leads and not first:
-        shutil.rmtree(checkpoints / SNAPSHOTS, ignore_errors=True)  # of another run
+    if world.leads and not first and (checkpoints / SNAPSHOTS).exists():
+        shutil.rmtree(checkpoints / SNAPSHOTS)  # of another run
     curves = Curves(checkpoints, out, first, live=train.dvclive) if world.leads else None
     saved = first
 

@@ -88,6 +88,11 @@ class Trainer:
         self.objective = world.parallel(SelfSupervised(config.loss, self.pose, kappa))
         self.discrimination = world.parallel(Discrimination(config.loss.gan_form, self.disc))
         self.average = Average(self.pose, train.ema)
+        if not 0 < train.lifter_epoch_decay <= 1 or train.lifter_weight_decay < 0:
+            raise InputError(
+                f"train.lifter_epoch_decay={train.lifter_epoch_decay}, train.lifter_weight_decay="
+                f"{train.lifter_weight_decay}: a factor above 0 and up to 1, and no negative decay"
+            )
         epochs_a_step = train.batch / len(self.pictures)
         self.optimisers = Optimisers(
             {
