@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from skelift.models.layers import instance_norm
+from skelift.models.layers import Convolution, instance_norm
 
 
 class Discriminator(nn.Module):
@@ -30,15 +30,15 @@ class Discriminator(nn.Module):
 
 def _patch_gan(channels: int, width: int) -> nn.Sequential:
     def unit(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
-        convolution = nn.Conv2d(inputs, outputs, 4, stride, padding=1)
+        convolution = Convolution(inputs, outputs, 4, stride, padding=1)
         return [convolution, instance_norm(outputs), nn.LeakyReLU(0.2, inplace=True)]
 
     w = width
     return nn.Sequential(
-        nn.Conv2d(channels, w, 4, 2, padding=1),
+        Convolution(channels, w, 4, 2, padding=1),
         nn.LeakyReLU(0.2, inplace=True),
         *unit(w, 2 * w, 2),
         *unit(2 * w, 4 * w, 2),
         *unit(4 * w, 8 * w, 1),
-        nn.Conv2d(8 * w, 1, 4, 1, padding=1),
+        Convolution(8 * w, 1, 4, 1, padding=1),
     )
