@@ -21,7 +21,11 @@ def total(local: Tensor) -> Tensor:
 
 
 def gather(local: Tensor) -> Tensor:
-    """Rows of all processes, in rank order; as many on each."""
+    """Rows of all processes, in rank order; as many on each.
+
+    The lifting losses need the statistics of the whole batch (elevation, pairs), and their network
+    is small: every process computes them on the global batch.
+    """
     count = processes()
     if count == 1:
         return local

@@ -66,7 +66,8 @@ def _mean(shares: list[Tensor]) -> Tensor:
 def sum_in_shares(network: nn.Module, shares: int) -> None:
     """Have ``network`` sum over its rows share by share, as so many processes would.
 
-    A sum's last bit depends on its order, and training magnifies that bit.
+    A sum's last bit depends on its order, and training magnifies it: one ReLU that it tips moves a
+    gradient by a per cent.
     """
     for module in network.modules():
         if isinstance(module, Convolution | GlobalBatchNorm):

@@ -105,7 +105,7 @@ class SelfSupervised(nn.Module):
         config: weights and forms of the terms.
         pose: the three networks.
         kappa: renderer of the skeleton images.
-        shares: that the rows are summed in.
+        shares: parts in which the networks sum over this process's rows.
     """
 
     def __init__(self, config: LossConfig, pose: PoseNet, kappa: Kappa, shares: int = 1) -> None:
