@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from tiny import load_skeleton
-from torch import nn
+from torch import Tensor, nn
 
 from skelift.config import ModelConfig
 from skelift.data.crop import to_crop
 from skelift.geometry import View
 from skelift.models import layers
 from skelift.models.discriminator import Discriminator
-from skelift.models.layers import GlobalBatchNorm
+from skelift.models.layers import Convolution, GlobalBatchNorm, sum_in_shares
 from skelift.models.lifter import Lifter
 from skelift.models.omega import Omega, _moments
 from skelift.models.phi import Phi
@@ -129,15 +129,33 @@ def test_global_batch_norm_is_batch_norm_in_one_process() -> None:
 
 def test_global_batch_norm_is_batch_norm_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes with the same pictures, which a test double of the collective stands for."""
-    monkeypatch.setattr(layers.dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(layers.dist, "get_world_size", lambda: 2)
-    monkeypatch.setattr(layers, "all_reduce", lambda local: 2 * local)
-    ours, torchs = GlobalBatchNorm(3), nn.BatchNorm2d(3)
+    monkeypatch.setattr(layers, "processes", lambda: 2)
+    monkeypatch.setattr(layers, "total", lambda local: 2 * local)
+    x = torch.randn(4, 3, 5, 5) * 2 + 1
+    assert_like_batch_norm(GlobalBatchNorm(3), x, torch.cat([x, x]))
+
+
+def test_networks_that_sum_in_shares_compute_the_same() -> None:
+    norm = GlobalBatchNorm(3)
+    sum_in_shares(norm, 3)
+    x = torch.randn(6, 3, 5, 5) * 2 + 1
+    assert_like_batch_norm(norm, x, x)
+
+    gradients = []
+    network = nn.Sequential(Convolution(3, 4, 3), GlobalBatchNorm(4), Convolution(4, 2, 3))
+    for shares in (1, 3):
+        sum_in_shares(network, shares)
+        network.zero_grad()
+        network(x).pow(3).mean().backward()
+        gradients.append([weight.grad for weight in network.parameters()])
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
+
+
+def assert_like_batch_norm(ours: GlobalBatchNorm, rows: Tensor, whole: Tensor) -> None:
+    torchs = nn.BatchNorm2d(3)
     for module in (ours, torchs):
         nn.init.normal_(module.weight, generator=torch.Generator().manual_seed(0))
-    x = (torch.randn(4, 3, 5, 5) * 2 + 1).requires_grad_()
-    whole = torch.cat([x, x])
-    torch.testing.assert_close(ours(x), torchs(whole)[:4], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours(rows), torchs(whole)[: len(rows)], atol=1e-5, rtol=1e-5)
     for a, b in zip(ours.buffers(), torchs.buffers(), strict=True):
         torch.testing.assert_close(a, b)
 

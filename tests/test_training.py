@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,11 @@ def test_non_finite_loss_names_step_term_and_checkpoint(
     ):
         train.run(compose(overrides(home, "poisoned", "train.steps=20")))
     assert not (home / "poisoned" / "model" / "model.json").exists()
+
+
+def test_shares_that_do_not_come_out_even_are_refused(home: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.shares=3.*train\.batch=8"):
+        train.run(compose(overrides(home, "uneven", "train.shares=3")))
 
 
 def test_fit_reports_means_of_each_interval() -> None:
@@ -206,17 +212,29 @@ def _first_losses(config: Config) -> list[float]:
         return [term.item() for step in range(2) for term in trainer.step(step).values()]
 
 
-def curves_of_one_and_two(home: Path, name: str, program: list[str], *more: str) -> zip:
+def quickstart(home: Path, run: str, *more: str) -> list[str]:
+    """``experiment=quickstart`` as it is, on the data and the flow of ``home``."""
+    own = [o for o in overrides(home, run) if o.startswith(("paths.", "flow."))]
+    return [*own, "train.precision=fp32", "train.dvclive=false", *more]
+
+
+def curves_of_one_and_two(
+    home: Path,
+    name: str,
+    program: list[str],
+    *more: str,
+    recipe: Callable[..., list[str]] = overrides,
+) -> zip:
     """Statistics of the same run on one process and on two, step by step."""
     for count in (1, 2):
         subprocess.run(
             [
                 *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
                 *(f"--nproc-per-node={count}", *program),
-                *overrides(home, f"{name}{count}", "train.interval=1", *more),
+                *recipe(home, f"{name}{count}", "train.interval=1", *more),
             ],
             check=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::FutureWarning"},
         )
     return zip(curve(home, f"{name}1"), curve(home, f"{name}2"), strict=True)
 
@@ -238,11 +256,18 @@ def test_two_processes_have_the_curve_of_one_in_float64(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_start_with_the_losses_of_one_in_fp32(home: Path) -> None:
-    """The first step alone: from the second on rounding has grown (see train_in_float64.py)."""
-    program = ["-m", "skelift", "train"]
-    ((row, other),) = curves_of_one_and_two(home, "single", program, "train.steps=1")
-    assert_same_losses(row, other, rel=5e-4)
+@pytest.mark.parametrize(
+    ("recipe", "departures"),
+    [(quickstart, []), (overrides, ["loss.mirror=1", "loss.lifted_prior=8", *AUGMENTED])],
+)
+def test_two_processes_have_the_curve_of_one_in_fp32(
+    home: Path, recipe: Callable[..., list[str]], departures: list[str]
+) -> None:
+    name, program = recipe.__name__, ["-m", "skelift", "train"]
+    more = ["train.steps=20", "train.shares=2", *departures]
+    for row, other in curves_of_one_and_two(home, name, program, *more, recipe=recipe):
+        assert_same_losses(row, other, rel=1e-4)
+    assert_identical(weights(home, f"{name}1"), weights(home, f"{name}2"))
 
 
 @pytest.mark.slow

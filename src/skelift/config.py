@@ -244,6 +244,7 @@ class TrainConfig:
 
     steps: int = 2000
     batch: int = 16
+    shares: int = 1  # sum over the batch in so many parts, as so many processes would
     learning_rate: float = 2e-4
     betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
     disc_learning_rate: float = 2e-4

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from skelift.models.layers import instance_norm
+from skelift.models.layers import Convolution, instance_norm
 
 
 class Discriminator(nn.Module):
@@ -17,7 +17,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, channels: int, width: int = 64, scales: int = 3) -> None:
         super().__init__()
-        self.patch_gans = nn.ModuleList(_patch_gan(channels, width) for _ in range(scales))
+        self.patch_gans = nn.ModuleList(PatchGan(channels, width) for _ in range(scales))
 
     def forward(self, s: Tensor) -> list[Tensor]:
         """(B, C, S, S) skeleton images -> one (B, 1, h, w) map of logits a scale."""
@@ -28,17 +28,26 @@ class Discriminator(nn.Module):
         return logits
 
 
-def _patch_gan(channels: int, width: int) -> nn.Sequential:
-    def unit(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
-        convolution = nn.Conv2d(inputs, outputs, 4, stride, padding=1)
-        return [convolution, instance_norm(outputs), nn.LeakyReLU(0.2, inplace=True)]
+class PatchGan(nn.Sequential):
+    """One scale of D: a logit for each patch of the picture."""
 
-    w = width
-    return nn.Sequential(
-        nn.Conv2d(channels, w, 4, 2, padding=1),
-        nn.LeakyReLU(0.2, inplace=True),
-        *unit(w, 2 * w, 2),
-        *unit(2 * w, 4 * w, 2),
-        *unit(4 * w, 8 * w, 1),
-        nn.Conv2d(8 * w, 1, 4, 1, padding=1),
-    )
+    def __init__(self, channels: int, width: int) -> None:
+        w = width
+        super().__init__(
+            Convolution(channels, w, 4, 2, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            *_unit(w, 2 * w, 2),
+            *_unit(2 * w, 4 * w, 2),
+            *_unit(4 * w, 8 * w, 1),
+            Convolution(8 * w, 1, 4, 1, padding=1),
+        )
+
+    def forward(self, s: Tensor) -> Tensor:
+        """(B, C, S, S) -> (B, 1, h, w); an own frame, for torch.compile skips those of torch."""
+        logits: Tensor = super().forward(s)  # type: ignore[no-untyped-call]
+        return logits
+
+
+def _unit(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+    convolution = Convolution(inputs, outputs, 4, stride, padding=1)
+    return [convolution, instance_norm(outputs), nn.LeakyReLU(0.2, inplace=True)]

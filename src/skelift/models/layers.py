@@ -3,30 +3,48 @@
 from collections.abc import Callable
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+
+from skelift.collective import processes, total
 
 Norm = Callable[[int], nn.Module]
+
+
+class Convolution(nn.Conv2d):
+    """Convolution whose gradient is summed share by share (see ``sum_in_shares``)."""
+
+    shares = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W')."""
+        if self.shares == 1:
+            return super().forward(x)
+        return torch.cat([super(Convolution, self).forward(part) for part in x.chunk(self.shares)])
 
 
 class GlobalBatchNorm(nn.BatchNorm2d):
     """BatchNorm whose statistics are those of the global batch, on any device and backend.
 
     torch's SyncBatchNorm refuses CPU tensors, and a run must give the same curve on one process
-    and on several. In a single process this is exactly ``nn.BatchNorm2d``.
+    and on several. In a single process that sums in one share this is exactly ``nn.BatchNorm2d``.
     """
 
+    shares = 1
+
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, H, W), this process's share of the batch."""
-        if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
+        """Normalise (B, C, H, W), this process's rows of the batch."""
+        if not self.training or processes() * self.shares == 1:
             return super().forward(x)
-        mean = _over_all(x.float().mean((0, 2, 3)))
-        centred = x.float() - mean[:, None, None]
-        variance = _over_all(centred.square().mean((0, 2, 3)))
+        parts = x.float().chunk(self.shares)
+        mean = _mean([part.mean((0, 2, 3)) for part in parts])
+        centred = [part - mean[:, None, None] for part in parts]
+        variance = _mean([part.square().mean((0, 2, 3)) for part in centred])
         self._track(mean.detach(), variance.detach(), x.numel() // x.shape[1])
+        return torch.cat([self._scaled(part, variance) for part in centred]).to(x.dtype)
+
+    def _scaled(self, centred: Tensor, variance: Tensor) -> Tensor:
         scale = self.weight * (variance + self.eps).rsqrt()
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        return centred * scale[:, None, None] + self.bias[:, None, None]
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -34,16 +52,26 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
-        count *= dist.get_world_size()
+        count *= processes()
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance * count / (count - 1), self.momentum)
 
 
-def _over_all(local: Tensor) -> Tensor:
-    """Mean of equally weighted local means; gradients flow to every process."""
-    mean: Tensor = all_reduce(local) / dist.get_world_size()
-    return mean
+def _mean(shares: list[Tensor]) -> Tensor:
+    """Mean of the means of all shares of all processes."""
+    return total(torch.stack(shares).sum(0)) / (len(shares) * processes())
+
+
+def sum_in_shares(network: nn.Module, shares: int) -> None:
+    """Have ``network`` sum over its rows share by share, as so many processes would.
+
+    A sum's last bit depends on its order, and training magnifies it: one ReLU that it tips moves a
+    gradient by a per cent.
+    """
+    for module in network.modules():
+        if isinstance(module, Convolution | GlobalBatchNorm):
+            module.shares = shares
 
 
 def instance_norm(channels: int) -> nn.Module:
@@ -53,7 +81,7 @@ def instance_norm(channels: int) -> nn.Module:
 
 def unit(inputs: int, outputs: int, norm: Norm, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution without bias, normalisation, ReLU."""
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    convolution = Convolution(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(convolution, norm(outputs), nn.ReLU(inplace=True))
 
 

@@ -9,7 +9,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store
-from torch.distributed.nn.functional import all_gather
 from torch.distributed.rendezvous import rendezvous
 
 from skelift.errors import InputError
@@ -37,6 +36,17 @@ class World:
         local = batch // self.size
         return slice(self.rank * local, (self.rank + 1) * local)
 
+    def shares(self, count: int, batch: int) -> int:
+        """In how many shares this process sums its rows, of ``count`` of the global batch."""
+        if count == 1:
+            return 1
+        if count < 1 or count % self.size or batch % count:
+            raise InputError(
+                f"train.shares={count}: take 1, or a multiple of the {self.size} processes that "
+                f"divides train.batch={batch}"
+            )
+        return count // self.size
+
     def mean(self, local: Tensor) -> Tensor:
         """Mean of a tensor over all processes; no gradient."""
         if self.size == 1:
@@ -51,7 +61,7 @@ class World:
             return module
         devices = [self.device.index] if self.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(
-            module, device_ids=devices, broadcast_buffers=False, find_unused_parameters=True
+            module, device_ids=devices, find_unused_parameters=True
         )
 
 
@@ -84,18 +94,6 @@ def _store() -> Store:
     """
     store, _, _ = next(rendezvous("env://"))
     return PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
-
-
-def gather(local: Tensor) -> Tensor:
-    """Rows of all processes, in rank order; gradients flow back to each row's owner.
-
-    The lifting losses need the statistics of the whole batch (elevation, pairs), and their network
-    is small: every process computes them on the global batch.
-    """
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return local
-    gathered = all_gather(local.contiguous())
-    return torch.cat(tuple(gathered))
 
 
 def _device(name: str, local_rank: int) -> torch.device:

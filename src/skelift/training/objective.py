@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skelift import losses
+from skelift.collective import gather
 from skelift.config import LossConfig
 from skelift.geometry import project, random_view, rotate
 from skelift.models.discriminator import Discriminator
@@ -17,7 +18,6 @@ from skelift.models.flow import PoseFlow
 from skelift.models.pose import PoseNet
 from skelift.render import Kappa
 from skelift.training.batches import Pictures
-from skelift.training.distributed import gather
 
 Terms = dict[str, Tensor]
 SILHOUETTE_GAMMA = (
@@ -105,11 +105,12 @@ class SelfSupervised(nn.Module):
         config: weights and forms of the terms.
         pose: the three networks.
         kappa: renderer of the skeleton images.
+        shares: parts in which the networks sum over this process's rows.
     """
 
-    def __init__(self, config: LossConfig, pose: PoseNet, kappa: Kappa) -> None:
+    def __init__(self, config: LossConfig, pose: PoseNet, kappa: Kappa, shares: int = 1) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.shares = config, shares
         self.pose = pose
         self.lifting = Lifting(config, pose)
         self.kappa = kappa
@@ -147,10 +148,11 @@ class SelfSupervised(nn.Module):
         c = self.config
         x, mask = pictures.x, pictures.mask
         if c.mirror:
-            x = torch.cat([x, x.flip(3)])
+            x = _beside(self.shares, x, x.flip(3))
         s = self.pose.phi(x)
         w = self.kappa(u)
-        y, read = self.pose.omega(torch.cat([s, w.to(s.dtype)])).split([len(s), len(u)])
+        rows = self.pose.omega(_beside(self.shares, s, w.to(s.dtype)))
+        y, read = _apart(self.shares, rows, len(s), len(u))
         redrawn = self.kappa(y)
         judged = redrawn if c.judge_redrawn else s
         target = s.detach() if c.detach_skeleton else s
@@ -161,8 +163,8 @@ class SelfSupervised(nn.Module):
                 "render": (c.render, lambda: losses.redraw_loss(redrawn, target)),
             }
         )
-        y_mirrored = y[len(pictures.x) :]
-        y = y[: len(pictures.x)]
+        pairs = len(y) - len(pictures.x)
+        y, y_mirrored = _apart(self.shares, y, len(pictures.x), pairs)
         terms |= _weighted(
             {
                 "silhouette": (c.silhouette, lambda: losses.silhouette_loss(self.wide(y), mask)),
@@ -184,15 +186,16 @@ class SelfSupervised(nn.Module):
 class Discrimination(nn.Module):
     """Eq. 3 as D sees it."""
 
-    def __init__(self, form: str, discriminator: Discriminator) -> None:
+    def __init__(self, form: str, discriminator: Discriminator, shares: int = 1) -> None:
         super().__init__()
-        self.form = form
+        self.form, self.shares = form, shares
         self.discriminator = discriminator
 
     def forward(self, w: Tensor, s: Tensor) -> Terms:
         """D's loss on drawn poses w and skeleton images s, both (B, C, S, S)."""
-        judged = self.discriminator(torch.cat([w, s]))
-        real, fake = [m[: len(w)] for m in judged], [m[len(w) :] for m in judged]
+        judged = self.discriminator(_beside(self.shares, w, s))
+        judged = [_apart(self.shares, scale, len(w), len(s)) for scale in judged]
+        real, fake = ([scale[side] for scale in judged] for side in (0, 1))
         return {"discriminator": losses.discriminator_loss(real, fake, self.form)}
 
 
@@ -236,6 +239,18 @@ def _supervised_3d(pose: PoseNet, v: Tensor, joints_3d_mm: Tensor) -> Tensor:
 def _in_mean_bones(pose: PoseNet, v: Tensor) -> Tensor:
     bones = v[:, pose.bone_indices[:, 1]] - v[:, pose.bone_indices[:, 0]]
     return v / bones.square().sum(-1).add(1e-12).sqrt().mean(1)[:, None, None]
+
+
+def _beside(shares: int, *blocks: Tensor) -> Tensor:
+    """Rows of the blocks, share by share, as each process would have its own."""
+    parts = zip(*(block.chunk(shares) for block in blocks), strict=True)
+    return torch.cat([part for share in parts for part in share])
+
+
+def _apart(shares: int, rows: Tensor, *lengths: int) -> list[Tensor]:
+    """The blocks that ``_beside`` put together."""
+    parts = [share.split([n // shares for n in lengths]) for share in rows.chunk(shares)]
+    return [torch.cat(block) for block in zip(*parts, strict=True)]
 
 
 def _scale_gradient(y: Tensor, factor: float) -> Tensor:

@@ -15,6 +15,7 @@ from skelift.errors import InputError
 from skelift.files import sha256
 from skelift.geometry import normalise
 from skelift.models.discriminator import Discriminator
+from skelift.models.layers import sum_in_shares
 from skelift.models.pose import PoseNet, kappa_for
 from skelift.training.augment import Augmentation, augments
 from skelift.training.batches import (
@@ -85,8 +86,13 @@ class Trainer:
         m = config.model
         self.disc = Discriminator(kappa.channels, m.disc_width, m.disc_scales)
         self.disc = self.disc.to(device, memory_format=memory)  # type: ignore[call-overload]
-        self.objective = world.parallel(SelfSupervised(config.loss, self.pose, kappa))
-        self.discrimination = world.parallel(Discrimination(config.loss.gan_form, self.disc))
+        shares = world.shares(train.shares, train.batch)
+        for network in (self.pose, self.disc):
+            sum_in_shares(network, shares)
+        self.objective = world.parallel(SelfSupervised(config.loss, self.pose, kappa, shares))
+        self.discrimination = world.parallel(
+            Discrimination(config.loss.gan_form, self.disc, shares)
+        )
         self.average = Average(self.pose, train.ema)
         if not 0 < train.lifter_epoch_decay <= 1 or train.lifter_weight_decay < 0:
             raise InputError(
