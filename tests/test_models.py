@@ -1,6 +1,7 @@
 """The networks: sizes known from the code bases they come from, read-out, normalisation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from skelift.models.layers import Convolution, GlobalBatchNorm, sum_in_shares
 from skelift.models.lifter import Lifter
 from skelift.models.omega import Omega, _moments
 from skelift.models.phi import Phi
+from skelift.models.pipeline import CropToPose
 from skelift.models.pose import PoseNet, kappa_for
 
 SKELETON = load_skeleton("h36m17")
@@ -194,6 +196,43 @@ def test_pipeline_is_omega_of_phi_lifted(pose: PoseNet) -> None:
     expected = torch.cat([y * z[..., None], z[..., None] - 10], -1)
     torch.testing.assert_close(poses.v, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(poses.elevation, elevation)
+
+
+def test_sides_of_bodies_that_face_the_camera_are_exchanged() -> None:
+    torch.manual_seed(0)
+    model = replace(SMALL, facing_width=4)
+    pose = PoseNet(model, SKELETON, scale=0.2).eval()
+    x, view = torch.rand(6, 3, 32, 32), view_of_boxes(*[(500, 500, 450)] * 6)
+    logits = pose.facing(x).detach()
+    assert not torch.equal(logits, pose.facing.of_both_sides(x))
+    torch.testing.assert_close(pose.facing.of_both_sides(x)[::2], logits[::2])
+    torch.testing.assert_close(pose.facing.of_both_sides(x)[1::2], pose.facing(x.flip(3))[1::2])
+    pose.facing.judge.bias.data -= logits.sort().values[2:4].mean()  # three of six face us
+    faces_us = logits.argsort(descending=True)[:3].tolist()
+
+    read = pose.omega(pose.phi(x))
+    named = pose(x, view).y
+    for row in range(6):
+        for joint, partner in enumerate(SKELETON.swap):
+            expected = read[row, partner if row in faces_us else joint]
+            assert torch.equal(named[row, joint], expected)
+
+    pixels = (x.permute(0, 2, 3, 1) * 255).to(torch.uint8)
+    boxes, focal = torch.tensor([[500.0, 500, 450]] * 6), torch.full((6, 1), 1145.0)
+    _, joints_2d, spread, _ = CropToPose(pose)(pixels, boxes, focal)
+    torch.testing.assert_close(joints_2d, 500 + named * 225, atol=3, rtol=0)
+    without = CropToPose(without_facing(pose, model))(pixels, boxes, focal)[2]
+    for row in faces_us:
+        torch.testing.assert_close(spread[row], without[row, list(SKELETON.swap)])
+
+
+def without_facing(pose: PoseNet, model: ModelConfig) -> PoseNet:
+    """The same networks, all but one; from scratch they start alike too."""
+    torch.manual_seed(0)
+    alike = PoseNet(replace(model, facing_width=0), SKELETON, scale=0.2).eval()
+    for name, weight in alike.state_dict().items():
+        assert torch.equal(weight, pose.state_dict()[name])
+    return alike
 
 
 def test_poses_in_mm_are_of_a_typical_body(pose: PoseNet) -> None:

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from skelift.errors import InputError
 from skelift.synth.body import load_bodies
-from skelift.synth.bvh import read_bvh
+from skelift.synth.bvh import Joint, read_bvh
 from skelift.synth.motion import PARENT_PART, PARTS, load_motion
 from skelift.synth.poses import bend, graft, mirror
 from skelift.synth.splits import split_clips, split_persons
@@ -62,7 +62,9 @@ def bvh_text(frames: np.ndarray, frame_time: float = 1 / 12, offsets: dict | Non
         return [name, *(n for child in children for n in depth_first(child))]
 
     order = [NAMES.index(name) for name in depth_first("Hips")]
-    rows = [" ".join(str(v) for v in [1, 2, 3, *row[order].ravel()]) for row in frames]
+    rows = [
+        " ".join(str(v) for v in [1, 2, 3 + n, *row[order].ravel()]) for n, row in enumerate(frames)
+    ]
     head = ["HIERARCHY", *block("Hips", 0), "MOTION", f"Frames: {len(frames)}"]
     return "\n".join([*head, f"Frame Time: {frame_time}", *rows]) + "\n"
 
@@ -127,6 +129,7 @@ def test_bvh_and_npz_of_the_same_motion_agree(tmp_path: Path) -> None:
         tmp_path / "motion.npz",
         joint=np.array([joint.name for joint in bvh.joints]),
         global_quat_xyzw=quaternions.reshape(4, -1, 4),
+        pos_cm=bvh.rest() + np.array([[[1, 2, 3 + n]] for n in range(4)]),
         rest_pos_cm=bvh.rest(),
         clip=np.array(["a"]),
         clip_len=np.array([4]),
@@ -135,6 +138,14 @@ def test_bvh_and_npz_of_the_same_motion_agree(tmp_path: Path) -> None:
     loaded = load_motion(str(tmp_path / "motion.npz"), fps=12)
     expected = load_motion(str(tmp_path / "bvh"), fps=12)
     np.testing.assert_allclose(loaded.rotations, expected.rotations, atol=1e-6)
+    np.testing.assert_allclose(loaded.hips, expected.hips, atol=1e-6)
+    # The files' Z is the way forward, which is -Y in the frame of bodies.
+    steps = np.diff(loaded.hips, axis=0) * np.linalg.norm(head_of(bvh.rest(), bvh.joints))
+    np.testing.assert_allclose(steps, np.broadcast_to([0, -1, 0], (3, 3)), atol=1e-6)
+
+
+def head_of(places: np.ndarray, joints: tuple[Joint, ...]) -> np.ndarray:
+    return places[[joint.name for joint in joints].index("Head")]
 
 
 def test_bvh_frames_are_thinned_to_fps(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import tiny_dataset
 from tiny_run import overrides, pretrained
 
 from skelift.config import Config, LossConfig, TrainConfig, compose
@@ -27,6 +29,8 @@ from skelift.training.optimise import Optimisers, Recipe
 from skelift.training.self_supervised import Trainer, check_size, lifting_reach
 
 AUGMENTED = ["train.augment.flip=0.5", "train.augment.brightness=0.3", "train.augment.colour=0.2"]
+
+FACING = ["loss.facing=1", "model.facing_width=4", "loss.from_behind=true"]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,7 @@ class Killed(BaseException):
 def test_resumed_run_ends_with_the_same_weights(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = ["train.steps=20", "train.ema=0.9", "loss.mirror=1", "loss.silhouette=1", *AUGMENTED]
+    more = ["train.steps=20", "train.ema=0.9", "loss.mirror=1", *FACING, *AUGMENTED]
     train.run(compose(overrides(home, "whole", *more)))
     original = Trainer.step
 
@@ -141,6 +145,32 @@ def test_lifting_losses_warm_up_then_ramp_to_their_reach() -> None:
 def test_a_size_that_the_networks_cannot_take_is_refused(size: int, scales: int) -> None:
     with pytest.raises(InputError, match=f"{size} px"):
         check_size(size, scales)
+
+
+@pytest.mark.parametrize("left_out", range(3))
+def test_a_network_for_facing_is_taught_and_used_or_refused(home: Path, left_out: int) -> None:
+    some = [option for n, option in enumerate(FACING) if n != left_out]
+    with pytest.raises(InputError, match=r"model\.facing_width.*loss\.facing"):
+        train.run(compose(overrides(home, "facing", *some)))
+
+
+def test_facing_needs_films(home: Path, tmp_path: Path) -> None:
+    data = tiny_dataset(tmp_path / "pictures")
+    samples = np.load(data / "train" / "samples.npy")
+    samples["clip"] = [str(row) for row in range(len(samples))]
+    np.save(data / "train" / "samples.npy", samples)
+    more = [*FACING, f"paths.data={data}"]
+    with pytest.raises(InputError, match=r"train: no two pictures of the same person"):
+        train.run(compose(overrides(home, "no_film", *more)))
+
+
+def test_facing_leaves_the_other_networks_alone(home: Path) -> None:
+    for name, more in {"with": FACING, "without": FACING[2:]}.items():
+        train.run(compose(overrides(home, name, "train.steps=6", *more)))
+    both, one = weights(home, "with"), weights(home, "without")
+    assert {name.partition(".")[0] for name in both.keys() - one.keys()} == {"facing"}
+    for name, weight in one.items():
+        assert torch.equal(weight, both[name]), name
 
 
 @pytest.mark.parametrize("size_and_scales", [(24, 1), (48, 2), (96, 3)])
@@ -258,7 +288,7 @@ def test_two_processes_have_the_curve_of_one_in_float64(home: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "departures"),
-    [(quickstart, []), (overrides, ["loss.mirror=1", "loss.lifted_prior=8", *AUGMENTED])],
+    [(quickstart, []), (overrides, ["loss.mirror=1", "loss.lifted_prior=8", *FACING, *AUGMENTED])],
 )
 def test_two_processes_have_the_curve_of_one_in_fp32(
     home: Path, recipe: Callable[..., list[str]], departures: list[str]

@@ -191,6 +191,8 @@ class ModelConfig:
     disc_width: int = 64
     disc_scales: int = 3
     lifter_width: int = 1024
+    # Channels of the first stage of the network that tells front from back; a departure, 0: none.
+    facing_width: int = 0
     channels: str = "single"  # single | sides: one skeleton channel, or one a body side
     # Where Lambda's elevation starts; positive: the camera is above and looks down. A departure: at
     # 0 chance decides between the body and its mirror image in depth.
@@ -218,6 +220,7 @@ class LossConfig:
     norms: str = "squared"  # squared | elepose
     judge_redrawn: bool = False  # D judges kappa(y) instead of s
     from_behind: bool = False  # D and Omega learn from prior poses named as if seen from behind
+    facing: float = 0.0  # who comes nearer faces the camera (pictures that are frames of films)
     detach_skeleton: bool = False  # Eq. 9's second term moves Omega only
     silhouette: float = 0.0  # the drawn body covers the mask, and nothing else
     mirror: float = 0.0  # a mirrored picture gives the mirrored pose

@@ -7,7 +7,9 @@ second lift. Every loss is summed over the pose and averaged over the batch.
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+
+SURE_APPROACH = 0.1  # from here on an approach counts in full
 
 
 def discriminator_loss(on_prior: list[Tensor], on_pictures: list[Tensor], form: str) -> Tensor:
@@ -103,6 +105,18 @@ def silhouette_loss(body: Tensor, mask: Tensor) -> Tensor:
         mask: (B, 1, S, S) silhouette of the picture in [0, 1].
     """
     return (body - mask).square().mean()
+
+
+def facing_loss(facing: Tensor, approach: Tensor) -> Tensor:
+    """Departure: who comes nearer faces the camera, for bodies mostly move forwards.
+
+    Args:
+        facing: (B,) log-odds that the body faces the camera.
+        approach: (B,) how much nearer it comes, in its own size (``data.film``); NaN where unknown.
+    """
+    sure = (approach.abs() / SURE_APPROACH).clamp(max=1).nan_to_num()
+    nearer = (approach > 0).float()
+    return binary_cross_entropy_with_logits(facing, nearer, sure, reduction="mean")
 
 
 def mirror_loss(y: Tensor, y_mirrored: Tensor, swap: Tensor) -> Tensor:

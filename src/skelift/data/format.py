@@ -9,6 +9,7 @@ A data set is a folder::
         samples.npy              (N,) records of dtype SAMPLE
         joints_2d.npy            (N, J, 2) float32 pixels of the crop   (where known)
         joints_3d_mm.npy         (N, J, 3) float32 mm, camera frame     (where known)
+        approach.npy             (N,) float32, see data/film.py         (rendered films)
     prior/
         poses_2d.npy             (M, J, 2) float32 pixels of the crop, of no picture in the set
         samples.npy              (M,) records of dtype SAMPLE
@@ -141,6 +142,11 @@ class Split:
         """(N, J, 3) mm in the camera frame, or None where unknown."""
         return self._optional("joints_3d_mm.npy")
 
+    @cached_property
+    def approach(self) -> NDArray[np.float32] | None:
+        """(N,) how much nearer the body comes at that moment, or None where unknown."""
+        return self._optional("approach.npy")
+
     def __len__(self) -> int:
         return len(self.samples)
 
@@ -253,7 +259,9 @@ class DatasetWriter:
         self.info = info
         self.counts: dict[str, int] = {}
 
-    def allocate_split(self, name: str, count: int, *, with_2d: bool, with_3d: bool) -> None:
+    def allocate_split(
+        self, name: str, count: int, *, with_2d: bool, with_3d: bool, with_approach: bool = False
+    ) -> None:
         """Create the arrays of a split of ``count`` pictures, to be filled by ``SplitRows``."""
         folder, size, joints = self.folder / name, self.info.size, len(self.info.skeleton)
         folder.mkdir()
@@ -267,6 +275,8 @@ class DatasetWriter:
             _create_npy(folder / "joints_2d.npy", (count, joints, 2), np.float32)
         if with_3d:
             _create_npy(folder / "joints_3d_mm.npy", (count, joints, 3), np.float32)
+        if with_approach:
+            _create_npy(folder / "approach.npy", (count,), np.float32)
 
     def trim_split(self, name: str, count: int) -> None:
         """Keep the first ``count`` rows of a split that was allocated for more."""
@@ -317,14 +327,14 @@ class SplitRows:
         self._masks = [np.load(p, mmap_mode="r+") for p in sorted(folder.glob("masks-*.npy"))]
         self._columns = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r+")
-            for name in ("samples", "joints_2d", "joints_3d_mm")
+            for name in ("samples", "joints_2d", "joints_3d_mm", "approach")
             if (folder / f"{name}.npy").exists()
         }
 
     def put(
         self, row: int, image: NDArray[np.uint8], mask: NDArray[np.uint8], **columns: Any
     ) -> None:
-        """Write one picture and its columns (``samples``, ``joints_2d``, ``joints_3d_mm``)."""
+        """Write one picture and its columns: ``samples``, and those that were allocated."""
         shard, offset = divmod(row, SHARD_IMAGES)
         self._images[shard][offset] = image
         self._masks[shard][offset] = mask

@@ -51,11 +51,12 @@ class Bench:
         return self.data.split("test")
 
     def network(self) -> PoseNet:
-        """A fresh pipeline of the same size as the model's."""
+        """A fresh pipeline of the same size as the model's, which names sides itself."""
         config = self.config
         flow = load_flow(Path(config.paths.flow), len(self.data.skeleton), config.flow, self.device)
         torch.manual_seed(config.train.seed)
-        pose = PoseNet(config.model, self.data.skeleton, flow.scale)
+        model = replace(config.model, facing_width=0)
+        pose = PoseNet(model, self.data.skeleton, flow.scale)
         return pose.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

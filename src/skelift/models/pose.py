@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from skelift.config import ModelConfig
 from skelift.geometry import Units, View, lift, normalise, root_relative_2d
+from skelift.models.facing import Facing
 from skelift.models.lifter import Lifter
 from skelift.models.omega import Omega
 from skelift.models.phi import Phi
@@ -56,6 +57,10 @@ class PoseNet(nn.Module):
         # Rx(e) takes the camera frame upright: it is negative where the camera looks down.
         elevation = -math.radians(config.elevation_deg)
         self.lifter = Lifter(len(skeleton), config.lifter_width, elevation)
+        self.facing: Facing | None = None
+        if config.facing_width:
+            with torch.random.fork_rng(devices=[]):  # all others start as they do without it
+                self.facing = Facing(config.facing_width)
         self.scale = scale
         self.register_buffer(
             "bone_indices", torch.as_tensor(skeleton.bone_indices), persistent=False
@@ -67,9 +72,23 @@ class PoseNet(nn.Module):
     def forward(self, x: Tensor, view: View) -> Poses:
         """(B, 3, S, S) pictures in [0, 1] and their views -> poses."""
         s = self.phi(x)
-        y = self.omega(s)
+        (y,) = self.named(x, self.omega(s))
         v, elevation = self.lift(self.normalise(y.float(), view))
         return Poses(s, y, v, elevation)
+
+    def named(self, x: Tensor, *rows: Tensor) -> list[Tensor]:
+        """Give joints their sides: rows (B, J, ...) of pictures x, read off skeleton images.
+
+        Where ``Facing`` is part of the pipeline, Omega names sides as if all were seen from behind
+        (``loss.from_behind``), and those of bodies that face the camera are exchanged here.
+        """
+        if self.facing is None:
+            return list(rows)
+        faces_us = self.facing(x) > 0
+        return [
+            torch.where(faces_us.reshape(-1, *[1] * (row.ndim - 1)), row[:, self.swap], row)
+            for row in rows
+        ]
 
     def normalise(self, y: Tensor, view: View) -> Tensor:
         """2D poses over the crop -> what Lambda and the flow see; both (B, J, 2)."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from skelift.errors import InputError
-from skelift.synth.motion import Motion, canonical_rotations
+from skelift.synth.motion import Motion, canonical_places, canonical_rotations
 from skelift.synth.names import parts_of
 
 LONGEST_NAME = 64  # of a clip, in a SAMPLE record
@@ -63,6 +63,15 @@ class Bvh:
             local = Rotation.from_euler(axes, values[:, about], degrees=True) if axes else still
             turned.append(turned[joint.parent] * local if joint.parent >= 0 else local)
         return np.stack([rotation.as_matrix() for rotation in turned], axis=1)
+
+    def root_places(self) -> NDArray[np.float64]:
+        """(F, 3) places of the root joint in the frame of the file."""
+        root = self.joints[0]
+        places = np.tile(np.array(root.offset), (len(self.values), 1))
+        for column, channel in enumerate(root.channels):
+            if channel.endswith("position"):
+                places[:, "XYZ".index(channel[0].upper())] = self.values[:, column]
+        return places
 
     def rest(self) -> NDArray[np.float64]:
         """(J, 3) places of the joints in the zero pose, the root at 0."""
@@ -154,25 +163,27 @@ def load_bvh_folder(folder: Path, fps: float) -> Motion:
             raise InputError(f"{folder / name}.bvh: shorten its name to {LONGEST_NAME} characters")
     clips = [_canonical(path, fps) for path in paths]
     return Motion(
-        rotations=np.concatenate(clips),
+        rotations=np.concatenate([rotations for rotations, _ in clips]),
         clips=tuple(name.as_posix() for name in names),
         activities=tuple(_activity(name) for name in names),
-        lengths=np.array([len(clip) for clip in clips]),
+        lengths=np.array([len(rotations) for rotations, _ in clips]),
         credit=f"Motion: {len(paths)} BVH files of {folder.name}.",
+        hips=np.concatenate([hips for _, hips in clips]),
     )
 
 
-def _canonical(path: Path, fps: float) -> NDArray[np.float32]:
-    """(F, len(PARTS), 3, 3) canonical rotations of one file."""
+def _canonical(path: Path, fps: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(F, len(PARTS), 3, 3) canonical rotations of one file, and (F, 3) places of its hips."""
     bvh = read_bvh(path)
     joint_of = parts_of([joint.name for joint in bvh.joints], str(path))
     every = max(round(1 / (fps * bvh.frame_time)), 1)
     thinned = Bvh(bvh.joints, bvh.frame_time * every, bvh.values[::every])
-    rotations, rest = thinned.rotations(), bvh.rest()
-    return canonical_rotations(
-        {part: rotations[:, joint] for part, joint in joint_of.items()},
-        {part: rest[joint] for part, joint in joint_of.items()},
-        str(path),
+    rotations, places = thinned.rotations(), bvh.rest()
+    rest = {part: places[joint] for part, joint in joint_of.items()}
+    turned = {part: rotations[:, joint] for part, joint in joint_of.items()}
+    return (
+        canonical_rotations(turned, rest, str(path)),
+        canonical_places(thinned.root_places(), rest, str(path)),
     )
 
 

@@ -36,7 +36,13 @@ def synthesize(config: Config) -> Path:
     folder = Path(config.paths.data)
     with write_dataset(folder, info) as writer:
         for split in (TRAIN, TEST):
-            writer.allocate_split(split, counts[split], with_2d=True, with_3d=True)
+            writer.allocate_split(
+                split,
+                counts[split],
+                with_2d=True,
+                with_3d=True,
+                with_approach=studio.cast.films,
+            )
         poses = np.empty((synth.prior, len(info.skeleton), 2), dtype=np.float32)
         samples = np.empty(synth.prior, dtype=SAMPLE)
         for (split, rows), labels in _all_cores(studio, writer.folder, counts, synth.workers):
@@ -146,14 +152,8 @@ def make_rows(studio: Studio, folder: Path, task: Task) -> Labels | None:
     images, masks, labels = studio.photograph(scenes)
     target = SplitRows(folder / split)
     for i, row in enumerate(rows):
-        target.put(
-            row,
-            images[i],
-            masks[i],
-            samples=labels.samples[i],
-            joints_2d=labels.joints_2d[i],
-            joints_3d_mm=labels.joints_3d_mm[i],
-        )
+        columns = {name: known[i] for name, known in labels.columns().items()}
+        target.put(row, images[i], masks[i], **columns)
     return None
 
 

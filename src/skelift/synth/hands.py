@@ -110,6 +110,7 @@ class Hands:
         seed: seed of the data set.
     """
 
+    films = False
     box_of_mesh = False  # the stump of the forearm is not to be centred
 
     def __init__(

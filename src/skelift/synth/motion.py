@@ -81,6 +81,8 @@ class Motion:
         activities: what each clip shows, e.g. ``walk``.
         lengths: (C,) frames of each clip.
         credit: where the motion comes from and on what terms, in a sentence.
+        hips: (F, 3) float32 place of the hips in the frame of the bodies, in distances from hips
+            to head at rest; None where the source keeps none.
     """
 
     rotations: NDArray[np.float32]
@@ -88,6 +90,7 @@ class Motion:
     activities: tuple[str, ...]
     lengths: NDArray[np.int64]
     credit: str
+    hips: NDArray[np.float32] | None = None
 
     @cached_property
     def clip_of_frame(self) -> NDArray[np.int64]:
@@ -153,6 +156,16 @@ def canonical_rotations(
     return np.stack([canonical[part] for part in PARTS], axis=1).astype(np.float32)
 
 
+def canonical_places(
+    places: NDArray[np.floating[Any]],
+    rest: Mapping[str, NDArray[np.floating[Any]]],
+    origin: str,
+) -> NDArray[np.float32]:
+    """Places (F, 3) of a skeleton's hips, in its own frame, as ``Motion.hips`` has them."""
+    unit = np.linalg.norm(rest["head"] - rest["hips"])
+    return (places / unit @ _frame_of_rest(rest, origin).T).astype(np.float32)
+
+
 def _frame_of_rest(
     rest: Mapping[str, NDArray[np.floating[Any]]], origin: str
 ) -> NDArray[np.float64]:
@@ -177,6 +190,7 @@ def _nearest_axis(direction: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 def _motion_of(path: Path) -> Motion:
     arrays = load_npz(path, "motion")
+    hips = None
     try:
         clips = tuple(str(name) for name in arrays["clip"])
         lengths = arrays["clip_len"].astype(np.int64)
@@ -185,10 +199,7 @@ def _motion_of(path: Path) -> Motion:
             activities = tuple(str(name) for name in arrays["activity"])
             credit = str(arrays["credit"])
         else:
-            joints = [str(name) for name in arrays["joint"]]
-            rotations = _from_joints(
-                joints, arrays["global_quat_xyzw"], arrays["rest_pos_cm"], str(path)
-            )
+            rotations, hips = _of_joints(arrays, str(path))
             activities = _cmu_activities(clips, path.parent / "CMU-INDEX.md")
             credit = CMU_CREDIT
     except KeyError as error:
@@ -196,7 +207,7 @@ def _motion_of(path: Path) -> Motion:
             f"{path}: has no array {error.args[0]!r}; name a file of motion "
             f"(cmu_mocap_12fps.npz), a folder of BVH files or {ASSETS}"
         ) from None
-    return Motion(rotations, clips, activities, lengths, credit)
+    return Motion(rotations, clips, activities, lengths, credit, hips)
 
 
 def _matrices(quaternions: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
@@ -205,22 +216,20 @@ def _matrices(quaternions: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     return matrices.reshape(*quaternions.shape[:-1], 3, 3)
 
 
-def _from_joints(
-    joints: Sequence[str],
-    quaternions: NDArray[np.floating[Any]],
-    rest: NDArray[np.floating[Any]],
-    origin: str,
-) -> NDArray[np.float32]:
-    """Canonical rotations from a whole skeleton's global ones."""
+def _of_joints(
+    arrays: Mapping[str, NDArray[Any]], origin: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Canonical rotations, and places of the hips, from a whole skeleton's global ones."""
     from skelift.synth.names import parts_of
 
-    joint_of = parts_of(joints, origin)
-    matrices = _matrices(quaternions)
-    return canonical_rotations(
-        {part: matrices[:, joint] for part, joint in joint_of.items()},
-        {part: rest[joint].astype(np.float64) for part, joint in joint_of.items()},
-        origin,
-    )
+    joint_of = parts_of([str(name) for name in arrays["joint"]], origin)
+    matrices = _matrices(arrays["global_quat_xyzw"])
+    rest = {
+        part: arrays["rest_pos_cm"][joint].astype(np.float64) for part, joint in joint_of.items()
+    }
+    rotations = {part: matrices[:, joint] for part, joint in joint_of.items()}
+    hips = arrays["pos_cm"][:, joint_of["hips"]].astype(np.float64)
+    return canonical_rotations(rotations, rest, origin), canonical_places(hips, rest, origin)
 
 
 CMU_CREDIT = (

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import CameraConfig, SynthConfig
+from skelift.data.film import SECONDS
 from skelift.data.format import SAMPLE
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
@@ -17,7 +18,7 @@ from skelift.synth.motion import LIMBS, PARTS, Motion, canonical_direction
 from skelift.synth.poses import bend, graft, mirror
 from skelift.synth.rig import Crew, Cutter, Points, Rig, join
 from skelift.synth.rotation import about_x, about_z, between
-from skelift.synth.scene import Scenes
+from skelift.synth.scene import Moment, Scenes
 from skelift.synth.splits import STREAMS, split_clips, split_persons
 
 # Part -> the bone that turns it.
@@ -147,6 +148,10 @@ class People:
         self.motion = motion
         self.persons = split_persons(len(bodies), synth.test_persons, seed)
         self.clips = split_clips(motion, synth.clips, seed)
+        hips, top = PARTS.index("hips"), PARTS.index("head")
+        self._hips_to_head = np.array(
+            [np.linalg.norm(rig.pivots[top] - rig.pivots[hips]) for rig in self.crew.rigs]
+        )
         self._clothed = np.array([body.clothed for body in bodies])
         self._names = np.array([body.name for body in bodies])
         self._synth = synth
@@ -155,6 +160,10 @@ class People:
             split: np.flatnonzero(np.isin(motion.clip_of_frame, clips))
             for split, clips in self.clips.items()
         }
+
+        # A pose that is varied is no frame of a film.
+        varied = synth.mix or synth.mirror or synth.wobble_deg
+        self.films = motion.hips is not None and not varied
 
     @property
     def credit(self) -> str:
@@ -184,6 +193,25 @@ class People:
             light=light,
             ambient=ambient,
             samples=self._samples(person, frame, view_names),
+            film=self._film(person, frame) if self.films else None,
+        )
+
+    def _film(self, person: NDArray[np.int64], frame: NDArray[np.int64]) -> tuple[Moment, Moment]:
+        """The moments before and after, within the clip."""
+        motion, hips = self.motion, self.motion.hips
+        assert hips is not None
+        clip, reach = motion.clip_of_frame[frame], max(round(self._synth.fps * SECONDS), 1)
+        first = motion.first_frames[clip]
+        last = first + motion.lengths[clip] - 1
+        unit = self._hips_to_head[person][:, None]
+
+        def moment(then: NDArray[np.int64]) -> Moment:
+            moved = (hips[then] - hips[frame]).astype(np.float64) * unit
+            return Moment(motion.rotations[then], moved)
+
+        return (
+            moment(np.maximum(frame - reach, first)),
+            moment(np.minimum(frame + reach, last)),
         )
 
     def _varied(

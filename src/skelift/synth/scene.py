@@ -1,7 +1,7 @@
 """Scenes, and the camera that photographs them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from skelift.config import CameraConfig
 from skelift.data.crop import CropBox, to_crop
+from skelift.data.film import approach
 from skelift.data.format import SAMPLE
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
@@ -17,6 +18,19 @@ from skelift.synth.rig import Crew, Rig
 from skelift.synth.rotation import about_x, about_y, rotate
 
 NEAREST_M = 0.1
+
+
+@dataclass(frozen=True)
+class Moment:
+    """B persons a little before or after they are photographed.
+
+    Attributes:
+        rotations: (B, P, 3, 3) global rotation of each part.
+        moved: (B, 3) place of the root then, from where it is photographed: metres, body's frame.
+    """
+
+    rotations: NDArray[np.floating]
+    moved: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,7 @@ class Scenes:
         light: (B, 3) unit vector towards the light, in the body's frame.
         ambient: (B,) brightness in full shadow.
         samples: (B,) SAMPLE records: who, what and from where; the studio adds the camera.
+        film: the moments before and after, where they are known.
     """
 
     person: NDArray[np.int64]
@@ -46,6 +61,7 @@ class Scenes:
     light: NDArray[np.float64]
     ambient: NDArray[np.float64]
     samples: NDArray[np.void]
+    film: tuple[Moment, Moment] | None = None
 
     def __len__(self) -> int:
         return len(self.person)
@@ -58,6 +74,7 @@ class Cast(Protocol):
     crew: Crew
     persons: dict[str, NDArray[np.int64]]  # split -> persons in it
     box_of_mesh: bool  # crop around the mesh, or around the joints only
+    films: bool  # whether its scenes come with the moments before and after
 
     @property
     def credit(self) -> str:
@@ -98,11 +115,17 @@ class Labels:
         joints_2d: (B, J, 2) float32 pixels of the crop.
         joints_3d_mm: (B, J, 3) float32 mm in the camera frame.
         samples: (B,) complete SAMPLE records.
+        approach: (B,) how much nearer they come (see data/film.py), where there is film.
     """
 
     joints_2d: NDArray[np.float32]
     joints_3d_mm: NDArray[np.float32]
     samples: NDArray[np.void]
+    approach: NDArray[np.float32] | None = None
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """What is known, by the names of the data set's columns."""
+        return {name: rows for name, rows in vars(self).items() if rows is not None}
 
 
 class Studio:
@@ -131,10 +154,7 @@ class Studio:
     def label(self, scenes: Scenes) -> Labels:
         """True joints and crop boxes, without rendering."""
         posed = self._before_camera(scenes)
-        crops = np.empty((len(scenes), 3), dtype=np.float32)
-        for row in range(len(scenes)):
-            crops[row] = self._see(scenes, posed, row)
-        return self._labels(scenes, posed.joints, crops)
+        return self._labels(scenes, posed.joints, self._crops(scenes, posed))
 
     def photograph(self, scenes: Scenes) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Labels]:
         """Render B pictures.
@@ -171,16 +191,30 @@ class Studio:
                 images[row],
                 masks[row],
             )
-        return images, masks, self._labels(scenes, posed.joints, crops)
+        labels = self._labels(scenes, posed.joints, crops)
+        return images, masks, replace(labels, approach=self._approach(scenes))
+
+    def _approach(self, scenes: Scenes) -> NDArray[np.float32] | None:
+        """(B,) approach of the body between the moments before and after."""
+        if scenes.film is None:
+            return None
+        earlier, later = (
+            self._crops(then, self._before_camera(then, moment.moved))
+            for moment in scenes.film
+            for then in [replace(scenes, rotations=moment.rotations)]
+        )
+        return approach(earlier, later).astype(np.float32)
 
     def _rig(self, scenes: Scenes, row: int) -> Rig:
         return self.cast.crew.rigs[int(scenes.person[row])]
 
-    def _before_camera(self, scenes: Scenes) -> _Posed:
-        """Pose everyone in the frame of their cameras."""
+    def _before_camera(self, scenes: Scenes, moved: NDArray[np.float64] | None = None) -> _Posed:
+        """Pose everyone in the frame of their cameras, the root ``moved`` by metres."""
         crew, root = self.cast.crew, self.cast.skeleton.root_index
         turn, shift = crew.pose(scenes.person, scenes.rotations)
         origin = crew.joints(scenes.person, turn, shift)[:, root]
+        if moved is not None:
+            origin = origin - moved
         past = about_y(-scenes.aim[:, 0]) @ about_x(scenes.aim[:, 1])
         view = past @ scenes.view
         turn = view[:, None] @ turn
@@ -192,6 +226,10 @@ class Studio:
             crew.joints(scenes.person, turn, shift),
             rotate(view, scenes.light).astype(np.float32),
         )
+
+    def _crops(self, scenes: Scenes, posed: _Posed) -> NDArray[np.float32]:
+        """(B, 3) crop boxes, without rendering."""
+        return np.stack([self._see(scenes, posed, row) for row in range(len(scenes))])
 
     def _see(self, scenes: Scenes, posed: _Posed, row: int) -> NDArray[np.float32]:
         """Skin and project one mesh into the source picture; returns its (3,) crop box."""

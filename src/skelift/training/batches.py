@@ -7,7 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skelift.data.film import approach_of
 from skelift.data.format import Prior, Split
+from skelift.errors import InputError
 from skelift.geometry import Units, View, root_relative_2d
 from skelift.skeleton import Skeleton
 
@@ -17,7 +19,7 @@ class Pictures:
     """Pictures of a step: x (B, 3, S, S) in [0, 1], masks (B, 1, S, S) in [0, 1], their views.
 
     ``joints_2d`` (B, J, 2) over the crop and ``joints_3d_mm`` (B, J, 3) in the camera frame are
-    read by the supervised baselines only.
+    read by the supervised baselines only, ``approach`` (B,) by ``loss.facing`` only.
     """
 
     x: Tensor
@@ -25,12 +27,15 @@ class Pictures:
     view: View
     joints_2d: Tensor | None = None
     joints_3d_mm: Tensor | None = None
+    approach: Tensor | None = None
 
 
 class PictureSource:
     """Pictures of a split, gathered by row; kept on the device as uint8 where that is a GPU."""
 
-    def __init__(self, split: Split, device: torch.device, *, labels: bool = False) -> None:
+    def __init__(
+        self, split: Split, device: torch.device, *, labels: bool = False, films: bool = False
+    ) -> None:
         self.device = device
         self.size = split.images.shape[1]
         self._images, self._masks = split.images, split.masks
@@ -49,6 +54,16 @@ class PictureSource:
                 over_crop(split.joints_2d, self.size).to(device),
                 torch.from_numpy(np.array(split.joints_3d_mm)).to(device),
             )
+
+        self._approach: Tensor | None = None
+        if films:
+            self._approach = torch.from_numpy(approach_of(split)).to(device)
+            if self._approach.isnan().all():
+                raise InputError(
+                    f"{split.folder}: no two pictures of the same person, clip and camera, so "
+                    "nothing shows who comes nearer; prepare frames of films, or set loss.facing=0 "
+                    "and model.facing_width=0"
+                )
 
     def __len__(self) -> int:
         return len(self._images)
@@ -72,12 +87,15 @@ class PictureSource:
         else:
             images = torch.from_numpy(self._images[rows]).to(self.device)
             masks = torch.from_numpy(self._masks[rows]).to(self.device)
-        labels = [t[on_device] for t in self._labels] if self._labels else [None, None]
+        known = (*(self._labels or (None, None)), self._approach)
+        joints_2d, joints_3d_mm, approach = (None if t is None else t[on_device] for t in known)
         return Pictures(
             images.permute(0, 3, 1, 2).float() / 255,  # channels_last: the memory stays as it lies
             masks.unsqueeze(1).float() / 255,
             self._view[on_device],
-            *labels,
+            joints_2d,
+            joints_3d_mm,
+            approach,
         )
 
 

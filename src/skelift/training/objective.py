@@ -172,6 +172,7 @@ class SelfSupervised(nn.Module):
                     c.mirror,
                     lambda: losses.mirror_loss(y, y_mirrored, self.pose.swap),
                 ),
+                "facing": (c.facing, lambda: self._facing(pictures)),
             }
         )
         lifted = [lifted_prior]
@@ -181,6 +182,11 @@ class SelfSupervised(nn.Module):
         if any(len(poses) for poses in lifted):
             terms |= self.lifting(torch.cat(lifted), draws, flow, boost)
         return terms, w.detach(), judged.detach().float()
+
+    def _facing(self, pictures: Pictures) -> Tensor:
+        assert self.pose.facing is not None
+        assert pictures.approach is not None
+        return losses.facing_loss(self.pose.facing.of_both_sides(pictures.x), pictures.approach)
 
 
 class Discrimination(nn.Module):

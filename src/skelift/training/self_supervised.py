@@ -34,7 +34,6 @@ from skelift.training.objective import Discrimination, Draws, SelfSupervised, ba
 from skelift.training.optimise import Average, Optimisers, Recipe, freeze
 
 CHECKPOINT = "last.safetensors"
-_GENERATOR = ("phi", "omega", "lifter")
 
 
 class Trainer:
@@ -57,7 +56,8 @@ class Trainer:
             raise InputError("train.batch=1: elevation statistics and pairs need at least 2")
         torch.manual_seed(train.seed)
         split = data.split("train")
-        self.pictures = PictureSource(split, device)
+        check_facing(config)
+        self.pictures = PictureSource(split, device, films=config.loss.facing > 0)
         if config.model.units == "camera" and not self.pictures.focal_known:
             raise InputError(
                 f"{split.folder}: pictures without a focal length; set data.folder.focal_px and "
@@ -100,25 +100,16 @@ class Trainer:
                 f"{train.lifter_weight_decay}: a factor above 0 and up to 1, and no negative decay"
             )
         epochs_a_step = train.batch / len(self.pictures)
-        self.optimisers = Optimisers(
-            {
-                "phi": self.pose.phi,
-                "omega": self.pose.omega,
-                "lifter": self.pose.lifter,
-                "disc": self.disc,
-            },
-            {
-                "phi": Recipe(train.learning_rate),
-                "omega": Recipe(train.learning_rate),
-                "lifter": Recipe(
-                    train.lifter_learning_rate,
-                    train.lifter_weight_decay,
-                    train.lifter_epoch_decay**epochs_a_step,
-                ),
-                "disc": Recipe(train.disc_learning_rate),
-            },
-            train,
+        networks = dict(self.pose.named_children()) | {"disc": self.disc}
+        recipes = dict.fromkeys(networks, Recipe(train.learning_rate))
+        recipes["lifter"] = Recipe(
+            train.lifter_learning_rate,
+            train.lifter_weight_decay,
+            train.lifter_epoch_decay**epochs_a_step,
         )
+        recipes["disc"] = Recipe(train.disc_learning_rate)
+        self.generator = list(dict(self.pose.named_children()))
+        self.optimisers = Optimisers(networks, recipes, train)
         relative = self.prior.root_relative(data.skeleton.root_index, self.pose.units)
         self.lifted = normalise(relative, self.pose.scale)
         self.lifted_order = Order(len(self.prior), config.loss.lifted_prior, train.seed + 2)
@@ -149,7 +140,7 @@ class Trainer:
                 reach,
                 base_boost(step, config.loss),
             )
-        self.optimisers.step(torch.stack(list(terms.values())).sum(), step, _GENERATOR)
+        self.optimisers.step(torch.stack(list(terms.values())).sum(), step, self.generator)
         freeze(self.disc.parameters(), False)
         if config.loss.gan:
             with self._autocast():
@@ -196,6 +187,17 @@ def check_size(size: int, disc_scales: int) -> None:
         raise InputError(
             f"pictures of {size} px: the networks need a multiple of 8 and at least {smallest} px; "
             "set data.size, or fewer model.disc_scales, and make the data set anew"
+        )
+
+
+def check_facing(config: Config) -> None:
+    """InputError unless the network that tells front from back is there, taught, and of use."""
+    width, weight = config.model.facing_width, config.loss.facing
+    if bool(width) != bool(weight) or (width and not config.loss.from_behind):
+        raise InputError(
+            f"model.facing_width={width}, loss.facing={weight}, loss.from_behind="
+            f"{str(config.loss.from_behind).lower()}: set all three (8, 1, true) or neither of the "
+            "first two"
         )
 
 

@@ -1,0 +1,63 @@
+"""Whether a body comes nearer or goes away, where its picture is a frame of a film.
+
+Bodies mostly move forwards, so one that comes nearer mostly faces the camera. This is known of no
+single picture and needs no label: it is read off the boxes around the body shortly before and
+after. The camera must stand still.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.data.format import Split
+
+REACH = 3  # pictures of the film before and after a picture that it is compared over
+SECONDS = 1 / 3  # the same for what is rendered
+
+
+def approach(earlier: NDArray[np.floating], later: NDArray[np.floating]) -> NDArray[np.floating]:
+    """How much nearer a body has come: above 0 nearer, below 0 further off.
+
+    Who comes nearer grows in the picture and, where the camera looks down, their feet sink in it.
+    A raised arm grows and a jump rises, too, so both must say the same, and the lesser counts.
+
+    Args:
+        earlier: (..., 3) crop boxes (centre x, centre y, side) in pixels of the source.
+        later: the same a little later.
+
+    Returns:
+        (...,) the growth log(side' / side), or the way down of the box's lower edge in sides.
+    """
+    growth = np.log(later[..., 2] / earlier[..., 2])
+    sinking = _lower_edge(later) - _lower_edge(earlier)
+    sinking = sinking / np.sqrt(earlier[..., 2] * later[..., 2])
+    lesser = np.minimum(np.abs(growth), np.abs(sinking))
+    nearer: NDArray[np.floating] = np.where(growth * sinking > 0, lesser * np.sign(growth), 0.0)
+    return nearer
+
+
+def approach_of(split: Split) -> NDArray[np.float32]:
+    """(N,) approach of each picture of a split, NaN where no film is known around it.
+
+    It is the split's own ``approach.npy`` (rendered pictures) or, without one, that of the
+    pictures of the same person, clip and camera up to ``REACH`` before and after.
+    """
+    if split.approach is not None:
+        return np.array(split.approach)
+    samples, place = split.samples, np.arange(len(split))
+    names = [samples[field] for field in ("person", "clip", "camera")]
+    order = np.lexsort((samples["frame"], *names))
+    parted = np.any([name[order][1:] != name[order][:-1] for name in names], axis=0)
+    film = np.r_[0, parted.cumsum()]
+    first, last = np.searchsorted(film, film), np.searchsorted(film, film, "right") - 1
+    crops = samples["crop"][order].astype(np.float64)
+    nearer = approach(
+        crops[np.maximum(place - REACH, first)], crops[np.minimum(place + REACH, last)]
+    )
+    found = np.empty(len(split), dtype=np.float32)
+    found[order] = np.where(last > first, nearer, np.nan)
+    return found
+
+
+def _lower_edge(crop: NDArray[np.floating]) -> NDArray[np.floating]:
+    edge: NDArray[np.floating] = crop[..., 1] + crop[..., 2] / 2
+    return edge

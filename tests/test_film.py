@@ -1,0 +1,121 @@
+"""Who comes nearer: read off boxes, found in films, and rendered."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from skelift.config import compose
+from skelift.data.crop import CropBox
+from skelift.data.film import REACH, approach, approach_of
+from skelift.data.format import SAMPLE, Split
+from skelift.synth.generate import open_studio
+from skelift.synth.motion import PARTS
+from skelift.synth.people import People
+
+LOOKS_DOWN = np.radians(8)
+
+
+def box_of(feet: tuple[float, float], height: float = 1.8, reach: float = 0.5) -> NDArray:
+    """Crop box of an upright block whose feet stand at (right, away) metres on the floor.
+
+    The camera hangs 1.7 m above the floor and looks down by ``LOOKS_DOWN``.
+    """
+    right, away = feet
+    seen = []
+    for x in (right - reach / 2, right + reach / 2):
+        for up in (0, height):
+            y, z = 1.7 - up, away
+            c, s = np.cos(LOOKS_DOWN), np.sin(LOOKS_DOWN)
+            y, z = c * y - s * z, s * y + c * z
+            seen.append((1145 * x / z + 500, 1145 * y / z + 500))
+    corners = np.array(seen)
+    return CropBox.around(corners.min(0), corners.max(0), 0.13).as_array().astype(float)
+
+
+@pytest.mark.parametrize("right", [-1.0, 0.0, 1.0])
+def test_coming_nearer_is_above_zero_and_going_away_below(right: float) -> None:
+    far, near = box_of((right, 5.0)), box_of((right, 4.5))
+    assert approach(far, near) == pytest.approx(-approach(near, far))
+    # Pinhole: the body grows by 5.0 / 4.5, and by a little more for looking down on it.
+    assert 0.02 < approach(far, near) <= np.log(5 / 4.5) * 1.1
+
+
+def test_going_sideways_jumping_and_raising_an_arm_are_no_approach() -> None:
+    stands = box_of((0, 5.0))
+    nearer = approach(stands, box_of((0, 4.5)))
+    jumped = stands - [0, 60, 0]
+    raised = box_of((0, 5.0), height=2.2)
+    for later in (box_of((0.5, 5.0)), jumped, raised):
+        assert abs(approach(stands, later)) < 0.2 * nearer
+
+
+def film_split(folder: Path, samples: NDArray) -> Split:
+    np.save(folder / "samples.npy", samples)
+    return Split(folder)
+
+
+def test_films_are_found_by_person_clip_and_camera(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    samples = np.zeros(60, dtype=SAMPLE)
+    samples["person"] = rng.choice(["a", "b"], 60)
+    samples["clip"] = rng.choice(["walk", "sit", "run"], 60)
+    samples["camera"] = rng.choice(["left", "right"], 60)
+    samples["frame"] = rng.permutation(60) * 5
+    samples["crop"] = rng.uniform(100, 200, (60, 3))
+    samples["person"][7] = "alone"
+    found = approach_of(film_split(tmp_path, samples))
+    for row, sample in enumerate(samples):
+        names = ("person", "clip", "camera")
+        film = [s for s in samples if all(s[n] == sample[n] for n in names)]
+        film.sort(key=lambda s: s["frame"])
+        place = [s["frame"] for s in film].index(sample["frame"])
+        pair = film[max(place - REACH, 0)], film[min(place + REACH, len(film) - 1)]
+        if len(film) == 1:
+            assert np.isnan(found[row])
+        else:
+            expected = approach(*(s["crop"].astype(float) for s in pair))
+            assert found[row] == pytest.approx(expected, rel=1e-5)
+    assert np.isnan(found[7])
+
+
+def test_what_was_rendered_with_the_pictures_comes_first(tmp_path: Path) -> None:
+    np.save(tmp_path / "approach.npy", np.array([0.5, np.nan], dtype=np.float32))
+    found = approach_of(film_split(tmp_path, np.zeros(2, dtype=SAMPLE)))
+    np.testing.assert_array_equal(found, np.array([0.5, np.nan], dtype=np.float32))
+
+
+def test_rendered_people_who_walk_come_nearer_or_go_away() -> None:
+    """Everyone slides over the floor in an unchanging pose; the camera's depth says which way."""
+    config = compose(["data=quickstart", "data.synth.mix=0", "data.synth.wobble_deg=0"])
+    synth = config.data.synth
+    assert synth is not None
+    studio, _ = open_studio(config, replace(synth, mirror=0))
+    cast = studio.cast
+    assert isinstance(cast, People)
+    assert not cast.films  # the package's motion keeps no places
+
+    rng = np.random.default_rng(0)
+    frames, reach = len(cast.motion.rotations), max(round(synth.fps / 3), 1)
+    upright = np.broadcast_to(np.eye(3), (frames, len(PARTS), 3, 3))
+    heading = rng.uniform(-np.pi, np.pi, len(cast.motion.lengths))[cast.motion.clip_of_frame]
+    speed = 0.1 * np.arange(frames)[:, None]  # hips-to-head distances a frame
+    floor = speed * np.stack([np.cos(heading), np.sin(heading), 0 * heading], 1)
+    cast.motion = replace(cast.motion, rotations=upright, hips=floor.astype(np.float32))
+    cast.films = True
+
+    scenes = cast.scenes("train", range(60))
+    found = studio._approach(scenes)
+    assert found is not None
+    assert scenes.film is not None
+    earlier, later = scenes.film
+    inner = reach <= scenes.samples["frame"]
+    towards = ((later.moved - earlier.moved)[:, None] @ scenes.view.transpose(0, 2, 1))[:, 0, 2]
+    fast = inner & (np.abs(towards) > 0.1)
+    assert fast.sum() > 20
+    np.testing.assert_array_equal(found[fast] > 0, towards[fast] < 0)
+    still = replace(cast.motion, hips=np.zeros_like(cast.motion.hips))
+    cast.motion = still
+    np.testing.assert_array_equal(studio._approach(cast.scenes("train", range(8))), 0)
