@@ -160,7 +160,7 @@ def test_facing_needs_films(home: Path, tmp_path: Path) -> None:
     samples["clip"] = [str(row) for row in range(len(samples))]
     np.save(data / "train" / "samples.npy", samples)
     more = [*FACING, f"paths.data={data}"]
-    with pytest.raises(InputError, match=r"train: no two pictures of the same person"):
+    with pytest.raises(InputError, match=r"train: no pictures before and after"):
         train.run(compose(overrides(home, "no_film", *more)))
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skelift.data.format import Split
 
 REACH = 3  # pictures of the film before and after a picture that it is compared over
+LEAST_APPROACH = 0.02  # of this and more a sign is worth learning from
 SECONDS = 1 / 3  # the same for what is rendered
 
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skelift.data.film import approach_of
+from skelift.data.film import LEAST_APPROACH, approach_of
 from skelift.data.format import Prior, Split
 from skelift.errors import InputError
 from skelift.geometry import Units, View, root_relative_2d
@@ -31,7 +31,10 @@ class Pictures:
 
 
 class PictureSource:
-    """Pictures of a split, gathered by row; kept on the device as uint8 where that is a GPU."""
+    """Pictures of a split, gathered by row; kept on the device as uint8 where that is a GPU.
+
+    With ``films``, ``moving`` has the rows of those who come nearer or go away.
+    """
 
     def __init__(
         self, split: Split, device: torch.device, *, labels: bool = False, films: bool = False
@@ -57,13 +60,15 @@ class PictureSource:
 
         self._approach: Tensor | None = None
         if films:
-            self._approach = torch.from_numpy(approach_of(split)).to(device)
-            if self._approach.isnan().all():
+            approach = approach_of(split)
+            self.moving = np.flatnonzero(np.abs(approach) >= LEAST_APPROACH)
+            if not len(self.moving):
                 raise InputError(
-                    f"{split.folder}: no two pictures of the same person, clip and camera, so "
-                    "nothing shows who comes nearer; prepare frames of films, or set loss.facing=0 "
-                    "and model.facing_width=0"
+                    f"{split.folder}: no pictures before and after (of the same person, clip and "
+                    "camera) show anyone come nearer or go away; prepare frames of films, or set "
+                    "loss.facing=0 and model.facing_width=0"
                 )
+            self._approach = torch.from_numpy(approach).to(device)
 
     def __len__(self) -> int:
         return len(self._images)

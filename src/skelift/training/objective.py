@@ -127,6 +127,7 @@ class SelfSupervised(nn.Module):
         flow: PoseFlow,
         reach: float | None,
         boost: float = 1.0,
+        moving: Pictures | None = None,
     ) -> tuple[Terms, Tensor, Tensor]:
         """One step.
 
@@ -140,6 +141,7 @@ class SelfSupervised(nn.Module):
             reach: 0 ... 1, share of the lifting losses' gradient that reaches Phi and Omega; None
                 leaves the pictures' poses out of the lifting losses.
             boost: factor on L_base.
+            moving: this process's share of the pictures of who comes nearer or goes away.
 
         Returns:
             The weighted terms, and what D learns from: kappa(u) and Phi(x) (or kappa(y)), both
@@ -172,7 +174,7 @@ class SelfSupervised(nn.Module):
                     c.mirror,
                     lambda: losses.mirror_loss(y, y_mirrored, self.pose.swap),
                 ),
-                "facing": (c.facing, lambda: self._facing(pictures)),
+                "facing": (c.facing, lambda: self._facing(moving)),
             }
         )
         lifted = [lifted_prior]
@@ -183,10 +185,11 @@ class SelfSupervised(nn.Module):
             terms |= self.lifting(torch.cat(lifted), draws, flow, boost)
         return terms, w.detach(), judged.detach().float()
 
-    def _facing(self, pictures: Pictures) -> Tensor:
+    def _facing(self, moving: Pictures | None) -> Tensor:
         assert self.pose.facing is not None
-        assert pictures.approach is not None
-        return losses.facing_loss(self.pose.facing.of_both_sides(pictures.x), pictures.approach)
+        assert moving is not None
+        assert moving.approach is not None
+        return losses.facing_loss(self.pose.facing.of_both_sides(moving.x), moving.approach)
 
 
 class Discrimination(nn.Module):

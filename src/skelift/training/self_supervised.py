@@ -6,7 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skelift.config import Config, LossConfig
@@ -112,6 +114,8 @@ class Trainer:
         self.optimisers = Optimisers(networks, recipes, train)
         relative = self.prior.root_relative(data.skeleton.root_index, self.pose.units)
         self.lifted = normalise(relative, self.pose.scale)
+        if config.loss.facing:
+            self.moving_order = Order(len(self.pictures.moving), train.batch, train.seed + 3)
         self.lifted_order = Order(len(self.prior), config.loss.lifted_prior, train.seed + 2)
         self.bf16 = uses_bf16(train.precision, device)
         if train.compile == "on" or (train.compile == "auto" and device.type == "cuda"):
@@ -121,7 +125,10 @@ class Trainer:
     def step(self, step: int) -> Terms:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
         config, device = self.config, self.world.device
-        pictures = self._take(step)
+        pictures = self._take(self.picture_order[step], step)
+        moving = None
+        if config.loss.facing:
+            moving = self._take(self.pictures.moving[self.moving_order[step]], step)
         u = self.drawn[torch.from_numpy(self.pose_order[step][self.share]).to(device)]
         reach = lifting_reach(step, config.loss)
         lifted_prior = self.lifted[torch.from_numpy(self.lifted_order[step]).to(device)]
@@ -139,6 +146,7 @@ class Trainer:
                 self.flow,
                 reach,
                 base_boost(step, config.loss),
+                moving,
             )
         self.optimisers.step(torch.stack(list(terms.values())).sum(), step, self.generator)
         freeze(self.disc.parameters(), False)
@@ -167,10 +175,10 @@ class Trainer:
             self.average.weights[name].copy_(tensor)
         self.optimisers.restore(group(state, "optimisers"))
 
-    def _take(self, step: int) -> Pictures:
+    def _take(self, rows: NDArray[np.int64], step: int) -> Pictures:
         """This process's share of a step's pictures."""
         train = self.config.train
-        pictures = self.pictures.take(self.picture_order[step][self.share])
+        pictures = self.pictures.take(rows[self.share])
         if not self.augments:
             return pictures
         change = Augmentation.at(train.augment, train.seed, step, train.batch)[self.share]
