@@ -24,6 +24,7 @@ from skelift.models.discriminator import Discriminator
 from skelift.stages import pretrain_flow, train
 from skelift.training.batches import Order, named_from_behind
 from skelift.training.distributed import join
+from skelift.training.early_stopping import EarlyStopping
 from skelift.training.loop import NonFiniteLoss, fit
 from skelift.training.optimise import Optimisers, Recipe
 from skelift.training.self_supervised import Trainer, check_size, lifting_reach
@@ -109,6 +110,49 @@ def test_non_finite_loss_names_step_term_and_checkpoint(
 def test_shares_that_do_not_come_out_even_are_refused(home: Path) -> None:
     with pytest.raises(InputError, match=r"train\.shares=3.*train\.batch=8"):
         train.run(compose(overrides(home, "uneven", "train.shares=3")))
+
+
+def test_patience_ends_a_run_with_its_best_snapshot(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scores are a test double's; the run is killed on the way, and started once too often."""
+    scores = iter([9.0, 4.0, 5.0, 4.0])
+    real, take_step = EarlyStopping._score, Trainer.step
+
+    def score(self: EarlyStopping, trainer: Trainer) -> float:
+        before = {name: weight.clone() for name, weight in trainer.pose.state_dict().items()}
+        assert 0 < real(self, trainer) < 500
+        assert_identical(before, dict(trainer.pose.state_dict()))
+        return next(scores)
+
+    def dying(self: Trainer, step: int) -> dict[str, torch.Tensor]:
+        if step == 13:
+            raise Killed
+        return take_step(self, step)
+
+    monkeypatch.setattr(EarlyStopping, "_score", score)
+    more = ["train.snapshot_every=5", "train.patience=2", "train.steps=30", "train.ema=0.9"]
+    config = compose(overrides(home, "patient", *more))
+    monkeypatch.setattr(Trainer, "step", dying)
+    with pytest.raises(Killed):
+        train.run(config)
+    monkeypatch.setattr(Trainer, "step", take_step)
+    kept = home / "patient" / "checkpoints" / "snapshots"
+    for _ in range(2):
+        train.run(config)
+        assert sorted(file.stem for file in kept.iterdir()) == [
+            f"step-{step:07d}" for step in (5, 10, 15, 20)
+        ]
+        best = load_file(kept / "step-0000010.safetensors")
+        assert_identical(weights(home, "patient"), best)
+        card = json.loads((home / "patient" / "model" / "model.json").read_text())
+        assert card["steps"] == 10
+    assert next(scores, None) is None
+
+
+def test_patience_counts_snapshots(home: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.patience=2.*train\.snapshot_every"):
+        train.run(compose(overrides(home, "hasty", "train.patience=2")))
 
 
 def test_fit_reports_means_of_each_interval() -> None:

@@ -4,6 +4,7 @@ Only what ``--help`` needs is imported here; a verb imports its stage when it ru
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb. Exit codes: 0, 1 a run that failed, 2 bad input, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     try:
-        print(_stage(arguments) if arguments.verb in STAGES else _command(arguments))
+        _say(_stage(arguments) if arguments.verb in STAGES else _command(arguments))
     except InputError as error:
         print(f"skelift {arguments.verb}: error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -103,6 +104,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"skelift {arguments.verb}: interrupted", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _say(answer: str) -> None:
+    """Print the answer; a reader that has read enough (``| head``) is no error."""
+    try:
+        print(answer, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer is not to be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stage(arguments: argparse.Namespace) -> str:

@@ -267,6 +267,9 @@ class TrainConfig:
     # Steps between the weights that are kept beside the checkpoint, for `evaluate` to score the
     # course of a run on the same machine; 0: none.
     snapshot_every: int = 0
+    # Snapshots without a better label-free score (on training pictures) after which a run ends; the
+    # best is the model. 0: it takes all its steps, and the last weights are the model.
+    patience: int = 0
     seed: int = 0
 
 
@@ -292,7 +295,7 @@ class EvaluateConfig:
     learning_rate: float = 1e-3
     base_boost: float = 50.0  # of the unsupervised lifter; see docs/experiments.md
     shown: int = 12  # test pictures in the report, and as many of the worst
-    snapshot_pictures: int = 1000  # of the test split, that snapshots are scored on
+    snapshot_pictures: int = 1000  # of a split, that snapshots are scored on
 
 
 @dataclass

@@ -24,6 +24,12 @@ def held_out_rows(clips: NDArray[np.str_], share: float, seed: int) -> NDArray[n
     return np.isin(clips, chosen)
 
 
+def spread(split: Split, count: int) -> "Part":
+    """About ``count`` pictures of a split, evenly spread."""
+    rows = split.rows if isinstance(split, Part) else np.arange(len(split))
+    return Part(split.folder, rows[:: max(len(rows) // count, 1)])
+
+
 class HeldOut(Dataset):
     """A data set whose ``test`` are held-out clips of its training pictures.
 
@@ -74,10 +80,6 @@ class Part(Split):
     def samples(self) -> NDArray[np.void]:
         """(n,) records of the chosen rows."""
         return Split(self.folder).samples[self.rows]
-
-    def spread(self, count: int) -> "Part":
-        """About ``count`` of the rows, evenly spread."""
-        return Part(self.folder, self.rows[:: max(len(self.rows) // count, 1)])
 
     def _shards(self, kind: str) -> Shards:
         return _SomeRows(sorted(self.folder.glob(f"{kind}-*.npy")), self.rows)

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from skelift.config import Config
 from skelift.data.format import Dataset, Split
-from skelift.data.hold_out import Part
+from skelift.data.hold_out import spread
 from skelift.evaluation.baselines import Bench, make_baseline
 from skelift.evaluation.label_free import label_free_score
 from skelift.evaluation.metrics import p_mpjpe
@@ -75,8 +74,7 @@ def _course(
     name: str, config: Config, data: Dataset, test: Split, device: torch.device
 ) -> list[dict[str, Any]]:
     """What tells of a training's course, over its snapshots and some of the test pictures."""
-    rows = np.arange(len(test.samples))
-    some = Part(test.folder, rows).spread(config.evaluate.snapshot_pictures)
+    some = spread(test, config.evaluate.snapshot_pictures)
     course = []
     for step, file in snapshots(Path(config.paths.checkpoints)).items():
         pose, _ = load_model(Path(config.paths.model), device, file)

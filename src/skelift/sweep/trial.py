@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from skelift.config import Config, SweepConfig, to_yaml, vary
-from skelift.data.hold_out import HeldOut, Part
+from skelift.data.hold_out import HeldOut, Part, spread
 from skelift.errors import InputError
 from skelift.evaluation.label_free import label_free_score
 from skelift.evaluation.predictions import predict_split
@@ -158,7 +158,7 @@ class _Watch:
 def _score(
     config: Config, pose: PoseNet, held_out: Part, world: World, count: int | None = None
 ) -> float:
-    some = held_out.spread(count) if count else held_out
+    some = spread(held_out, count) if count else held_out
     predicted = predict_split(pose, some, world.device, config.evaluate.batch)
     if config.sweep.score == LABEL_FREE:
         return label_free_score(

@@ -66,10 +66,12 @@ def save_model(
     write_json(folder / CARD, card | dict(about))
 
 
-def save_snapshot(checkpoints: Path, weights: Mapping[str, Tensor], step: int) -> None:
-    """Keep the weights after ``step`` steps in the checkpoints' folder."""
+def save_snapshot(
+    checkpoints: Path, weights: Mapping[str, Tensor], step: int, about: Mapping[str, str]
+) -> None:
+    """Keep the weights after ``step`` steps, and what is known of them, with the checkpoints."""
     file = checkpoints / SNAPSHOTS / f"step-{step:07d}.safetensors"
-    save_tensors(file, weights, {"step": str(step)})
+    save_tensors(file, weights, {"step": str(step), **about})
 
 
 def snapshots(checkpoints: Path) -> dict[int, Path]:

@@ -12,8 +12,9 @@ from skelift.data.format import Dataset
 from skelift.errors import InputError
 from skelift.training.curves import Curves
 from skelift.training.distributed import World
+from skelift.training.early_stopping import EarlyStopping, Enough
 from skelift.training.loop import Interval, NonFiniteLoss, fit
-from skelift.training.model_files import SNAPSHOTS, save_model, save_snapshot
+from skelift.training.model_files import SNAPSHOTS, save_model
 from skelift.training.self_supervised import (
     CHECKPOINT,
     Trainer,
@@ -50,23 +51,27 @@ def train_one(
         )
     if world.leads and not first and (checkpoints / SNAPSHOTS).exists():
         shutil.rmtree(checkpoints / SNAPSHOTS)  # of another run
+    stopping = EarlyStopping(config, data, world, first)
     curves = Curves(checkpoints, out, first, live=train.dvclive) if world.leads else None
     saved = first
 
     def each_interval(interval: Interval) -> None:
         nonlocal saved
-        if not curves:
-            return
-        curves.add(interval)
-        if interval.step - saved >= train.checkpoint_every or interval.step == train.steps:
-            save_checkpoint(checkpoints, trainer, interval.step, digest)
-            saved = interval.step
+        if curves:
+            curves.add(interval)
+            if interval.step - saved >= train.checkpoint_every or interval.step == train.steps:
+                save_checkpoint(checkpoints, trainer, interval.step, digest)
+                saved = interval.step
         if train.snapshot_every and interval.step % train.snapshot_every == 0:
-            save_snapshot(checkpoints, trainer.average.state(), interval.step)
-        if watch:
+            stopping.keep(trainer, interval.step)
+            if stopping.enough():
+                raise Enough
+        if curves and watch:
             watch(trainer, interval.step)
 
     try:
+        if stopping.enough():  # before it was started again
+            raise Enough
         fit(
             trainer.step,
             train.steps,
@@ -78,17 +83,27 @@ def train_one(
             over_all=world.mean,
             show=world.leads,
         )
+    except Enough:
+        if world.leads:
+            print(
+                f"{title}: no better label-free score in {train.patience} snapshots; the best, of "
+                f"step {stopping.best}, is the model"
+            )
     except NonFiniteLoss as error:
         last = f"{checkpoints / CHECKPOINT} (step {saved})" if saved else "none yet"
         raise NonFiniteLoss(f"{error}; last good checkpoint: {last}") from None
     if world.leads:
         assert curves
         curves.finish()
-        about = {"train": asdict(train), "loss": asdict(config.loss), "steps": train.steps}
+        if stopping.scores:
+            steps, weights = stopping.best, stopping.best_weights()
+        else:
+            steps, weights = train.steps, trainer.average.state()
+        about = {"train": asdict(train), "loss": asdict(config.loss), "steps": steps}
         save_model(
             out,
             trainer.pose,
-            trainer.average.state(),
+            weights,
             config.model,
             data.info,
             about,
