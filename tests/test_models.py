@@ -8,12 +8,14 @@ import pytest
 import torch
 from tiny import load_skeleton
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from skelift.config import ModelConfig
 from skelift.data.crop import to_crop
 from skelift.geometry import View
 from skelift.models import layers
 from skelift.models.discriminator import Discriminator
+from skelift.models.facing import Facing
 from skelift.models.layers import Convolution, GlobalBatchNorm, sum_in_shares
 from skelift.models.lifter import Lifter
 from skelift.models.omega import Omega, _moments
@@ -200,39 +202,43 @@ def test_pipeline_is_omega_of_phi_lifted(pose: PoseNet) -> None:
 
 def test_sides_of_bodies_that_face_the_camera_are_exchanged() -> None:
     torch.manual_seed(0)
-    model = replace(SMALL, facing_width=4)
-    pose = PoseNet(model, SKELETON, scale=0.2).eval()
+    pose = PoseNet(replace(SMALL, facing=True), SKELETON, scale=0.2).eval()
     x, view = torch.rand(6, 3, 32, 32), view_of_boxes(*[(500, 500, 450)] * 6)
-    logits = pose.facing(x).detach()
-    assert not torch.equal(logits, pose.facing.of_both_sides(x))
-    torch.testing.assert_close(pose.facing.of_both_sides(x)[::2], logits[::2])
-    torch.testing.assert_close(pose.facing.of_both_sides(x)[1::2], pose.facing(x.flip(3))[1::2])
-    pose.facing.judge.bias.data -= logits.sort().values[2:4].mean()  # three of six face us
-    faces_us = logits.argsort(descending=True)[:3].tolist()
+    read, spread = pose.omega.read(pose.phi(x))
+    logits = pose.facing(x, read).detach()
+    pose.facing.network[-1].bias.data -= logits.sort().values[2:4].mean()
+    faces_us = logits.argsort(descending=True)[:3].tolist()  # three of six
 
-    read = pose.omega(pose.phi(x))
     named = pose(x, view).y
+    pixels = (x.permute(0, 2, 3, 1) * 255).round().to(torch.uint8)
+    boxes, focal = torch.tensor([[500.0, 500, 450]] * 6), torch.full((6, 1), 1145.0)
+    _, joints_2d, wide, _ = CropToPose(pose)(pixels, boxes, focal)
     for row in range(6):
         for joint, partner in enumerate(SKELETON.swap):
-            expected = read[row, partner if row in faces_us else joint]
-            assert torch.equal(named[row, joint], expected)
-
-    pixels = (x.permute(0, 2, 3, 1) * 255).to(torch.uint8)
-    boxes, focal = torch.tensor([[500.0, 500, 450]] * 6), torch.full((6, 1), 1145.0)
-    _, joints_2d, spread, _ = CropToPose(pose)(pixels, boxes, focal)
-    torch.testing.assert_close(joints_2d, 500 + named * 225, atol=3, rtol=0)
-    without = CropToPose(without_facing(pose, model))(pixels, boxes, focal)[2]
-    for row in faces_us:
-        torch.testing.assert_close(spread[row], without[row, list(SKELETON.swap)])
+            source = partner if row in faces_us else joint
+            assert torch.equal(named[row, joint], read[row, source])
+            expected = 500 + read[row, source] * 225
+            torch.testing.assert_close(joints_2d[row, joint], expected, atol=3, rtol=0)
+            ours, theirs = wide[row, joint], spread[row, source] * 225
+            torch.testing.assert_close(ours, theirs, atol=3, rtol=0)
 
 
-def without_facing(pose: PoseNet, model: ModelConfig) -> PoseNet:
-    """The same networks, all but one; from scratch they start alike too."""
-    torch.manual_seed(0)
-    alike = PoseNet(replace(model, facing_width=0), SKELETON, scale=0.2).eval()
-    for name, weight in alike.state_dict().items():
-        assert torch.equal(weight, pose.state_dict()[name])
-    return alike
+def test_facing_sees_the_head_and_a_mirror_turns_nobody_round() -> None:
+    facing = Facing(SKELETON).eval()
+    x = torch.rand(2, 3, 48, 48)
+    y = torch.zeros(2, 17, 2)
+    y[:, SKELETON.index("head")] = torch.tensor([0.5, -0.5]) + 2 / 48  # around pixel 36.5, 12.5
+    y[:, SKELETON.index("nose")] = torch.tensor([0.5, -0.5]) - 2 / 48
+    # A patch of a quarter of the picture: twelve pixels, sampled sixteen times.
+    expected = interpolate(x[..., 6:18, 30:42], (16, 16), mode="bilinear", align_corners=False)
+    inner = slice(1, -1)  # the outermost samples blend in a neighbour that the cut lacks
+    torch.testing.assert_close(
+        facing.heads(x, y)[..., inner, inner], expected[..., inner, inner], atol=1e-5, rtol=0
+    )
+    elsewhere = x.clone()
+    elsewhere[:, :, 24:] = 0
+    assert torch.equal(facing(elsewhere, y), facing(x, y))
+    torch.testing.assert_close(facing(x.flip(3), y * torch.tensor([-1.0, 1])), facing(x, y))
 
 
 def test_poses_in_mm_are_of_a_typical_body(pose: PoseNet) -> None:

@@ -71,7 +71,10 @@ def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def test_exported_graph_equals_the_networks(model: Path) -> None:
+@pytest.mark.parametrize("facing", [False, True])
+def test_exported_graph_equals_the_networks(tmp_path: Path, facing: bool) -> None:
+    model = random_model(tmp_path / "model", facing=facing)
+    export_onnx(model, model / GRAPH)
     rng = np.random.default_rng(0)
     here, there = Predictor(model), Predictor(model, runtime="onnx")
     for count in (1, 3):

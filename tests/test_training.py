@@ -14,24 +14,24 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import tiny_dataset
+from tiny import load_skeleton, tiny_dataset
 from tiny_run import overrides, pretrained
 
 from skelift.config import Config, LossConfig, TrainConfig, compose
-from skelift.data.format import Dataset
+from skelift.data.format import SAMPLE, Dataset, Split
 from skelift.errors import InputError
 from skelift.models.discriminator import Discriminator
+from skelift.models.pose import PoseNet
 from skelift.stages import pretrain_flow, train
 from skelift.training.batches import Order, named_from_behind
 from skelift.training.distributed import join
 from skelift.training.early_stopping import EarlyStopping
+from skelift.training.facing import teach_facing
 from skelift.training.loop import NonFiniteLoss, fit
 from skelift.training.optimise import Optimisers, Recipe
 from skelift.training.self_supervised import Trainer, check_size, lifting_reach
 
 AUGMENTED = ["train.augment.flip=0.5", "train.augment.brightness=0.3", "train.augment.colour=0.2"]
-
-FACING = ["loss.facing=1", "model.facing_width=4", "loss.from_behind=true"]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ class Killed(BaseException):
 def test_resumed_run_ends_with_the_same_weights(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = ["train.steps=20", "train.ema=0.9", "loss.mirror=1", *FACING, *AUGMENTED]
+    more = ["train.steps=20", "train.ema=0.9", "loss.mirror=1", "loss.silhouette=1", *AUGMENTED]
     train.run(compose(overrides(home, "whole", *more)))
     original = Trainer.step
 
@@ -191,30 +191,56 @@ def test_a_size_that_the_networks_cannot_take_is_refused(size: int, scales: int)
         check_size(size, scales)
 
 
-@pytest.mark.parametrize("left_out", range(3))
-def test_a_network_for_facing_is_taught_and_used_or_refused(home: Path, left_out: int) -> None:
-    some = [option for n, option in enumerate(FACING) if n != left_out]
-    with pytest.raises(InputError, match=r"model\.facing_width.*loss\.facing"):
-        train.run(compose(overrides(home, "facing", *some)))
-
-
-def test_facing_needs_films(home: Path, tmp_path: Path) -> None:
-    data = tiny_dataset(tmp_path / "pictures")
-    samples = np.load(data / "train" / "samples.npy")
-    samples["clip"] = [str(row) for row in range(len(samples))]
-    np.save(data / "train" / "samples.npy", samples)
-    more = [*FACING, f"paths.data={data}"]
-    with pytest.raises(InputError, match=r"train: no pictures before and after"):
-        train.run(compose(overrides(home, "no_film", *more)))
-
-
-def test_facing_leaves_the_other_networks_alone(home: Path) -> None:
-    for name, more in {"with": FACING, "without": FACING[2:]}.items():
-        train.run(compose(overrides(home, name, "train.steps=6", *more)))
+def test_facing_is_taught_last_and_leaves_the_rest_alone(home: Path) -> None:
+    more = ["train.steps=6", "loss.from_behind=true", "train.facing_steps=40"]
+    for name, own in {"with": ["model.facing=true"], "without": []}.items():
+        train.run(compose(overrides(home, name, *more, *own)))
     both, one = weights(home, "with"), weights(home, "without")
     assert {name.partition(".")[0] for name in both.keys() - one.keys()} == {"facing"}
     for name, weight in one.items():
         assert torch.equal(weight, both[name]), name
+
+    train.run(compose(overrides(home, "with", *more, "model.facing=true")))
+    assert_identical(weights(home, "with"), both)  # taught once more, from the last checkpoint
+
+
+def test_facing_learns_who_comes_nearer(tmp_path: Path, home: Path) -> None:
+    """White heads come nearer, black ones go away; half of the pictures are labelled by films."""
+    rng = np.random.default_rng(0)
+    nearer = rng.random(200) < 0.5
+    images = np.zeros((200, 32, 32, 3), dtype=np.uint8)
+    images[nearer] = 255
+    moved = np.where(nearer, 0.1, -0.1)
+    moved[::2] = [np.nan, 0] * 50
+    samples = np.zeros(200, dtype=SAMPLE)
+    samples["crop"], samples["focal"] = 100, 1000
+    arrays = {"images-00000": images, "masks-00000": images[..., 0], "samples": samples}
+    for name, array in (arrays | {"approach": moved.astype(np.float32)}).items():
+        np.save(tmp_path / f"{name}.npy", array)
+    split = Split(tmp_path)
+    more = ["loss.from_behind=true", "model.facing=true", "train.facing_steps=60"]
+    config = compose(overrides(home, "heads", *more))
+    pose = PoseNet(config.model, load_skeleton("h36m17"), 1.0)
+    learned = teach_facing(config, pose, split, "facing")
+    pose.load_state_dict(learned, strict=False)
+    pose.eval()
+    x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    np.testing.assert_array_equal(
+        pose.facing(x, pose.omega(pose.phi(x))).detach().numpy() > 0, nearer
+    )
+
+
+def test_facing_needs_sides_from_behind_and_films(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"model\.facing=true needs loss\.from_behind=true"):
+        train.run(compose(overrides(home, "no_sides", "model.facing=true")))
+    data = tiny_dataset(tmp_path / "pictures")
+    samples = np.load(data / "train" / "samples.npy")
+    samples["clip"] = [str(row) for row in range(len(samples))]
+    np.save(data / "train" / "samples.npy", samples)
+    more = ["model.facing=true", "loss.from_behind=true", f"paths.data={data}"]
+    with pytest.raises(InputError, match=r"train: no pictures before and after"):
+        train.run(compose(overrides(home, "no_film", *more)))
+    assert not (home / "no_film").exists()
 
 
 @pytest.mark.parametrize("size_and_scales", [(24, 1), (48, 2), (96, 3)])
@@ -332,7 +358,7 @@ def test_two_processes_have_the_curve_of_one_in_float64(home: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "departures"),
-    [(quickstart, []), (overrides, ["loss.mirror=1", "loss.lifted_prior=8", *FACING, *AUGMENTED])],
+    [(quickstart, []), (overrides, ["loss.mirror=1", "loss.lifted_prior=8", *AUGMENTED])],
 )
 def test_two_processes_have_the_curve_of_one_in_fp32(
     home: Path, recipe: Callable[..., list[str]], departures: list[str]

@@ -49,11 +49,11 @@ def pretrained(home: Path) -> Path:
     return home
 
 
-def random_model(folder: Path, margin: float = 0.13) -> Path:
+def random_model(folder: Path, margin: float = 0.13, facing: bool = False) -> Path:
     """``folder``, with a model of random weights for 32 px."""
     torch.manual_seed(0)
     skeleton = load_skeleton("h36m17")
-    config = ModelConfig(width=4, disc_width=8, lifter_width=32)
+    config = ModelConfig(width=4, disc_width=8, lifter_width=32, facing=facing)
     pose = PoseNet(config, skeleton, scale=0.1)
     data = DatasetInfo("tiny", skeleton, 32, margin, True, "drawn for tests", "Apache-2.0")
     save_model(folder, pose, pose.state_dict(), config, data, {}, name="tiny", crop_side=0.4)

@@ -191,8 +191,9 @@ class ModelConfig:
     disc_width: int = 64
     disc_scales: int = 3
     lifter_width: int = 1024
-    # Channels of the first stage of the network that tells front from back; a departure, 0: none.
-    facing_width: int = 0
+    # A network that tells front from back by the head, when all else is trained; a departure. Its
+    # teacher is who comes nearer in films, and Omega has to name sides from behind.
+    facing: bool = False
     channels: str = "single"  # single | sides: one skeleton channel, or one a body side
     # Where Lambda's elevation starts; positive: the camera is above and looks down. A departure: at
     # 0 chance decides between the body and its mirror image in depth.
@@ -220,7 +221,6 @@ class LossConfig:
     norms: str = "squared"  # squared | elepose
     judge_redrawn: bool = False  # D judges kappa(y) instead of s
     from_behind: bool = False  # D and Omega learn from prior poses named as if seen from behind
-    facing: float = 0.0  # who comes nearer faces the camera (pictures that are frames of films)
     detach_skeleton: bool = False  # Eq. 9's second term moves Omega only
     silhouette: float = 0.0  # the drawn body covers the mask, and nothing else
     mirror: float = 0.0  # a mirrored picture gives the mirrored pose
@@ -257,6 +257,7 @@ class TrainConfig:
     decay: float = 1.0  # learning rates at the last step, as a fraction of the first
     clip: float = 1.0  # gradient norm per optimiser; 0: off
     ema: float = 0.0  # decay of the averaged weights that are saved; 0: off
+    facing_steps: int = 1500  # of 64 pictures, for model.facing, when all else is trained
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     precision: str = "auto"  # auto | fp32 | bf16: of the image networks
     compile: str = "auto"  # auto | on | off: torch.compile (auto: on a CUDA device)

@@ -57,10 +57,7 @@ class PoseNet(nn.Module):
         # Rx(e) takes the camera frame upright: it is negative where the camera looks down.
         elevation = -math.radians(config.elevation_deg)
         self.lifter = Lifter(len(skeleton), config.lifter_width, elevation)
-        self.facing: Facing | None = None
-        if config.facing_width:
-            with torch.random.fork_rng(devices=[]):  # all others start as they do without it
-                self.facing = Facing(config.facing_width)
+        self.facing = Facing(skeleton) if config.facing else None
         self.scale = scale
         self.register_buffer(
             "bone_indices", torch.as_tensor(skeleton.bone_indices), persistent=False
@@ -76,18 +73,18 @@ class PoseNet(nn.Module):
         v, elevation = self.lift(self.normalise(y.float(), view))
         return Poses(s, y, v, elevation)
 
-    def named(self, x: Tensor, *rows: Tensor) -> list[Tensor]:
-        """Give joints their sides: rows (B, J, ...) of pictures x, read off skeleton images.
+    def named(self, x: Tensor, y: Tensor, *rows: Tensor) -> list[Tensor]:
+        """Give the joints of poses y (B, J, 2), and of further (B, J, ...) rows, their sides.
 
-        Where ``Facing`` is part of the pipeline, Omega names sides as if all were seen from behind
-        (``loss.from_behind``), and those of bodies that face the camera are exchanged here.
+        Where ``Facing`` is part of the pipeline, Omega has learned to name sides as if all were
+        seen from behind (``loss.from_behind``), and those of who faces the camera are exchanged.
         """
         if self.facing is None:
-            return list(rows)
-        faces_us = self.facing(x) > 0
+            return [y, *rows]
+        faces_us = self.facing(x, y) > 0
         return [
-            torch.where(faces_us.reshape(-1, *[1] * (row.ndim - 1)), row[:, self.swap], row)
-            for row in rows
+            torch.where(faces_us.view(-1, *[1] * (row.ndim - 1)), row[:, self.swap], row)
+            for row in (y, *rows)
         ]
 
     def normalise(self, y: Tensor, view: View) -> Tensor:

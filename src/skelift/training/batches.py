@@ -7,9 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skelift.data.film import LEAST_APPROACH, approach_of
 from skelift.data.format import Prior, Split
-from skelift.errors import InputError
 from skelift.geometry import Units, View, root_relative_2d
 from skelift.skeleton import Skeleton
 
@@ -19,7 +17,7 @@ class Pictures:
     """Pictures of a step: x (B, 3, S, S) in [0, 1], masks (B, 1, S, S) in [0, 1], their views.
 
     ``joints_2d`` (B, J, 2) over the crop and ``joints_3d_mm`` (B, J, 3) in the camera frame are
-    read by the supervised baselines only, ``approach`` (B,) by ``loss.facing`` only.
+    read by the supervised baselines only.
     """
 
     x: Tensor
@@ -27,18 +25,12 @@ class Pictures:
     view: View
     joints_2d: Tensor | None = None
     joints_3d_mm: Tensor | None = None
-    approach: Tensor | None = None
 
 
 class PictureSource:
-    """Pictures of a split, gathered by row; kept on the device as uint8 where that is a GPU.
+    """Pictures of a split, gathered by row; kept on the device as uint8 where that is a GPU."""
 
-    With ``films``, ``moving`` has the rows of those who come nearer or go away.
-    """
-
-    def __init__(
-        self, split: Split, device: torch.device, *, labels: bool = False, films: bool = False
-    ) -> None:
+    def __init__(self, split: Split, device: torch.device, *, labels: bool = False) -> None:
         self.device = device
         self.size = split.images.shape[1]
         self._images, self._masks = split.images, split.masks
@@ -57,18 +49,6 @@ class PictureSource:
                 over_crop(split.joints_2d, self.size).to(device),
                 torch.from_numpy(np.array(split.joints_3d_mm)).to(device),
             )
-
-        self._approach: Tensor | None = None
-        if films:
-            approach = approach_of(split)
-            self.moving = np.flatnonzero(np.abs(approach) >= LEAST_APPROACH)
-            if not len(self.moving):
-                raise InputError(
-                    f"{split.folder}: no pictures before and after (of the same person, clip and "
-                    "camera) show anyone come nearer or go away; prepare frames of films, or set "
-                    "loss.facing=0 and model.facing_width=0"
-                )
-            self._approach = torch.from_numpy(approach).to(device)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -92,15 +72,12 @@ class PictureSource:
         else:
             images = torch.from_numpy(self._images[rows]).to(self.device)
             masks = torch.from_numpy(self._masks[rows]).to(self.device)
-        known = (*(self._labels or (None, None)), self._approach)
-        joints_2d, joints_3d_mm, approach = (None if t is None else t[on_device] for t in known)
+        labels = [t[on_device] for t in self._labels] if self._labels else [None, None]
         return Pictures(
             images.permute(0, 3, 1, 2).float() / 255,  # channels_last: the memory stays as it lies
             masks.unsqueeze(1).float() / 255,
             self._view[on_device],
-            joints_2d,
-            joints_3d_mm,
-            approach,
+            *labels,
         )
 
 

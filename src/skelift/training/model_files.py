@@ -98,9 +98,10 @@ def load_model(
 
     card, skeleton = load_card(folder)
     pose = PoseNet(ModelConfig(**card["model"]), skeleton, float(card["scale"]))
-    file = weights or folder / WEIGHTS
-    tensors, _ = load_tensors(file, MADE_BY)
-    load_weights(pose, tensors, file, MADE_BY)
+    tensors, _ = load_tensors(folder / WEIGHTS, MADE_BY)
+    if weights:
+        tensors |= load_tensors(weights, MADE_BY)[0]  # what is taught last stays as it is
+    load_weights(pose, tensors, weights or folder / WEIGHTS, MADE_BY)
     return pose.eval().requires_grad_(False).to(device), card
 
 

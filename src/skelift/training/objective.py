@@ -127,7 +127,6 @@ class SelfSupervised(nn.Module):
         flow: PoseFlow,
         reach: float | None,
         boost: float = 1.0,
-        moving: Pictures | None = None,
     ) -> tuple[Terms, Tensor, Tensor]:
         """One step.
 
@@ -141,7 +140,6 @@ class SelfSupervised(nn.Module):
             reach: 0 ... 1, share of the lifting losses' gradient that reaches Phi and Omega; None
                 leaves the pictures' poses out of the lifting losses.
             boost: factor on L_base.
-            moving: this process's share of the pictures of who comes nearer or goes away.
 
         Returns:
             The weighted terms, and what D learns from: kappa(u) and Phi(x) (or kappa(y)), both
@@ -174,7 +172,6 @@ class SelfSupervised(nn.Module):
                     c.mirror,
                     lambda: losses.mirror_loss(y, y_mirrored, self.pose.swap),
                 ),
-                "facing": (c.facing, lambda: self._facing(moving)),
             }
         )
         lifted = [lifted_prior]
@@ -184,12 +181,6 @@ class SelfSupervised(nn.Module):
         if any(len(poses) for poses in lifted):
             terms |= self.lifting(torch.cat(lifted), draws, flow, boost)
         return terms, w.detach(), judged.detach().float()
-
-    def _facing(self, moving: Pictures | None) -> Tensor:
-        assert self.pose.facing is not None
-        assert moving is not None
-        assert moving.approach is not None
-        return losses.facing_loss(self.pose.facing.of_both_sides(moving.x), moving.approach)
 
 
 class Discrimination(nn.Module):

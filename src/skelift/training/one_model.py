@@ -13,6 +13,7 @@ from skelift.errors import InputError
 from skelift.training.curves import Curves
 from skelift.training.distributed import World
 from skelift.training.early_stopping import EarlyStopping, Enough
+from skelift.training.facing import teach_facing, who_moves
 from skelift.training.loop import Interval, NonFiniteLoss, fit
 from skelift.training.model_files import SNAPSHOTS, save_model
 from skelift.training.self_supervised import (
@@ -41,6 +42,8 @@ def train_one(
             f"train.snapshot_every={train.snapshot_every}: a multiple of train.interval="
             f"{train.interval} is needed"
         )
+    if config.model.facing:
+        who_moves(config, data.split("train"))  # before hours are spent
     trainer = Trainer(config, data, world)
     digest = fingerprint(config, data)
     first = resume(checkpoints, trainer, digest)
@@ -99,6 +102,10 @@ def train_one(
             steps, weights = stopping.best, stopping.best_weights()
         else:
             steps, weights = train.steps, trainer.average.state()
+        if config.model.facing:
+            trainer.pose.load_state_dict(weights)
+            learned = teach_facing(config, trainer.pose, data.split("train"), f"{title}: facing")
+            weights = {**weights, **learned}
         about = {"train": asdict(train), "loss": asdict(config.loss), "steps": steps}
         save_model(
             out,

@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from skelift.config import Config, LossConfig
@@ -36,6 +34,7 @@ from skelift.training.objective import Discrimination, Draws, SelfSupervised, ba
 from skelift.training.optimise import Average, Optimisers, Recipe, freeze
 
 CHECKPOINT = "last.safetensors"
+_GENERATOR = ("phi", "omega", "lifter")
 
 
 class Trainer:
@@ -58,8 +57,7 @@ class Trainer:
             raise InputError("train.batch=1: elevation statistics and pairs need at least 2")
         torch.manual_seed(train.seed)
         split = data.split("train")
-        check_facing(config)
-        self.pictures = PictureSource(split, device, films=config.loss.facing > 0)
+        self.pictures = PictureSource(split, device)
         if config.model.units == "camera" and not self.pictures.focal_known:
             raise InputError(
                 f"{split.folder}: pictures without a focal length; set data.folder.focal_px and "
@@ -83,7 +81,8 @@ class Trainer:
         self.flow = trained.flow
         kappa = kappa_for(config.model, data.skeleton, data.info.size)
         memory = torch.channels_last
-        self.pose = PoseNet(config.model, data.skeleton, trained.scale)
+        model = replace(config.model, facing=False)  # it is taught when these are trained
+        self.pose = PoseNet(model, data.skeleton, trained.scale)
         self.pose = self.pose.to(device, memory_format=memory)  # type: ignore[call-overload]
         m = config.model
         self.disc = Discriminator(kappa.channels, m.disc_width, m.disc_scales)
@@ -102,20 +101,27 @@ class Trainer:
                 f"{train.lifter_weight_decay}: a factor above 0 and up to 1, and no negative decay"
             )
         epochs_a_step = train.batch / len(self.pictures)
-        networks = dict(self.pose.named_children()) | {"disc": self.disc}
-        recipes = dict.fromkeys(networks, Recipe(train.learning_rate))
-        recipes["lifter"] = Recipe(
-            train.lifter_learning_rate,
-            train.lifter_weight_decay,
-            train.lifter_epoch_decay**epochs_a_step,
+        self.optimisers = Optimisers(
+            {
+                "phi": self.pose.phi,
+                "omega": self.pose.omega,
+                "lifter": self.pose.lifter,
+                "disc": self.disc,
+            },
+            {
+                "phi": Recipe(train.learning_rate),
+                "omega": Recipe(train.learning_rate),
+                "lifter": Recipe(
+                    train.lifter_learning_rate,
+                    train.lifter_weight_decay,
+                    train.lifter_epoch_decay**epochs_a_step,
+                ),
+                "disc": Recipe(train.disc_learning_rate),
+            },
+            train,
         )
-        recipes["disc"] = Recipe(train.disc_learning_rate)
-        self.generator = list(dict(self.pose.named_children()))
-        self.optimisers = Optimisers(networks, recipes, train)
         relative = self.prior.root_relative(data.skeleton.root_index, self.pose.units)
         self.lifted = normalise(relative, self.pose.scale)
-        if config.loss.facing:
-            self.moving_order = Order(len(self.pictures.moving), train.batch, train.seed + 3)
         self.lifted_order = Order(len(self.prior), config.loss.lifted_prior, train.seed + 2)
         self.bf16 = uses_bf16(train.precision, device)
         if train.compile == "on" or (train.compile == "auto" and device.type == "cuda"):
@@ -125,10 +131,7 @@ class Trainer:
     def step(self, step: int) -> Terms:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
         config, device = self.config, self.world.device
-        pictures = self._take(self.picture_order[step], step)
-        moving = None
-        if config.loss.facing:
-            moving = self._take(self.pictures.moving[self.moving_order[step]], step)
+        pictures = self._take(step)
         u = self.drawn[torch.from_numpy(self.pose_order[step][self.share]).to(device)]
         reach = lifting_reach(step, config.loss)
         lifted_prior = self.lifted[torch.from_numpy(self.lifted_order[step]).to(device)]
@@ -146,9 +149,8 @@ class Trainer:
                 self.flow,
                 reach,
                 base_boost(step, config.loss),
-                moving,
             )
-        self.optimisers.step(torch.stack(list(terms.values())).sum(), step, self.generator)
+        self.optimisers.step(torch.stack(list(terms.values())).sum(), step, _GENERATOR)
         freeze(self.disc.parameters(), False)
         if config.loss.gan:
             with self._autocast():
@@ -175,10 +177,10 @@ class Trainer:
             self.average.weights[name].copy_(tensor)
         self.optimisers.restore(group(state, "optimisers"))
 
-    def _take(self, rows: NDArray[np.int64], step: int) -> Pictures:
+    def _take(self, step: int) -> Pictures:
         """This process's share of a step's pictures."""
         train = self.config.train
-        pictures = self.pictures.take(rows[self.share])
+        pictures = self.pictures.take(self.picture_order[step][self.share])
         if not self.augments:
             return pictures
         change = Augmentation.at(train.augment, train.seed, step, train.batch)[self.share]
@@ -195,17 +197,6 @@ def check_size(size: int, disc_scales: int) -> None:
         raise InputError(
             f"pictures of {size} px: the networks need a multiple of 8 and at least {smallest} px; "
             "set data.size, or fewer model.disc_scales, and make the data set anew"
-        )
-
-
-def check_facing(config: Config) -> None:
-    """InputError unless the network that tells front from back is there, taught, and of use."""
-    width, weight = config.model.facing_width, config.loss.facing
-    if bool(width) != bool(weight) or (width and not config.loss.from_behind):
-        raise InputError(
-            f"model.facing_width={width}, loss.facing={weight}, loss.from_behind="
-            f"{str(config.loss.from_behind).lower()}: set all three (8, 1, true) or neither of the "
-            "first two"
         )
 
 

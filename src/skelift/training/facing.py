@@ -1,0 +1,86 @@
+"""Teaching ``Facing`` when all else is trained: who comes nearer mostly faces the camera."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skelift import losses
+from skelift.config import Config
+from skelift.data.film import LEAST_APPROACH, approach_of
+from skelift.data.format import Split
+from skelift.data.hold_out import Part
+from skelift.errors import InputError
+from skelift.models.facing import Facing
+from skelift.models.pose import PoseNet
+from skelift.training.batches import Order, PictureSource
+from skelift.training.loop import Terms, fit
+
+BATCH = 64
+LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-4
+MOST = 50_000  # pictures
+
+
+def who_moves(config: Config, split: Split) -> Part:
+    """Pictures of a split in which someone comes nearer or goes away, at most ``MOST``.
+
+    Raises:
+        InputError: there are none, or Omega does not name sides from behind.
+    """
+    if not config.loss.from_behind:
+        raise InputError("model.facing=true needs loss.from_behind=true, whose sides it exchanges")
+    rows = np.flatnonzero(np.abs(approach_of(split)) >= LEAST_APPROACH)
+    if not len(rows):
+        raise InputError(
+            f"{split.folder}: no pictures before and after (of the same person, clip and camera) "
+            "show anyone come nearer or go away; prepare frames of films, or set model.facing=false"
+        )
+    return Part(split.folder, rows[:: -(-len(rows) // MOST)])
+
+
+def teach_facing(config: Config, pose: PoseNet, split: Split, title: str) -> dict[str, Tensor]:
+    """Weights of ``pose.facing``, taught on the heads that trained networks find.
+
+    Args:
+        config: the run.
+        pose: Phi and Omega as they will be used.
+        split: the training pictures.
+        title: what the progress bar says.
+
+    A function of its arguments alone, on a CPU bit by bit.
+    """
+    moving = who_moves(config, split)
+    device = pose.swap.device
+    heads = _heads(pose, moving, config.evaluate.batch)
+    approach = torch.from_numpy(approach_of(split)[moving.rows]).to(device)
+    torch.manual_seed(config.train.seed)
+    facing = Facing(pose.skeleton).to(device)
+    adam = torch.optim.Adam(facing.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    steps = config.train.facing_steps
+    order = Order(len(heads), BATCH, config.train.seed)
+
+    def step(number: int) -> Terms:
+        rows = torch.from_numpy(order[number]).to(device)
+        seen = heads[rows]
+        seen[1::2] = seen[1::2].flip(3)
+        loss = losses.facing_loss(facing.judge(seen), approach[rows])
+        adam.param_groups[0]["lr"] = LEARNING_RATE * (1 - number / steps)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        return {"facing": loss}
+
+    fit(step, steps, title=title, batch=BATCH)
+    return {f"facing.{name}": weight for name, weight in facing.state_dict().items()}
+
+
+@torch.no_grad()
+def _heads(pose: PoseNet, split: Split, batch: int) -> Tensor:
+    """(N, 3, PATCH, PATCH) patches around the heads of a split's pictures."""
+    cut = Facing(pose.skeleton).to(pose.swap.device)
+    source = PictureSource(split, pose.swap.device)
+    pose.eval()
+    heads = []
+    for start in range(0, len(source), batch):
+        x = source.take(np.arange(start, min(start + batch, len(source)))).x
+        heads.append(cut.heads(x, pose.omega(pose.phi(x))))
+    return torch.cat(heads)
