@@ -223,6 +223,25 @@ def test_sides_of_bodies_that_face_the_camera_are_exchanged() -> None:
             torch.testing.assert_close(ours, theirs, atol=3, rtol=0)
 
 
+def test_flip_test_reads_the_mirrored_picture_too() -> None:
+    torch.manual_seed(0)
+    pose = PoseNet(replace(SMALL, flip_test=True), SKELETON, scale=0.2)
+    x = torch.rand(2, 3, 32, 32)
+    pose.train()
+    torch.testing.assert_close(pose.see(x)[1], pose.omega(pose.phi(x)))
+    pose.eval()
+    s, y, spread = pose.see(x)
+    torch.testing.assert_close(s, pose.phi(x))
+    one, other = (pose.omega.read(pose.phi(picture)) for picture in (x, x.flip(3)))
+    for joint, partner in enumerate(SKELETON.swap):
+        back = other[0][:, partner] * torch.tensor([-1, 1])
+        torch.testing.assert_close(y[:, joint], (one[0][:, joint] + back) / 2)
+        both = one[1][:, joint] + other[1][:, partner]
+        torch.testing.assert_close(spread[:, joint], both / 2)
+    mirrored = pose.see(x.flip(3))[1]
+    torch.testing.assert_close(mirrored[:, list(SKELETON.swap)] * torch.tensor([-1, 1]), y)
+
+
 def test_facing_sees_the_head_and_a_mirror_turns_nobody_round() -> None:
     facing = Facing(SKELETON).eval()
     x = torch.rand(2, 3, 48, 48)

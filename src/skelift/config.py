@@ -194,6 +194,7 @@ class ModelConfig:
     # A network that tells front from back by the head, when all else is trained; a departure. Its
     # teacher is who comes nearer in films, and Omega has to name sides from behind.
     facing: bool = False
+    flip_test: bool = False  # read the mirrored picture, too, when not training; twice the time
     channels: str = "single"  # single | sides: one skeleton channel, or one a body side
     # Where Lambda's elevation starts; positive: the camera is above and looks down. A departure: at
     # 0 chance decides between the body and its mirror image in depth.

@@ -143,3 +143,13 @@ def random_view(elevation: Tensor, azimuth: Tensor, noise: Tensor) -> Tensor:
 def rotate(rotation: Tensor, v: Tensor) -> Tensor:
     """Rotate (B, J, 3) poses about the root by (B, 3, 3) rotations."""
     return v @ rotation.transpose(1, 2)
+
+
+def mirror_pose(y: Tensor, swap: Tensor) -> Tensor:
+    """The pose that the mirrored picture shows: x negated, left and right exchanged.
+
+    Args:
+        y: (B, J, 2) in [-1, 1] over the crop.
+        swap: (J,) permutation that exchanges left and right joints.
+    """
+    return torch.cat([-y[..., :1], y[..., 1:]], -1)[:, swap]

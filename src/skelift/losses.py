@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
+from skelift.geometry import mirror_pose
+
 SURE_APPROACH = 0.1  # from here on an approach counts in full
 
 
@@ -128,11 +130,6 @@ def mirror_loss(y: Tensor, y_mirrored: Tensor, swap: Tensor) -> Tensor:
         swap: (J,) permutation that exchanges left and right joints.
     """
     return _squared(mirror_pose(y, swap) - y_mirrored)
-
-
-def mirror_pose(y: Tensor, swap: Tensor) -> Tensor:
-    """The pose that the mirrored picture shows: x negated, left and right exchanged."""
-    return torch.cat([-y[..., :1], y[..., 1:]], -1)[:, swap]
 
 
 def _squared(difference: Tensor) -> Tensor:

@@ -36,8 +36,7 @@ class CropToPose(nn.Module):
             their spread in the same pixels; (B, C, S, S) skeleton images.
         """
         x = crop_rgb.permute(0, 3, 1, 2).float() / 255
-        skeleton_image = self.pose.phi(x)
-        y, spread = self.pose.named(x, *self.pose.omega.read(skeleton_image))
+        skeleton_image, y, spread = self.pose.see(x)
         view = View(crop_box, torch.cat([focal_px, focal_px], 1), crop_box[:, :2])
         v, _ = self.pose.lift(self.pose.normalise(y, view))
         centre, half = crop_box[:, None, :2], crop_box[:, 2:] / 2

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skelift.config import ModelConfig
-from skelift.geometry import Units, View, lift, normalise, root_relative_2d
+from skelift.geometry import Units, View, lift, mirror_pose, normalise, root_relative_2d
 from skelift.models.facing import Facing
 from skelift.models.lifter import Lifter
 from skelift.models.omega import Omega
@@ -58,6 +58,7 @@ class PoseNet(nn.Module):
         elevation = -math.radians(config.elevation_deg)
         self.lifter = Lifter(len(skeleton), config.lifter_width, elevation)
         self.facing = Facing(skeleton) if config.facing else None
+        self.flip_test = config.flip_test
         self.scale = scale
         self.register_buffer(
             "bone_indices", torch.as_tensor(skeleton.bone_indices), persistent=False
@@ -68,24 +69,33 @@ class PoseNet(nn.Module):
 
     def forward(self, x: Tensor, view: View) -> Poses:
         """(B, 3, S, S) pictures in [0, 1] and their views -> poses."""
-        s = self.phi(x)
-        (y,) = self.named(x, self.omega(s))
+        s, y, _ = self.see(x)
         v, elevation = self.lift(self.normalise(y.float(), view))
         return Poses(s, y, v, elevation)
 
-    def named(self, x: Tensor, y: Tensor, *rows: Tensor) -> list[Tensor]:
-        """Give the joints of poses y (B, J, 2), and of further (B, J, ...) rows, their sides.
+    def see(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, S, S) pictures -> skeleton images, 2D poses (B, J, 2) and their spread (B, J)."""
+        s = self.phi(x)
+        y, spread = self.omega.read(s)
+        if self.flip_test and not self.training:
+            mirrored, mirrored_spread = self.omega.read(self.phi(x.flip(3)))
+            y = (y + mirror_pose(mirrored, self.swap)) / 2
+            spread = (spread + mirrored_spread[:, self.swap]) / 2
+        return s, *self._named(x, y, spread)
+
+    def _named(self, x: Tensor, y: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the joints of poses y (B, J, 2), and their spread (B, J), their sides.
 
         Where ``Facing`` is part of the pipeline, Omega has learned to name sides as if all were
         seen from behind (``loss.from_behind``), and those of who faces the camera are exchanged.
         """
         if self.facing is None:
-            return [y, *rows]
-        faces_us = self.facing(x, y) > 0
-        return [
-            torch.where(faces_us.view(-1, *[1] * (row.ndim - 1)), row[:, self.swap], row)
-            for row in (y, *rows)
-        ]
+            return y, spread
+        faces_us = self.facing(x, y)[:, None] > 0
+        return (
+            torch.where(faces_us[..., None], y[:, self.swap], y),
+            torch.where(faces_us, spread[:, self.swap], spread),
+        )
 
     def normalise(self, y: Tensor, view: View) -> Tensor:
         """2D poses over the crop -> what Lambda and the flow see; both (B, J, 2)."""

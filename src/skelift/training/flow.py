@@ -13,8 +13,7 @@ from skelift.data.format import Dataset
 from skelift.data.hold_out import held_out_rows
 from skelift.errors import InputError
 from skelift.files import write_json
-from skelift.geometry import Units, normalise, pose_scale
-from skelift.losses import mirror_pose
+from skelift.geometry import Units, mirror_pose, normalise, pose_scale
 from skelift.models.flow import PoseFlow
 from skelift.training.batches import Order, PoseSource
 from skelift.training.checkpoint import load_tensors, save_tensors
