@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from skelift.data.format import Split
 from skelift.evaluation.metrics import Array
+from skelift.evaluation.predictions import predict_split
+from skelift.models.pose import PoseNet
 from skelift.render import Kappa
 from skelift.skeleton import Skeleton
 from skelift.training.objective import SILHOUETTE_GAMMA
@@ -47,6 +50,18 @@ def label_free_score(
         "silhouette_misfit": float(misfit),
         "proportion_spread": float(spread),
     }
+
+
+def score_without_labels(pose: PoseNet, pictures: Split, device: torch.device, batch: int) -> float:
+    """``label_free`` of a pipeline in evaluation mode on some pictures."""
+    predicted = predict_split(pose, pictures, device, batch)
+    return label_free_score(
+        pose.skeleton,
+        predicted.joints_2d,
+        predicted.joints_3d_mm,
+        pictures.masks[:],
+        pictures.samples["person"],
+    )["label_free"]
 
 
 def _overlap(skeleton: Skeleton, joints_2d_px: ArrayLike, masks: NDArray[np.uint8]) -> Array:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from skelift.config import Config
 from skelift.data.format import Dataset
+from skelift.evaluation.label_free import score_without_labels
 from skelift.training.distributed import join
 from skelift.training.one_model import train_one
 
@@ -17,5 +18,5 @@ def run(config: Config) -> Path:
     data = Dataset(config.paths.data)
     with join(config.train.device) as world:
         for name, variant in config.each_variant():
-            train_one(variant, data, world, f"train {name}".strip())
+            train_one(variant, data, world, f"train {name}".strip(), score_without_labels)
     return Path(config.paths.model)

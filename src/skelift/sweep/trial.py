@@ -10,7 +10,7 @@ from pathlib import Path
 from skelift.config import Config, SweepConfig, to_yaml, vary
 from skelift.data.hold_out import HeldOut, Part, spread
 from skelift.errors import InputError
-from skelift.evaluation.label_free import label_free_score
+from skelift.evaluation.label_free import score_without_labels
 from skelift.evaluation.predictions import predict_split
 from skelift.evaluation.scores import measure
 from skelift.files import atomic_file, read_json, write_json
@@ -64,7 +64,7 @@ def run_trial(
     _check_metric(sweep.score, data.split("test"))
     with join(trial.train.device) as world:
         watch = _Watch(trial, data.split("test"), world, report) if report else None
-        train_one(trial, data, world, title, watch)
+        train_one(trial, data, world, title, score_without_labels, watch)
         pose, _ = load_model(Path(trial.paths.model), world.device)
         score = _score(trial, pose, data.split("test"), world)
     shutil.rmtree(folder)
@@ -159,15 +159,9 @@ def _score(
     config: Config, pose: PoseNet, held_out: Part, world: World, count: int | None = None
 ) -> float:
     some = spread(held_out, count) if count else held_out
-    predicted = predict_split(pose, some, world.device, config.evaluate.batch)
     if config.sweep.score == LABEL_FREE:
-        return label_free_score(
-            pose.skeleton,
-            predicted.joints_2d,
-            predicted.joints_3d_mm,
-            some.masks[:],
-            some.samples["person"],
-        )[LABEL_FREE]
+        return score_without_labels(pose, some, world.device, config.evaluate.batch)
+    predicted = predict_split(pose, some, world.device, config.evaluate.batch)
     measured = measure(
         pose.skeleton,
         predicted_3d_mm=predicted.joints_3d_mm,

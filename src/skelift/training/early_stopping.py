@@ -1,6 +1,6 @@
 """Early stopping by the score that needs no labels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -8,16 +8,16 @@ from torch import Tensor
 
 from skelift.config import Config
 from skelift.data.format import Dataset
-from skelift.data.hold_out import spread
+from skelift.data.hold_out import Part, spread
 from skelift.errors import InputError
-from skelift.evaluation.label_free import label_free_score
-from skelift.evaluation.predictions import predict_split
+from skelift.models.pose import PoseNet
 from skelift.training.checkpoint import load_tensors
 from skelift.training.distributed import World
 from skelift.training.model_files import MADE_BY, save_snapshot, snapshots
 from skelift.training.self_supervised import Trainer
 
 SCORE = "label_free"
+Score = Callable[[PoseNet, Part, torch.device, int], float]
 
 
 class Enough(Exception):
@@ -34,9 +34,12 @@ class EarlyStopping:
         data: its data set.
         world: this process; the first one scores, for all.
         first: steps done before (after a resume).
+        score: of networks in evaluation mode on some pictures, without labels; lower is better.
     """
 
-    def __init__(self, config: Config, data: Dataset, world: World, first: int) -> None:
+    def __init__(
+        self, config: Config, data: Dataset, world: World, first: int, score: Score
+    ) -> None:
         train = config.train
         if train.patience and not train.snapshot_every:
             raise InputError(
@@ -44,6 +47,7 @@ class EarlyStopping:
             )
         self.patience, self.batch, self.world = train.patience, config.evaluate.batch, world
         self.checkpoints = Path(config.paths.checkpoints)
+        self.score = score
         self.pictures = spread(data.split("train"), config.evaluate.snapshot_pictures)
         self.scores = {
             step: float(load_tensors(file, MADE_BY)[1].get(SCORE, "inf"))
@@ -81,16 +85,10 @@ class EarlyStopping:
         pose, trained = trainer.pose, _copy(trainer.pose.state_dict())
         pose.load_state_dict(trainer.average.state())
         pose.eval()
-        predicted = predict_split(pose, self.pictures, self.world.device, self.batch)
+        score = self.score(pose, self.pictures, self.world.device, self.batch)
         pose.train()
         pose.load_state_dict(trained)
-        return label_free_score(
-            pose.skeleton,
-            predicted.joints_2d,
-            predicted.joints_3d_mm,
-            self.pictures.masks[:],
-            self.pictures.samples["person"],
-        )[SCORE]
+        return score
 
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from skelift.data.format import Dataset
 from skelift.errors import InputError
 from skelift.training.curves import Curves
 from skelift.training.distributed import World
-from skelift.training.early_stopping import EarlyStopping, Enough
+from skelift.training.early_stopping import EarlyStopping, Enough, Score
 from skelift.training.facing import teach_facing, who_moves
 from skelift.training.loop import Interval, NonFiniteLoss, fit
 from skelift.training.model_files import SNAPSHOTS, save_model
@@ -29,12 +29,14 @@ def train_one(
     config: Config,
     data: Dataset,
     world: World,
-    title: str = "train",
+    title: str,
+    score: Score,
     watch: Callable[[Trainer, int], None] | None = None,
 ) -> None:
     """Train one model from scratch, or from the last checkpoint of the same run.
 
-    ``watch`` is called at each interval with the number of steps done; it may raise to stop.
+    ``score`` judges snapshots without labels, for ``train.patience``. ``watch`` is called at each
+    interval with the number of steps done; it may raise to stop.
     """
     train, out, checkpoints = config.train, Path(config.paths.model), Path(config.paths.checkpoints)
     if train.snapshot_every % train.interval:
@@ -54,7 +56,7 @@ def train_one(
         )
     if world.leads and not first and (checkpoints / SNAPSHOTS).exists():
         shutil.rmtree(checkpoints / SNAPSHOTS)  # of another run
-    stopping = EarlyStopping(config, data, world, first)
+    stopping = EarlyStopping(config, data, world, first, score)
     curves = Curves(checkpoints, out, first, live=train.dvclive) if world.leads else None
     saved = first
 
