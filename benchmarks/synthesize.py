@@ -47,8 +47,7 @@ def main() -> None:
     scenes = studio.cast.scenes(TRAIN, rows)
     with tempfile.TemporaryDirectory() as folder:
         writer = DatasetWriter(Path(folder), info)
-        films = studio.cast.films
-        writer.allocate_split(TRAIN, args.rows, with_2d=True, with_3d=True, with_approach=films)
+        writer.allocate_split(TRAIN, args.rows, with_2d=True, with_3d=True, with_approach=True)
         calls: dict[str, Callable[[], object]] = {
             "draw": lambda: studio.cast.scenes(TRAIN, rows),
             "pose_and_skin": lambda: studio.label(scenes),

@@ -144,6 +144,20 @@ def test_bvh_and_npz_of_the_same_motion_agree(tmp_path: Path) -> None:
     np.testing.assert_allclose(steps, np.broadcast_to([0, -1, 0], (3, 3)), atol=1e-6)
 
 
+def test_motion_without_places_is_taken_without_them(tmp_path: Path) -> None:
+    (tmp_path / "a.bvh").write_text(bvh_text(random_frames(2)))
+    bvh = read_bvh(tmp_path / "a.bvh")
+    np.savez(
+        tmp_path / "motion.npz",
+        joint=np.array([joint.name for joint in bvh.joints]),
+        global_quat_xyzw=np.tile([0.0, 0, 0, 1], (2, len(bvh.joints), 1)),
+        rest_pos_cm=bvh.rest(),
+        clip=np.array(["a"]),
+        clip_len=np.array([2]),
+    )
+    assert load_motion(str(tmp_path / "motion.npz"), fps=12).hips is None
+
+
 def head_of(places: np.ndarray, joints: tuple[Joint, ...]) -> np.ndarray:
     return places[[joint.name for joint in joints].index("Head")]
 

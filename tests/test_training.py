@@ -18,7 +18,9 @@ from tiny import load_skeleton, tiny_dataset
 from tiny_run import overrides, pretrained
 
 from skelift.config import Config, LossConfig, TrainConfig, compose
+from skelift.data.film import approach_of
 from skelift.data.format import SAMPLE, Dataset, Split
+from skelift.data.hold_out import HeldOut
 from skelift.errors import InputError
 from skelift.models.discriminator import Discriminator
 from skelift.models.pose import PoseNet
@@ -26,7 +28,7 @@ from skelift.stages import pretrain_flow, train
 from skelift.training.batches import Order, named_from_behind
 from skelift.training.distributed import join
 from skelift.training.early_stopping import EarlyStopping
-from skelift.training.facing import teach_facing
+from skelift.training.facing import teach_facing, who_moves
 from skelift.training.loop import NonFiniteLoss, fit
 from skelift.training.optimise import Optimisers, Recipe
 from skelift.training.self_supervised import Trainer, check_size, lifting_reach
@@ -200,8 +202,17 @@ def test_facing_is_taught_last_and_leaves_the_rest_alone(home: Path) -> None:
     for name, weight in one.items():
         assert torch.equal(weight, both[name]), name
 
-    train.run(compose(overrides(home, "with", *more, "model.facing=true")))
-    assert_identical(weights(home, "with"), both)  # taught once more, from the last checkpoint
+
+def test_facing_is_added_to_a_finished_run_without_another_step(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ["train.steps=6", "loss.from_behind=true", "train.facing_steps=40"]
+    train.run(compose(overrides(home, "whole_facing", *more, "model.facing=true")))
+    train.run(compose(overrides(home, "added", *more)))
+    monkeypatch.setattr(Trainer, "step", None)  # no step may be taken
+    more += ["model.facing=true", "model.flip_test=true"]
+    train.run(compose(overrides(home, "added", *more)))
+    assert_identical(weights(home, "added"), weights(home, "whole_facing"))
 
 
 def test_facing_learns_who_comes_nearer(tmp_path: Path, home: Path) -> None:
@@ -230,6 +241,17 @@ def test_facing_learns_who_comes_nearer(tmp_path: Path, home: Path) -> None:
     )
 
 
+def test_who_moves_of_held_out_clips_are_pictures_of_these(home: Path) -> None:
+    held = HeldOut(home / "data", 0.5, seed=0)
+    whole = Dataset(home / "data").split("train").samples
+    for name in ("train", "test"):
+        part, approach = who_moves(held.split(name))
+        assert set(part.samples["clip"]) <= set(held.split(name).samples["clip"])
+        np.testing.assert_array_equal(part.samples, whole[part.rows])
+        known = approach_of(held.split(name))
+        np.testing.assert_array_equal(approach, known[np.abs(known) >= 0.02])
+
+
 def test_facing_needs_sides_from_behind_and_films(home: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model\.facing=true needs loss\.from_behind=true"):
         train.run(compose(overrides(home, "no_sides", "model.facing=true")))
@@ -241,6 +263,10 @@ def test_facing_needs_sides_from_behind_and_films(home: Path, tmp_path: Path) ->
     with pytest.raises(InputError, match=r"train: no pictures before and after"):
         train.run(compose(overrides(home, "no_film", *more)))
     assert not (home / "no_film").exists()
+    hands = tiny_dataset(tmp_path / "hands", "hand21")
+    more = ["skeleton=hand21", "model.facing=true", "loss.from_behind=true", f"paths.data={hands}"]
+    with pytest.raises(InputError, match=r"hand21 has no left and right joints"):
+        train.run(compose(overrides(home, "no_sides", *more)))
 
 
 @pytest.mark.parametrize("size_and_scales", [(24, 1), (48, 2), (96, 3)])

@@ -114,11 +114,10 @@ def facing_loss(facing: Tensor, approach: Tensor) -> Tensor:
 
     Args:
         facing: (B,) log-odds that the body faces the camera.
-        approach: (B,) how much nearer it comes, in its own size (``data.film``); NaN where unknown.
+        approach: (B,) how much nearer it comes, in its own size (``data.film``).
     """
-    sure = (approach.abs() / SURE_APPROACH).clamp(max=1).nan_to_num()
-    nearer = (approach > 0).float()
-    return binary_cross_entropy_with_logits(facing, nearer, sure, reduction="mean")
+    sure = (approach.abs() / SURE_APPROACH).clamp(max=1)
+    return binary_cross_entropy_with_logits(facing, (approach > 0).float(), sure)
 
 
 def mirror_loss(y: Tensor, y_mirrored: Tensor, swap: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ A data set is a folder::
         samples.npy              (N,) records of dtype SAMPLE
         joints_2d.npy            (N, J, 2) float32 pixels of the crop   (where known)
         joints_3d_mm.npy         (N, J, 3) float32 mm, camera frame     (where known)
-        approach.npy             (N,) float32, see data/film.py         (rendered films)
+        approach.npy             (N,) float32, see data/film.py         (where samples do not tell)
     prior/
         poses_2d.npy             (M, J, 2) float32 pixels of the crop, of no picture in the set
         samples.npy              (M,) records of dtype SAMPLE
@@ -144,7 +144,7 @@ class Split:
 
     @cached_property
     def approach(self) -> NDArray[np.float32] | None:
-        """(N,) how much nearer the body comes at that moment, or None where unknown."""
+        """(N,) how much nearer the body comes, NaN without film; None where ``samples`` tell."""
         return self._optional("approach.npy")
 
     def __len__(self) -> int:

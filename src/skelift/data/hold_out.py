@@ -24,10 +24,14 @@ def held_out_rows(clips: NDArray[np.str_], share: float, seed: int) -> NDArray[n
     return np.isin(clips, chosen)
 
 
+def some(split: Split, rows: NDArray[np.int64]) -> "Part":
+    """The given rows of a split, which may itself be a part."""
+    return Part(split.folder, split.rows[rows] if isinstance(split, Part) else rows)
+
+
 def spread(split: Split, count: int) -> "Part":
     """About ``count`` pictures of a split, evenly spread."""
-    rows = split.rows if isinstance(split, Part) else np.arange(len(split))
-    return Part(split.folder, rows[:: max(len(rows) // count, 1)])
+    return some(split, np.arange(0, len(split), max(len(split) // count, 1)))
 
 
 class HeldOut(Dataset):

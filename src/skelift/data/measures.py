@@ -61,6 +61,8 @@ def arrays_table(data: Dataset) -> Table:
             compare(f"{name}/joints_2d", split.joints_2d.shape, (joints, 2), poses=True)
         if split.joints_3d_mm is not None:
             compare(f"{name}/joints_3d_mm", split.joints_3d_mm.shape, (joints, 3), poses=True)
+        if split.approach is not None:
+            compare(f"{name}/approach", split.approach.shape, (), poses=False)
     compare("prior/poses_2d", data.prior.poses_2d.shape, (joints, 2), poses=True)
     compare("prior/samples", data.prior.samples.shape, (), poses=False)
     names = ("row", "wrong_rows", "wrong_joints", "wrong_size")

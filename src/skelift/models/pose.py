@@ -22,7 +22,7 @@ class Poses:
 
     Attributes:
         s: (B, C, S, S) skeleton images Phi(x).
-        y: (B, J, 2) 2D poses Omega(s), [-1, 1] over the crop.
+        y: (B, J, 2) 2D poses Omega(s), sides named, [-1, 1] over the crop.
         v: (B, J, 3) 3D poses, root-relative, camera frame, root-to-head about 1.
         elevation: (B,) predicted elevation of the camera, radians.
     """

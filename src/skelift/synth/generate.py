@@ -37,11 +37,7 @@ def synthesize(config: Config) -> Path:
     with write_dataset(folder, info) as writer:
         for split in (TRAIN, TEST):
             writer.allocate_split(
-                split,
-                counts[split],
-                with_2d=True,
-                with_3d=True,
-                with_approach=studio.cast.films,
+                split, counts[split], with_2d=True, with_3d=True, with_approach=True
             )
         poses = np.empty((synth.prior, len(info.skeleton), 2), dtype=np.float32)
         samples = np.empty(synth.prior, dtype=SAMPLE)

@@ -110,7 +110,6 @@ class Hands:
         seed: seed of the data set.
     """
 
-    films = False
     box_of_mesh = False  # the stump of the forearm is not to be centred
 
     def __init__(

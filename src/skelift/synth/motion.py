@@ -218,8 +218,8 @@ def _matrices(quaternions: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 def _of_joints(
     arrays: Mapping[str, NDArray[Any]], origin: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Canonical rotations, and places of the hips, from a whole skeleton's global ones."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Canonical rotations, and places of the hips where known, from a whole skeleton's."""
     from skelift.synth.names import parts_of
 
     joint_of = parts_of([str(name) for name in arrays["joint"]], origin)
@@ -228,8 +228,11 @@ def _of_joints(
         part: arrays["rest_pos_cm"][joint].astype(np.float64) for part, joint in joint_of.items()
     }
     rotations = {part: matrices[:, joint] for part, joint in joint_of.items()}
-    hips = arrays["pos_cm"][:, joint_of["hips"]].astype(np.float64)
-    return canonical_rotations(rotations, rest, origin), canonical_places(hips, rest, origin)
+    hips = None
+    if "pos_cm" in arrays:
+        places = arrays["pos_cm"][:, joint_of["hips"]].astype(np.float64)
+        hips = canonical_places(places, rest, origin)
+    return canonical_rotations(rotations, rest, origin), hips
 
 
 CMU_CREDIT = (

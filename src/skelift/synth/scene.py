@@ -74,7 +74,6 @@ class Cast(Protocol):
     crew: Crew
     persons: dict[str, NDArray[np.int64]]  # split -> persons in it
     box_of_mesh: bool  # crop around the mesh, or around the joints only
-    films: bool  # whether its scenes come with the moments before and after
 
     @property
     def credit(self) -> str:
@@ -115,7 +114,7 @@ class Labels:
         joints_2d: (B, J, 2) float32 pixels of the crop.
         joints_3d_mm: (B, J, 3) float32 mm in the camera frame.
         samples: (B,) complete SAMPLE records.
-        approach: (B,) how much nearer they come (see data/film.py), where there is film.
+        approach: (B,) how much nearer they come (see data/film.py), NaN without film; of pictures.
     """
 
     joints_2d: NDArray[np.float32]
@@ -194,10 +193,10 @@ class Studio:
         labels = self._labels(scenes, posed.joints, crops)
         return images, masks, replace(labels, approach=self._approach(scenes))
 
-    def _approach(self, scenes: Scenes) -> NDArray[np.float32] | None:
-        """(B,) approach of the body between the moments before and after."""
+    def _approach(self, scenes: Scenes) -> NDArray[np.float32]:
+        """(B,) approach of the body between the moments before and after; NaN without film."""
         if scenes.film is None:
-            return None
+            return np.full(len(scenes), np.nan, dtype=np.float32)
         earlier, later = (
             self._crops(then, self._before_camera(then, moment.moved))
             for moment in scenes.film

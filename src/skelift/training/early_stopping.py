@@ -50,7 +50,7 @@ class EarlyStopping:
         self.score = score
         self.pictures = spread(data.split("train"), config.evaluate.snapshot_pictures)
         self.scores = {
-            step: float(load_tensors(file, MADE_BY)[1].get(SCORE, "inf"))
+            step: float(load_tensors(file, MADE_BY)[1][SCORE])
             for step, file in snapshots(self.checkpoints).items()
             if self.patience and world.leads and step <= first
         }

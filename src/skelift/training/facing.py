@@ -2,13 +2,14 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skelift import losses
 from skelift.config import Config
 from skelift.data.film import LEAST_APPROACH, approach_of
-from skelift.data.format import Split
-from skelift.data.hold_out import Part
+from skelift.data.format import Dataset, Split
+from skelift.data.hold_out import Part, some
 from skelift.errors import InputError
 from skelift.models.facing import Facing
 from skelift.models.pose import PoseNet
@@ -20,42 +21,53 @@ LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-4
 MOST = 50_000  # pictures
 
 
-def who_moves(config: Config, split: Split) -> Part:
-    """Pictures of a split in which someone comes nearer or goes away, at most ``MOST``.
-
-    Raises:
-        InputError: there are none, or Omega does not name sides from behind.
-    """
+def check_facing(config: Config, data: Dataset) -> None:
+    """InputError unless ``model.facing`` can be taught and is of use."""
     if not config.loss.from_behind:
         raise InputError("model.facing=true needs loss.from_behind=true, whose sides it exchanges")
-    rows = np.flatnonzero(np.abs(approach_of(split)) >= LEAST_APPROACH)
+    if not len(data.skeleton.trunk_pairs):
+        raise InputError(
+            f"{data.folder}: skeleton {data.skeleton.name} has no left and right joints on its "
+            "trunk, so front and back look alike to it; set model.facing=false"
+        )
+    who_moves(data.split("train"))
+
+
+def who_moves(split: Split) -> tuple[Part, NDArray[np.float32]]:
+    """Pictures in which someone comes nearer or goes away, at most ``MOST``, and their approach.
+
+    Raises:
+        InputError: there are none.
+    """
+    approach = approach_of(split)
+    rows = np.flatnonzero(np.abs(approach) >= LEAST_APPROACH)
     if not len(rows):
         raise InputError(
             f"{split.folder}: no pictures before and after (of the same person, clip and camera) "
             "show anyone come nearer or go away; prepare frames of films, or set model.facing=false"
         )
-    return Part(split.folder, rows[:: -(-len(rows) // MOST)])
+    rows = rows[:: -(-len(rows) // MOST)]
+    return some(split, rows), approach[rows]
 
 
 def teach_facing(config: Config, pose: PoseNet, split: Split, title: str) -> dict[str, Tensor]:
     """Weights of ``pose.facing``, taught on the heads that trained networks find.
+
+    A function of its arguments alone, on a CPU bit by bit.
 
     Args:
         config: the run.
         pose: Phi and Omega as they will be used.
         split: the training pictures.
         title: what the progress bar says.
-
-    A function of its arguments alone, on a CPU bit by bit.
     """
-    moving = who_moves(config, split)
-    device = pose.swap.device
-    heads = _heads(pose, moving, config.evaluate.batch)
-    approach = torch.from_numpy(approach_of(split)[moving.rows]).to(device)
+    moving, known = who_moves(split)
+    device, steps = pose.swap.device, config.train.facing_steps
+    approach = torch.from_numpy(known).to(device)
     torch.manual_seed(config.train.seed)
     facing = Facing(pose.skeleton).to(device)
+    heads = _heads(pose, facing, moving, config.evaluate.batch)
     adam = torch.optim.Adam(facing.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    steps = config.train.facing_steps
     order = Order(len(heads), BATCH, config.train.seed)
 
     def step(number: int) -> Terms:
@@ -74,13 +86,12 @@ def teach_facing(config: Config, pose: PoseNet, split: Split, title: str) -> dic
 
 
 @torch.no_grad()
-def _heads(pose: PoseNet, split: Split, batch: int) -> Tensor:
+def _heads(pose: PoseNet, facing: Facing, split: Split, batch: int) -> Tensor:
     """(N, 3, PATCH, PATCH) patches around the heads of a split's pictures."""
-    cut = Facing(pose.skeleton).to(pose.swap.device)
     source = PictureSource(split, pose.swap.device)
     pose.eval()
     heads = []
     for start in range(0, len(source), batch):
         x = source.take(np.arange(start, min(start + batch, len(source)))).x
-        heads.append(cut.heads(x, pose.omega(pose.phi(x))))
+        heads.append(facing.heads(x, pose.omega(pose.phi(x))))
     return torch.cat(heads)

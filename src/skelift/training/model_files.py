@@ -88,7 +88,8 @@ def load_model(
     Args:
         folder: the model.
         device: where to.
-        weights: a snapshot of the same model's training, in place of its last weights.
+        weights: a snapshot of the same model's training, in place of its last weights; ``facing``
+            is taught after the last step alone, and stays.
 
     Raises:
         InputError: something is missing, broken or of another model.
@@ -98,10 +99,12 @@ def load_model(
 
     card, skeleton = load_card(folder)
     pose = PoseNet(ModelConfig(**card["model"]), skeleton, float(card["scale"]))
-    tensors, _ = load_tensors(folder / WEIGHTS, MADE_BY)
+    file = folder / WEIGHTS
+    tensors, _ = load_tensors(file, MADE_BY)
     if weights:
-        tensors |= load_tensors(weights, MADE_BY)[0]  # what is taught last stays as it is
-    load_weights(pose, tensors, weights or folder / WEIGHTS, MADE_BY)
+        last = {name: t for name, t in tensors.items() if name.startswith("facing.")}
+        file, tensors = weights, last | load_tensors(weights, MADE_BY)[0]
+    load_weights(pose, tensors, file, MADE_BY)
     return pose.eval().requires_grad_(False).to(device), card
 
 

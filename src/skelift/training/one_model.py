@@ -13,7 +13,7 @@ from skelift.errors import InputError
 from skelift.training.curves import Curves
 from skelift.training.distributed import World
 from skelift.training.early_stopping import EarlyStopping, Enough, Score
-from skelift.training.facing import teach_facing, who_moves
+from skelift.training.facing import check_facing, teach_facing
 from skelift.training.loop import Interval, NonFiniteLoss, fit
 from skelift.training.model_files import SNAPSHOTS, save_model
 from skelift.training.self_supervised import (
@@ -45,7 +45,7 @@ def train_one(
             f"{train.interval} is needed"
         )
     if config.model.facing:
-        who_moves(config, data.split("train"))  # before hours are spent
+        check_facing(config, data)  # before hours are spent
     trainer = Trainer(config, data, world)
     digest = fingerprint(config, data)
     first = resume(checkpoints, trainer, digest)

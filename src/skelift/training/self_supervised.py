@@ -219,13 +219,15 @@ def uses_bf16(precision: str, device: torch.device) -> bool:
 
 
 def fingerprint(config: Config, data: Dataset) -> str:
-    """Digest of all that a run's weights depend on; a checkpoint of another run is not resumed."""
-    train = asdict(config.train)
-    for key in ("interval", "checkpoint_every", "snapshot_every"):
+    """Digest of all that a run's steps depend on; a checkpoint of another run is not resumed."""
+    train, model = asdict(config.train), asdict(config.model)
+    for key in ("interval", "checkpoint_every", "snapshot_every", "facing_steps"):
         train.pop(key)
+    for key in ("facing", "flip_test"):  # what comes after the last step
+        model.pop(key)
     content: dict[str, Any] = {
         "train": train,
-        "model": asdict(config.model),
+        "model": model,
         "loss": asdict(config.loss),
         "data": data.checksums,
         "flow": sha256(Path(config.paths.flow) / FLOW_WEIGHTS),

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from skelift.config import Config, MixConfig
+from skelift.data.film import approach_of
 from skelift.data.format import Dataset, DatasetInfo, Split, write_dataset
 from skelift.errors import InputError
 
@@ -70,6 +71,8 @@ def _join(splits: Sequence[Split], folder: Path) -> None:
         # Known of all, or of none: a column has a row for each picture.
         if all(column is not None for column in columns):
             np.save(folder / f"{name}.npy", np.concatenate(columns))
+    # Read off each by itself: two sets may have persons and clips of the same names.
+    np.save(folder / "approach.npy", np.concatenate([approach_of(split) for split in splits]))
 
 
 def _link(source: Path, target: Path) -> None:
