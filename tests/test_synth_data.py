@@ -22,10 +22,10 @@ from skelift.synth.body import Body, load_bodies
 from skelift.synth.draws import Draws
 from skelift.synth.generate import open_studio
 from skelift.synth.motion import PARTS, load_motion
-from skelift.synth.people import random_view, rig_person
+from skelift.synth.people import rig_person
 from skelift.synth.poses import mirror
 from skelift.synth.rig import Crew
-from skelift.synth.scene import Studio
+from skelift.synth.scene import Studio, random_view
 
 SMALL = ("data.size=48", "data.synth.train=150", "data.synth.test=40", "data.synth.prior=140")
 H36M = Skeleton.from_mapping(compose().skeleton)
@@ -325,6 +325,35 @@ def test_hands_have_rigid_bones_and_curl_towards_the_palm(hands: Dataset) -> Non
     palm = np.cross(at("little1"), at("index1"))
     curled = at("middle4") - at("middle1")
     assert ((palm * curled).sum(1) > 0).mean() > 0.9
+
+
+def test_hands_stand_upright_with_the_palm_to_the_camera(hands: Dataset) -> None:
+    split = hands.split("train")
+    joints = split.joints_3d_mm
+    assert joints is not None
+    wrist, index, middle, little = (
+        joints[:, hands.skeleton.index(name)] for name in ("wrist", "index1", "middle1", "little1")
+    )
+    assert ((middle - wrist)[:, 1] < 0).mean() > 0.97  # y points down
+    assert ((little - index)[:, 0] > 0).mean() > 0.97  # the left hand's palm: thumb on the left
+    # Cut at the wrist: little of the mask lies further from the knuckles than the joint.
+    assert split.joints_2d is not None
+    rows, columns = np.mgrid[: hands.info.size, : hands.info.size] + 0.5
+    beyond = []
+    for mask, pose in zip(split.masks[:], split.joints_2d, strict=True):
+        at, knuckle = pose[hands.skeleton.index("wrist")], pose[hands.skeleton.index("middle1")]
+        along = (np.stack([columns, rows], -1) - at) @ (at - knuckle)
+        beyond.append((along[mask > 127] > 0).mean())
+    assert np.mean(beyond) < 0.12
+
+
+def test_cameras_keep_to_their_azimuth(studio: Studio) -> None:
+    front = CameraConfig(azimuth_deg=[-30, 30], elevation_deg=[0, 0])
+    view, names = random_view(Draws(0, 0, range(200)), front)
+    ahead = np.rad2deg(np.arctan2(-view[:, 2, 0], view[:, 2, 1]))  # the camera's z in the body's frame
+    assert np.abs(ahead).max() < 30
+    assert np.abs(ahead).max() > 25
+    assert len(set(names)) > 30
 
 
 def test_one_worker_and_two_make_the_same_files(

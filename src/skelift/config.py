@@ -40,9 +40,11 @@ class Paths:
 
 @dataclass
 class CameraConfig:
-    """Cameras of rendered data: uniform azimuth around the body, aimed near its root."""
+    """Cameras of rendered data: around the body, aimed near its root."""
 
     distance_m: list[float] = field(default_factory=lambda: [4.0, 6.0])  # uniform
+    # Uniform; at 0 the body at rest looks into the camera, or shows it the palm.
+    azimuth_deg: list[float] = field(default_factory=lambda: [0.0, 360.0])
     elevation_deg: list[float] = field(default_factory=lambda: [8.0, 6.0])  # mean, std; + is above
     aim_deg: float = 3.0  # std of the angle, across and down, by which the aim misses the root
     focal_px: float = 1145.0

@@ -78,7 +78,8 @@ def open_studio(config: Config, synth: SynthConfig) -> tuple[Studio, DatasetInfo
 
 def _check(data: DataConfig, synth: SynthConfig) -> None:
     """Refuse numbers that make no data set (InputError names the option)."""
-    near_far, elevation = synth.camera.distance_m, synth.camera.elevation_deg
+    camera = synth.camera
+    near_far, azimuth, elevation = camera.distance_m, camera.azimuth_deg, camera.elevation_deg
     chances = (synth.mix, synth.mirror)
     rules = [
         (data.size >= 1, "size: 1 or more"),
@@ -98,12 +99,16 @@ def _check(data: DataConfig, synth: SynthConfig) -> None:
             "synth.camera.distance_m: two numbers above 0, the smaller first",
         ),
         (
+            len(azimuth) == 2 and azimuth[0] <= azimuth[1],
+            "synth.camera.azimuth_deg: two numbers, the smaller first",
+        ),
+        (
             len(elevation) == 2 and elevation[1] >= 0,
             "synth.camera.elevation_deg: a mean, and a std of 0 or more",
         ),
-        (synth.camera.aim_deg >= 0, "synth.camera.aim_deg: 0 or more"),
-        (synth.camera.focal_px > 0, "synth.camera.focal_px: above 0"),
-        (synth.camera.source_size > 0, "synth.camera.source_size: above 0"),
+        (camera.aim_deg >= 0, "synth.camera.aim_deg: 0 or more"),
+        (camera.focal_px > 0, "synth.camera.focal_px: above 0"),
+        (camera.source_size > 0, "synth.camera.source_size: above 0"),
     ]
     require("data", rules)
 

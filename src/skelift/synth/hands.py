@@ -1,4 +1,4 @@
-"""Left hands with fingers flexed at random, seen from anywhere."""
+"""Left hands with fingers up, flexed at random."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,20 +14,21 @@ from skelift.synth.body import Body
 from skelift.synth.colours import SKIN_TONES, random_light
 from skelift.synth.draws import Draws
 from skelift.synth.rig import Crew, Cutter, Points, Rig, join
-from skelift.synth.rotation import from_vector, random_rotations, rotate
-from skelift.synth.scene import Scenes
+from skelift.synth.rotation import from_vector, rotate
+from skelift.synth.scene import Scenes, random_view
 from skelift.synth.splits import STREAMS, split_persons
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 PHALANGES = (1, 2, 3)
-# Part -> the bone that turns it. The forearm is a stump that the hand turns against.
+# Part -> the bone that turns it. The hand turns against the forearm, which is cut off: no joint
+# lies on it, and the mask is to show what the skeleton covers.
 FIRST_BONE = {"forearm": "root", "palm": "wrist.L"} | {
     f"{finger}{phalanx}": f"finger{number}-{phalanx}.L"
     for number, finger in enumerate(FINGERS, start=1)
     for phalanx in PHALANGES
 }
 PARTS = tuple(FIRST_BONE)
-HAND_BONES = ("wrist.L", "metacarpal", "finger", "lowerarm02.L")
+HAND_BONES = ("wrist.L", "metacarpal", "finger")
 # Furthest flexion of each phalanx against the one before, in radians.
 FURTHEST = np.array([[0.3, 0.7, 0.9]] + [[1.3, 1.5, 1.0]] * 4)
 STRETCHED = -0.1
@@ -48,7 +49,7 @@ def rig_hand(body: Body, skeleton: Skeleton) -> Rig:
         align=np.broadcast_to(np.eye(3), (len(PARTS), 3, 3)).copy(),
         mesh=cutter.vertices(used),
         normals=body.normals[used],
-        # Both sides: one looks into the cut forearm.
+        # Both sides: one looks into the cut wrist.
         faces=np.concatenate([faces, faces[:, ::-1]]),
         surface=np.zeros(len(used), dtype=np.uint8),
         joints=join([_joint(cutter, name) for name in skeleton.joints]),
@@ -92,6 +93,16 @@ def flexion_axes(body: Body) -> NDArray[np.float64]:
     return axes
 
 
+def upright(body: Body) -> NDArray[np.float64]:
+    """(3, 3) rotation from the body's frame to one with fingers up (+Z) and the palm to -Y."""
+    up = body.head_of(FIRST_BONE["middle1"]) - body.head_of(FIRST_BONE["palm"])
+    up /= np.linalg.norm(up)
+    across = body.head_of(FIRST_BONE["little1"]) - body.head_of(FIRST_BONE["index1"])
+    across -= (across @ up) * up
+    across /= np.linalg.norm(across)
+    return np.stack([across, np.cross(up, across), up])
+
+
 def _from_behind_camera(
     light: NDArray[np.float64], view: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -110,7 +121,7 @@ class Hands:
         seed: seed of the data set.
     """
 
-    box_of_mesh = False  # the stump of the forearm is not to be centred
+    box_of_mesh = False  # what is left of the wrist is not to be centred
 
     def __init__(
         self, bodies: Sequence[Body], synth: SynthConfig, skeleton: Skeleton, seed: int
@@ -118,6 +129,7 @@ class Hands:
         self.skeleton = skeleton
         self.crew = Crew([rig_hand(body, skeleton) for body in bodies])
         self.persons = split_persons(len(bodies), synth.test_persons, seed)
+        self._upright = np.stack([upright(body) for body in bodies])
         self._axes = np.stack([flexion_axes(body) for body in bodies])
         self._names = np.array([body.name for body in bodies])
         self._synth = synth
@@ -134,7 +146,8 @@ class Hands:
         camera = self._synth.camera
         nearest, furthest = camera.distance_m
         person = self.persons[split][draws.integer(len(self.persons[split]))]
-        view = random_rotations(draws.normal(shape=(4,)))
+        view, view_names = random_view(draws, camera)
+        view = view @ self._upright[person]
         light, ambient = random_light(draws)
         tones = SKIN_TONES[draws.integer(len(SKIN_TONES))] * draws.uniform(0.8, 1.05)[:, None]
         samples = np.zeros(len(rows), dtype=SAMPLE)
@@ -142,7 +155,7 @@ class Hands:
         samples["clip"] = f"flexion-{split}"
         samples["activity"] = "flexion"
         samples["frame"] = rows
-        samples["camera"] = "any"
+        samples["camera"] = view_names
         return Scenes(
             person=person,
             rotations=self._flex(draws, self._axes[person]),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.config import CameraConfig, SynthConfig
+from skelift.config import SynthConfig
 from skelift.data.film import SECONDS
 from skelift.data.format import SAMPLE
 from skelift.errors import InputError
@@ -17,8 +17,8 @@ from skelift.synth.draws import Draws
 from skelift.synth.motion import LIMBS, PARTS, Motion, canonical_direction
 from skelift.synth.poses import bend, graft, mirror
 from skelift.synth.rig import Crew, Cutter, Points, Rig, join
-from skelift.synth.rotation import about_x, about_z, between
-from skelift.synth.scene import Moment, Scenes
+from skelift.synth.rotation import between
+from skelift.synth.scene import Moment, Scenes, random_view
 from skelift.synth.splits import STREAMS, split_clips, split_persons
 
 # Part -> the bone that turns it.
@@ -58,8 +58,6 @@ JOINT_BONES = {
         "wrist": "wrist",
     }.items()
 }
-# Camera frame of someone who stands at -Y and looks along +Y.
-FRONT_VIEW = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
 def rig_person(body: Body, skeleton: Skeleton) -> Rig:
@@ -104,22 +102,6 @@ def _joint(cutter: Cutter, name: str) -> Points:
     raise InputError(
         f"skeleton: no joint {name!r} on rendered people; synthesize takes skeleton=h36m17 for them"
     )
-
-
-def random_view(draws: Draws, camera: CameraConfig) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
-    """(B, 3, 3) body to camera rotations of an orbiting camera, and (B,) names of the views.
-
-    Azimuth 0 looks the rest pose in the face; a camera of positive elevation looks down.
-    """
-    azimuth = draws.uniform(0, 2 * np.pi)
-    mean, std = np.deg2rad(camera.elevation_deg)
-    elevation = draws.normal(mean, std)
-    view = about_x(elevation) @ FRONT_VIEW @ about_z(azimuth)
-    names = [
-        f"az{a:03.0f}el{e:+03.0f}"
-        for a, e in zip(np.rad2deg(azimuth) % 360, np.rad2deg(elevation), strict=True)
-    ]
-    return view, np.array(names)
 
 
 class People:

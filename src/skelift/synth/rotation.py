@@ -57,14 +57,6 @@ def from_vector(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return rotations
 
 
-def random_rotations(gaussian: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(B, 3, 3) uniformly distributed rotations from (B, 4) standard normal draws."""
-    from scipy.spatial.transform import Rotation
-
-    rotations: NDArray[np.float64] = Rotation.from_quat(gaussian).as_matrix()
-    return rotations
-
-
 def _about(angle: NDArray[np.float64], first: int, second: int) -> NDArray[np.float64]:
     rotations = np.zeros((len(angle), 3, 3)) + np.eye(3)
     rotations[:, first, first] = rotations[:, second, second] = np.cos(angle)

@@ -14,10 +14,29 @@ from skelift.data.format import SAMPLE
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth import kernels
+from skelift.synth.draws import Draws
 from skelift.synth.rig import Crew, Rig
-from skelift.synth.rotation import about_x, about_y, rotate
+from skelift.synth.rotation import about_x, about_y, about_z, rotate
 
 NEAREST_M = 0.1
+# Camera frame of someone who stands at -Y and looks along +Y.
+FRONT_VIEW = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+
+
+def random_view(draws: Draws, camera: CameraConfig) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+    """(B, 3, 3) body to camera rotations of an orbiting camera, and (B,) names of the views.
+
+    Azimuth 0 looks the rest pose in the face, or at the palm; a camera of positive elevation looks down.
+    """
+    azimuth = draws.uniform(*np.deg2rad(camera.azimuth_deg))
+    mean, std = np.deg2rad(camera.elevation_deg)
+    elevation = draws.normal(mean, std)
+    view = about_x(elevation) @ FRONT_VIEW @ about_z(azimuth)
+    names = [
+        f"az{a:03.0f}el{e:+03.0f}"
+        for a, e in zip(np.rad2deg(azimuth) % 360, np.rad2deg(elevation), strict=True)
+    ]
+    return view, np.array(names)
 
 
 @dataclass(frozen=True)
