@@ -350,7 +350,9 @@ def test_hands_stand_upright_with_the_palm_to_the_camera(hands: Dataset) -> None
 def test_cameras_keep_to_their_azimuth(studio: Studio) -> None:
     front = CameraConfig(azimuth_deg=[-30, 30], elevation_deg=[0, 0])
     view, names = random_view(Draws(0, 0, range(200)), front)
-    ahead = np.rad2deg(np.arctan2(-view[:, 2, 0], view[:, 2, 1]))  # the camera's z in the body's frame
+    ahead = np.rad2deg(
+        np.arctan2(-view[:, 2, 0], view[:, 2, 1])
+    )  # the camera's z in the body's frame
     assert np.abs(ahead).max() < 30
     assert np.abs(ahead).max() > 25
     assert len(set(names)) > 30

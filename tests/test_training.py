@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny import load_skeleton, tiny_dataset
-from tiny_run import overrides, pretrained
+from tiny_run import overrides, pretrained, random_model
 
 from skelift.config import Config, LossConfig, TrainConfig, compose
 from skelift.data.film import approach_of
@@ -267,6 +267,59 @@ def test_facing_needs_sides_from_behind_and_films(home: Path, tmp_path: Path) ->
     more = ["skeleton=hand21", "model.facing=true", "loss.from_behind=true", f"paths.data={hands}"]
     with pytest.raises(InputError, match=r"hand21 has no left and right joints"):
         train.run(compose(overrides(home, "no_sides", *more)))
+
+
+def test_a_run_starts_from_a_finished_model_of_smaller_pictures(home: Path, tmp_path: Path) -> None:
+    start = random_model(tmp_path / "start", facing=True)
+    data = tiny_dataset(tmp_path / "larger", size=48)
+    more = ["data.size=48", f"paths.data={data}", f"train.start={start}", "train.steps=1"]
+    still = ["train.learning_rate=0", "train.lifter_learning_rate=0"]
+    kept = ["loss.from_behind=true", "model.facing=true", "train.facing_steps=0"]
+    train.run(compose(overrides(home, "started", *more, *still, *kept)))
+    ours, theirs = weights(home, "started"), load_file(start / "model.safetensors")
+    assert ours.keys() == theirs.keys()
+    for name in ours:  # what no gradient moves is the running mean and variance
+        assert "running" in name or "num_batches" in name or torch.equal(ours[name], theirs[name])
+
+    train.run(compose(overrides(home, "moved", *more)))
+    moved = weights(home, "moved")
+    assert moved.keys() == {name for name in theirs if not name.startswith("facing.")}
+    assert not torch.equal(moved["omega.maps.weight"], theirs["omega.maps.weight"])
+
+
+def test_another_start_is_another_run(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    start = random_model(tmp_path / "start")
+    more = [f"train.start={start}", "train.steps=5"]
+    train.run(compose(overrides(home, "again", *more)))
+    train.run(compose(overrides(home, "again", *more)))
+    assert "starting afresh" not in capsys.readouterr().out
+    tensors = load_file(start / "model.safetensors")
+    save_file(
+        {name: t * 1.01 if t.is_floating_point() else t for name, t in tensors.items()},
+        start / "model.safetensors",
+        {"format": "skelift-model"},
+    )
+    train.run(compose(overrides(home, "again", *more)))
+    assert "starting afresh" in capsys.readouterr().out
+
+
+def test_a_start_that_does_not_fit_is_refused(home: Path, tmp_path: Path) -> None:
+    start = random_model(tmp_path / "start")
+    with pytest.raises(InputError, match=r"start: its model\.width is 4, not 8; set the same"):
+        train.run(compose(overrides(home, "wider", f"train.start={start}", "model.width=8")))
+    hands = tiny_dataset(tmp_path / "hands", "hand21")
+    more = ["skeleton=hand21", f"paths.data={hands}", f"paths.flow={tmp_path / 'flow'}"]
+    pretrain_flow.run(compose(overrides(home, "hands", *more)))
+    with pytest.raises(InputError, match=r"skeleton h36m17, and the pictures are of hand21"):
+        train.run(compose(overrides(home, "hands", *more, f"train.start={start}")))
+    with pytest.raises(InputError, match=r"nowhere/model\.json: not there"):
+        train.run(compose(overrides(home, "none", f"train.start={tmp_path / 'nowhere'}")))
+    kept = ["loss.from_behind=true", "model.facing=true", "train.facing_steps=0"]
+    for own in ([], [f"train.start={start}"]):
+        with pytest.raises(InputError, match=r"train\.facing_steps=0 keeps what train\.start"):
+            train.run(compose(overrides(home, "none", *kept, *own)))
 
 
 @pytest.mark.parametrize("size_and_scales", [(24, 1), (48, 2), (96, 3)])

@@ -260,7 +260,11 @@ class TrainConfig:
     decay: float = 1.0  # learning rates at the last step, as a fraction of the first
     clip: float = 1.0  # gradient norm per optimiser; 0: off
     ema: float = 0.0  # decay of the averaged weights that are saved; 0: off
-    facing_steps: int = 1500  # of 64 pictures, for model.facing, when all else is trained
+    # A finished model, of pictures of any size, whose weights a run starts from: its folder, or
+    # `shipped`, the one in the package. Empty: at random.
+    start: str = ""
+    # Of 64 pictures, for model.facing, when all else is trained; 0: as the start has it.
+    facing_steps: int = 1500
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     precision: str = "auto"  # auto | fp32 | bf16: of the image networks
     compile: str = "auto"  # auto | on | off: torch.compile (auto: on a CUDA device)

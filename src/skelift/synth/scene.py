@@ -26,7 +26,8 @@ FRONT_VIEW = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 def random_view(draws: Draws, camera: CameraConfig) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
     """(B, 3, 3) body to camera rotations of an orbiting camera, and (B,) names of the views.
 
-    Azimuth 0 looks the rest pose in the face, or at the palm; a camera of positive elevation looks down.
+    Azimuth 0 looks the rest pose in the face, or at the palm; a camera of positive elevation looks
+    down.
     """
     azimuth = draws.uniform(*np.deg2rad(camera.azimuth_deg))
     mean, std = np.deg2rad(camera.elevation_deg)

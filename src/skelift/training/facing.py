@@ -30,7 +30,8 @@ def check_facing(config: Config, data: Dataset) -> None:
             f"{data.folder}: skeleton {data.skeleton.name} has no left and right joints on its "
             "trunk, so front and back look alike to it; set model.facing=false"
         )
-    who_moves(data.split("train"))
+    if config.train.facing_steps:
+        who_moves(data.split("train"))
 
 
 def who_moves(split: Split) -> tuple[Part, NDArray[np.float32]]:

@@ -23,6 +23,7 @@ from skelift.training.self_supervised import (
     resume,
     save_checkpoint,
 )
+from skelift.training.start import facing_from_start
 
 
 def train_one(
@@ -47,6 +48,8 @@ def train_one(
     if config.model.facing:
         check_facing(config, data)  # before hours are spent
     trainer = Trainer(config, data, world)
+    keeps_facing = config.model.facing and not train.facing_steps
+    facing = facing_from_start(config, trainer.pose) if keeps_facing else {}
     digest = fingerprint(config, data)
     first = resume(checkpoints, trainer, digest)
     if world.mean(torch.tensor(float(first), device=world.device)).item() != first:
@@ -106,8 +109,9 @@ def train_one(
             steps, weights = train.steps, trainer.average.state()
         if config.model.facing:
             trainer.pose.load_state_dict(weights)
-            learned = teach_facing(config, trainer.pose, data.split("train"), f"{title}: facing")
-            weights = {**weights, **learned}
+            train_split = data.split("train")
+            facing = facing or teach_facing(config, trainer.pose, train_split, f"{title}: facing")
+            weights = {**weights, **facing}
         about = {"train": asdict(train), "loss": asdict(config.loss), "steps": steps}
         save_model(
             out,

@@ -32,6 +32,7 @@ from skelift.training.flow import load_flow
 from skelift.training.loop import Terms
 from skelift.training.objective import Discrimination, Draws, SelfSupervised, base_boost
 from skelift.training.optimise import Average, Optimisers, Recipe, freeze
+from skelift.training.start import start_file, start_from
 
 CHECKPOINT = "last.safetensors"
 _GENERATOR = ("phi", "omega", "lifter")
@@ -83,6 +84,8 @@ class Trainer:
         memory = torch.channels_last
         model = replace(config.model, facing=False)  # it is taught when these are trained
         self.pose = PoseNet(model, data.skeleton, trained.scale)
+        if train.start:
+            start_from(config, self.pose)
         self.pose = self.pose.to(device, memory_format=memory)  # type: ignore[call-overload]
         m = config.model
         self.disc = Discriminator(kappa.channels, m.disc_width, m.disc_scales)
@@ -221,7 +224,7 @@ def uses_bf16(precision: str, device: torch.device) -> bool:
 def fingerprint(config: Config, data: Dataset) -> str:
     """Digest of all that a run's steps depend on; a checkpoint of another run is not resumed."""
     train, model = asdict(config.train), asdict(config.model)
-    for key in ("interval", "checkpoint_every", "snapshot_every", "facing_steps"):
+    for key in ("interval", "checkpoint_every", "snapshot_every", "facing_steps", "start"):
         train.pop(key)
     for key in ("facing", "flip_test"):  # what comes after the last step
         model.pop(key)
@@ -232,6 +235,8 @@ def fingerprint(config: Config, data: Dataset) -> str:
         "data": data.checksums,
         "flow": sha256(Path(config.paths.flow) / FLOW_WEIGHTS),
     }
+    if config.train.start:
+        content["start"] = sha256(start_file(config.train))
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
