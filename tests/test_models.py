@@ -223,6 +223,24 @@ def test_sides_of_bodies_that_face_the_camera_are_exchanged() -> None:
             torch.testing.assert_close(ours, theirs, atol=3, rtol=0)
 
 
+def test_poses_are_refined_as_omega_names_their_sides() -> None:
+    torch.manual_seed(0)
+    pose = PoseNet(replace(SMALL, facing=True, refine=True), SKELETON, scale=0.2).eval()
+    x, view = torch.rand(2, 3, 32, 32), view_of_boxes(*[(500, 500, 450)] * 2)
+    read = pose.omega(pose.phi(x))
+    first, _, second, _, third = pose.refiner.layers  # by hand, in float64
+    hidden = read.detach().double().numpy().reshape(2, -1)
+    for layer in (first, second):
+        hidden = hidden @ layer.weight.detach().double().numpy().T
+        hidden = np.maximum(hidden + layer.bias.detach().double().numpy(), 0)
+    added = hidden @ third.weight.detach().double().numpy().T + third.bias.detach().numpy()
+    expected = read.detach().numpy() + added.reshape(2, 17, 2)
+    for faces_us in (True, False):
+        pose.facing.network[-1].bias.data.fill_(100 if faces_us else -100)
+        named = expected[:, list(SKELETON.swap)] if faces_us else expected
+        np.testing.assert_allclose(pose(x, view).y.detach().numpy(), named, atol=1e-5)
+
+
 def test_flip_test_reads_the_mirrored_picture_too() -> None:
     torch.manual_seed(0)
     pose = PoseNet(replace(SMALL, flip_test=True), SKELETON, scale=0.2)

@@ -24,6 +24,7 @@ from skelift.data.hold_out import HeldOut
 from skelift.errors import InputError
 from skelift.models.discriminator import Discriminator
 from skelift.models.pose import PoseNet
+from skelift.models.refiner import Refiner
 from skelift.stages import pretrain_flow, train
 from skelift.training.batches import Order, named_from_behind
 from skelift.training.distributed import join
@@ -31,6 +32,7 @@ from skelift.training.early_stopping import EarlyStopping
 from skelift.training.facing import teach_facing, who_moves
 from skelift.training.loop import NonFiniteLoss, fit
 from skelift.training.optimise import Optimisers, Recipe
+from skelift.training.refiner import teach_refiner
 from skelift.training.self_supervised import Trainer, check_size, lifting_reach
 
 AUGMENTED = ["train.augment.flip=0.5", "train.augment.brightness=0.3", "train.augment.colour=0.2"]
@@ -193,26 +195,53 @@ def test_a_size_that_the_networks_cannot_take_is_refused(size: int, scales: int)
         check_size(size, scales)
 
 
-def test_facing_is_taught_last_and_leaves_the_rest_alone(home: Path) -> None:
-    more = ["train.steps=6", "loss.from_behind=true", "train.facing_steps=40"]
-    for name, own in {"with": ["model.facing=true"], "without": []}.items():
+TAUGHT_LAST = ["loss.from_behind=true", "train.facing_steps=40", "train.refine_steps=10"]
+
+
+@pytest.mark.parametrize(("switch", "network"), [("facing", "facing"), ("refine", "refiner")])
+def test_what_is_taught_last_leaves_the_rest_alone(home: Path, switch: str, network: str) -> None:
+    more = ["train.steps=6", *TAUGHT_LAST]
+    for name, own in {"with": [f"model.{switch}=true"], "without": []}.items():
         train.run(compose(overrides(home, name, *more, *own)))
     both, one = weights(home, "with"), weights(home, "without")
-    assert {name.partition(".")[0] for name in both.keys() - one.keys()} == {"facing"}
+    assert {name.partition(".")[0] for name in both.keys() - one.keys()} == {network}
     for name, weight in one.items():
         assert torch.equal(weight, both[name]), name
 
 
-def test_facing_is_added_to_a_finished_run_without_another_step(
+def test_what_is_taught_last_is_added_to_a_finished_run_without_another_step(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = ["train.steps=6", "loss.from_behind=true", "train.facing_steps=40"]
-    train.run(compose(overrides(home, "whole_facing", *more, "model.facing=true")))
+    more, last = ["train.steps=6", *TAUGHT_LAST], ["model.facing=true", "model.refine=true"]
+    train.run(compose(overrides(home, "whole_facing", *more, *last)))
     train.run(compose(overrides(home, "added", *more)))
     monkeypatch.setattr(Trainer, "step", None)  # no step may be taken
-    more += ["model.facing=true", "model.flip_test=true"]
-    train.run(compose(overrides(home, "added", *more)))
+    train.run(compose(overrides(home, "added", *more, *last, "model.flip_test=true")))
     assert_identical(weights(home, "added"), weights(home, "whole_facing"))
+
+
+def test_the_refiner_is_near_the_best_that_noise_allows() -> None:
+    """Gaussian poses with Gaussian noise have a best estimate, the Wiener filter's."""
+    rng = np.random.default_rng(0)
+    axes = np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    variance = np.array([0.3, 0.2, 0.1] + [1e-4] * 9) ** 2
+    clean = rng.standard_normal((20_000, 12)) * np.sqrt(variance) @ axes.T
+    learned = teach_refiner(
+        TrainConfig(refine_steps=600), torch.tensor(clean, dtype=torch.float32).view(-1, 6, 2), ""
+    )
+    refiner = Refiner(6)
+    refiner.load_state_dict({k.removeprefix("refiner."): v for k, v in learned.items()})
+    fresh = rng.standard_normal((4000, 12)) * np.sqrt(variance) @ axes.T
+    std = 0.05
+    noisy = fresh + std * rng.standard_normal(fresh.shape)
+    wiener = noisy @ axes * (variance / (variance + std**2)) @ axes.T
+    refined = refiner(torch.tensor(noisy, dtype=torch.float32).view(-1, 6, 2)).detach().numpy()
+
+    def error(poses: np.ndarray) -> float:
+        return float(np.sqrt(((poses - fresh) ** 2).mean()))
+
+    assert error(noisy) > 1.8 * error(wiener)
+    assert error(refined.reshape(-1, 12)) < 1.15 * error(wiener)
 
 
 def test_facing_learns_who_comes_nearer(tmp_path: Path, home: Path) -> None:

@@ -196,6 +196,9 @@ class ModelConfig:
     # A network that tells front from back by the head, when all else is trained; a departure. Its
     # teacher is who comes nearer in films, and Omega has to name sides from behind.
     facing: bool = False
+    # A network that gives the likely pose near Omega's, taught by the unpaired poses when all else
+    # is trained; a departure.
+    refine: bool = False
     flip_test: bool = False  # read the mirrored picture, too, when not training; twice the time
     channels: str = "single"  # single | sides: one skeleton channel, or one a body side
     # Where Lambda's elevation starts; positive: the camera is above and looks down. A departure: at
@@ -265,6 +268,7 @@ class TrainConfig:
     start: str = ""
     # Of 64 pictures, for model.facing, when all else is trained; 0: as the start has it.
     facing_steps: int = 1500
+    refine_steps: int = 4000  # of 256 unpaired poses, for model.refine, when all else is trained
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     precision: str = "auto"  # auto | fp32 | bf16: of the image networks
     compile: str = "auto"  # auto | on | off: torch.compile (auto: on a CUDA device)

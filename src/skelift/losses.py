@@ -120,6 +120,16 @@ def facing_loss(facing: Tensor, approach: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(facing, (approach > 0).float(), sure)
 
 
+def refine_loss(refined: Tensor, u: Tensor) -> Tensor:
+    """Departure: an unpaired pose with noise on it is refined to the pose.
+
+    Args:
+        refined: (B, J, 2) refined poses, [-1, 1] over the crop.
+        u: (B, J, 2) the poses without noise.
+    """
+    return _squared(refined - u)
+
+
 def mirror_loss(y: Tensor, y_mirrored: Tensor, swap: Tensor) -> Tensor:
     """Departure: a mirrored picture shows the mirrored pose, left and right exchanged.
 

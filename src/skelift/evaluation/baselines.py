@@ -55,7 +55,7 @@ class Bench:
         config = self.config
         flow = load_flow(Path(config.paths.flow), len(self.data.skeleton), config.flow, self.device)
         torch.manual_seed(config.train.seed)
-        model = replace(config.model, facing=False)
+        model = replace(config.model, facing=False, refine=False)
         pose = PoseNet(model, self.data.skeleton, flow.scale)
         return pose.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

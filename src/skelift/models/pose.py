@@ -12,6 +12,7 @@ from skelift.models.facing import Facing
 from skelift.models.lifter import Lifter
 from skelift.models.omega import Omega
 from skelift.models.phi import Phi
+from skelift.models.refiner import Refiner
 from skelift.render import Kappa
 from skelift.skeleton import Skeleton
 
@@ -58,6 +59,7 @@ class PoseNet(nn.Module):
         elevation = -math.radians(config.elevation_deg)
         self.lifter = Lifter(len(skeleton), config.lifter_width, elevation)
         self.facing = Facing(skeleton) if config.facing else None
+        self.refiner = Refiner(len(skeleton)) if config.refine else None
         self.flip_test = config.flip_test
         self.scale = scale
         self.register_buffer(
@@ -81,17 +83,17 @@ class PoseNet(nn.Module):
             mirrored, mirrored_spread = self.omega.read(self.phi(x.flip(3)))
             y = (y + mirror_pose(mirrored, self.swap)) / 2
             spread = (spread + mirrored_spread[:, self.swap]) / 2
-        return s, *self._named(x, y, spread)
+        refined = y if self.refiner is None else self.refiner(y.float())
+        if self.facing is None:
+            return s, refined, spread
+        return s, *self._named(self.facing(x, y)[:, None] > 0, refined, spread)
 
-    def _named(self, x: Tensor, y: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    def _named(self, faces_us: Tensor, y: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
         """Give the joints of poses y (B, J, 2), and their spread (B, J), their sides.
 
-        Where ``Facing`` is part of the pipeline, Omega has learned to name sides as if all were
-        seen from behind (``loss.from_behind``), and those of who faces the camera are exchanged.
+        Omega has learned to name sides as if all were seen from behind (``loss.from_behind``);
+        those of who ``faces_us`` (B, 1) are exchanged.
         """
-        if self.facing is None:
-            return y, spread
-        faces_us = self.facing(x, y)[:, None] > 0
         return (
             torch.where(faces_us[..., None], y[:, self.swap], y),
             torch.where(faces_us, spread[:, self.swap], spread),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WEIGHTS, CARD = "model.safetensors", "model.json"
 SNAPSHOTS = "snapshots"
 MADE_BY = "skelift train"
+TAUGHT_LAST = ("facing.", "refiner.")
 
 
 def save_model(
@@ -88,8 +89,8 @@ def load_model(
     Args:
         folder: the model.
         device: where to.
-        weights: a snapshot of the same model's training, in place of its last weights; ``facing``
-            is taught after the last step alone, and stays.
+        weights: a snapshot of the same model's training, in place of its last weights; what is
+            taught after the last step alone stays.
 
     Raises:
         InputError: something is missing, broken or of another model.
@@ -102,7 +103,7 @@ def load_model(
     file = folder / WEIGHTS
     tensors, _ = load_tensors(file, MADE_BY)
     if weights:
-        last = {name: t for name, t in tensors.items() if name.startswith("facing.")}
+        last = {name: t for name, t in tensors.items() if name.startswith(TAUGHT_LAST)}
         file, tensors = weights, last | load_tensors(weights, MADE_BY)[0]
     load_weights(pose, tensors, file, MADE_BY)
     return pose.eval().requires_grad_(False).to(device), card

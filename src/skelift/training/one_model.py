@@ -16,6 +16,7 @@ from skelift.training.early_stopping import EarlyStopping, Enough, Score
 from skelift.training.facing import check_facing, teach_facing
 from skelift.training.loop import Interval, NonFiniteLoss, fit
 from skelift.training.model_files import SNAPSHOTS, save_model
+from skelift.training.refiner import teach_refiner
 from skelift.training.self_supervised import (
     CHECKPOINT,
     Trainer,
@@ -112,6 +113,8 @@ def train_one(
             train_split = data.split("train")
             facing = facing or teach_facing(config, trainer.pose, train_split, f"{title}: facing")
             weights = {**weights, **facing}
+        if config.model.refine:
+            weights = {**weights, **teach_refiner(train, trainer.drawn, f"{title}: refiner")}
         about = {"train": asdict(train), "loss": asdict(config.loss), "steps": steps}
         save_model(
             out,

@@ -82,7 +82,7 @@ class Trainer:
         self.flow = trained.flow
         kappa = kappa_for(config.model, data.skeleton, data.info.size)
         memory = torch.channels_last
-        model = replace(config.model, facing=False)  # it is taught when these are trained
+        model = replace(config.model, facing=False, refine=False)  # taught when these are trained
         self.pose = PoseNet(model, data.skeleton, trained.scale)
         if train.start:
             start_from(config, self.pose)
@@ -224,9 +224,11 @@ def uses_bf16(precision: str, device: torch.device) -> bool:
 def fingerprint(config: Config, data: Dataset) -> str:
     """Digest of all that a run's steps depend on; a checkpoint of another run is not resumed."""
     train, model = asdict(config.train), asdict(config.model)
-    for key in ("interval", "checkpoint_every", "snapshot_every", "facing_steps", "start"):
+    for key in ("interval", "checkpoint_every", "snapshot_every", "start"):
         train.pop(key)
-    for key in ("facing", "flip_test"):  # what comes after the last step
+    for key in ("facing_steps", "refine_steps"):  # what comes after the last step
+        train.pop(key)
+    for key in ("facing", "refine", "flip_test"):
         model.pop(key)
     content: dict[str, Any] = {
         "train": train,
