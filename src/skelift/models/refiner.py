@@ -25,6 +25,6 @@ class Refiner(nn.Module):
         )
 
     def forward(self, y: Tensor) -> Tensor:
-        """Poses (B, J, 2), [-1, 1] over the crop, sides as Omega names them -> the same, refined."""
+        """Poses (B, J, 2) over the crop, sides as Omega names them -> the same, refined."""
         refined: Tensor = y + self.layers(y.flatten(1)).view_as(y)
         return refined
