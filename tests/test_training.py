@@ -34,6 +34,7 @@ from skelift.training.loop import NonFiniteLoss, fit
 from skelift.training.optimise import Optimisers, Recipe
 from skelift.training.refiner import teach_refiner
 from skelift.training.self_supervised import Trainer, check_size, lifting_reach
+from skelift.weights import SHIPPED
 
 AUGMENTED = ["train.augment.flip=0.5", "train.augment.brightness=0.3", "train.augment.colour=0.2"]
 
@@ -314,6 +315,21 @@ def test_a_run_starts_from_a_finished_model_of_smaller_pictures(home: Path, tmp_
     moved = weights(home, "moved")
     assert moved.keys() == {name for name in theirs if not name.startswith("facing.")}
     assert not torch.equal(moved["omega.maps.weight"], theirs["omega.maps.weight"])
+
+
+def test_adapting_leaves_lambda_and_facing_as_they_ship(home: Path, tmp_path: Path) -> None:
+    data = tiny_dataset(tmp_path / "pictures", size=48)
+    own = [f"paths.data={data}", "flow.steps=20", "train.batch=8", "train.refine_steps=10"]
+    own += [f"paths.{name}={tmp_path / name}" for name in ("flow", "model", "checkpoints")]
+    config = compose(["experiment=adapt", "train.steps=2", "train.interval=2", *own])
+    pretrain_flow.run(config)
+    train.run(config)
+    ours, shipped = weights(tmp_path, "."), load_file(SHIPPED / "model.safetensors")
+    assert ours.keys() == shipped.keys()
+    changed = {
+        name.partition(".")[0] for name in ours if not torch.equal(ours[name], shipped[name])
+    }
+    assert changed == {"phi", "omega", "refiner"}
 
 
 def test_another_start_is_another_run(

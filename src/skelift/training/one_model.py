@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from skelift.config import Config
 from skelift.data.format import Dataset
@@ -50,7 +51,7 @@ def train_one(
         check_facing(config, data)  # before hours are spent
     trainer = Trainer(config, data, world)
     keeps_facing = config.model.facing and not train.facing_steps
-    facing = facing_from_start(config, trainer.pose) if keeps_facing else {}
+    kept = facing_from_start(config, trainer.pose) if keeps_facing else {}
     digest = fingerprint(config, data)
     first = resume(checkpoints, trainer, digest)
     if world.mean(torch.tensor(float(first), device=world.device)).item() != first:
@@ -108,13 +109,8 @@ def train_one(
             steps, weights = stopping.best, stopping.best_weights()
         else:
             steps, weights = train.steps, trainer.average.state()
-        if config.model.facing:
-            trainer.pose.load_state_dict(weights)
-            train_split = data.split("train")
-            facing = facing or teach_facing(config, trainer.pose, train_split, f"{title}: facing")
-            weights = {**weights, **facing}
-        if config.model.refine:
-            weights = {**weights, **teach_refiner(train, trainer.drawn, f"{title}: refiner")}
+        trainer.pose.load_state_dict(weights)
+        weights = {**weights, **kept, **_taught_last(config, trainer, title)}
         about = {"train": asdict(train), "loss": asdict(config.loss), "steps": steps}
         save_model(
             out,
@@ -126,3 +122,15 @@ def train_one(
             name=config.name,
             crop_side=trainer.pictures.typical_crop_side,
         )
+
+
+def _taught_last(config: Config, trainer: Trainer, title: str) -> dict[str, Tensor]:
+    """Weights of the networks that are taught when Phi, Omega and Lambda have theirs."""
+    train = config.train
+    taught: dict[str, Tensor] = {}
+    if config.model.facing and train.facing_steps:
+        split = trainer.data.split("train")
+        taught |= teach_facing(config, trainer.pose, split, f"{title}: facing")
+    if config.model.refine:
+        taught |= teach_refiner(train, trainer.drawn, f"{title}: refiner")
+    return taught
