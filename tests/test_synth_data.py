@@ -350,9 +350,8 @@ def test_hands_stand_upright_with_the_palm_to_the_camera(hands: Dataset) -> None
 def test_cameras_keep_to_their_azimuth(studio: Studio) -> None:
     front = CameraConfig(azimuth_deg=[-30, 30], elevation_deg=[0, 0])
     view, names = random_view(Draws(0, 0, range(200)), front)
-    ahead = np.rad2deg(
-        np.arctan2(-view[:, 2, 0], view[:, 2, 1])
-    )  # the camera's z in the body's frame
+    axis = view[:, 2]  # the camera's z in the body's frame
+    ahead = np.rad2deg(np.arctan2(-axis[:, 0], axis[:, 1]))
     assert np.abs(ahead).max() < 30
     assert np.abs(ahead).max() > 25
     assert len(set(names)) > 30
@@ -395,6 +394,8 @@ def test_a_rows_scene_does_not_depend_on_its_block(studio: Studio) -> None:
         (["data.synth.clips=[0.5,0.5]"], r"data\.synth\.clips"),
         (["data.synth.mix=1.5"], r"data\.synth\.mix"),
         (["data.synth.camera.distance_m=[6,4]"], r"distance_m"),
+        (["data.synth.camera.azimuth_deg=[60,-60]"], r"azimuth_deg: two numbers, the smaller"),
+        (["data.synth.camera.azimuth_deg=[0,inf]"], r"synth\.camera: finite numbers"),
         (["data.synth.camera.distance_m=[0.1,0.2]"], r"into the camera; raise it"),
         (["data.synth=null"], "skelift prepare"),
     ],

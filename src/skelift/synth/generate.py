@@ -1,5 +1,6 @@
 """A rendered data set, made on all cores."""
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
@@ -81,7 +82,9 @@ def _check(data: DataConfig, synth: SynthConfig) -> None:
     camera = synth.camera
     near_far, azimuth, elevation = camera.distance_m, camera.azimuth_deg, camera.elevation_deg
     chances = (synth.mix, synth.mirror)
+    numbers = (*near_far, *azimuth, *elevation, camera.aim_deg, camera.focal_px)
     rules = [
+        (all(map(math.isfinite, numbers)), "synth.camera: finite numbers"),
         (data.size >= 1, "size: 1 or more"),
         (data.margin >= 0, "margin: 0 or more"),
         (data.seed >= 0, "seed: 0 or more"),

@@ -14,10 +14,10 @@ from skelift.errors import InputError
 from skelift.models.facing import Facing
 from skelift.models.pose import PoseNet
 from skelift.training.batches import Order, PictureSource
-from skelift.training.loop import Terms, fit
+from skelift.training.teach import teach
 
 BATCH = 64
-LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-4
+WEIGHT_DECAY = 1e-4
 MOST = 50_000  # pictures
 
 
@@ -63,27 +63,28 @@ def teach_facing(config: Config, pose: PoseNet, split: Split, title: str) -> dic
         title: what the progress bar says.
     """
     moving, known = who_moves(split)
-    device, steps = pose.swap.device, config.train.facing_steps
+    device = pose.swap.device
     approach = torch.from_numpy(known).to(device)
     torch.manual_seed(config.train.seed)
     facing = Facing(pose.skeleton).to(device)
     heads = _heads(pose, facing, moving, config.evaluate.batch)
-    adam = torch.optim.Adam(facing.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     order = Order(len(heads), BATCH, config.train.seed)
 
-    def step(number: int) -> Terms:
+    def loss(number: int) -> Tensor:
         rows = torch.from_numpy(order[number]).to(device)
         seen = heads[rows]
         seen[1::2] = seen[1::2].flip(3)
-        loss = losses.facing_loss(facing.judge(seen), approach[rows])
-        adam.param_groups[0]["lr"] = LEARNING_RATE * (1 - number / steps)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        return {"facing": loss}
+        return losses.facing_loss(facing.judge(seen), approach[rows])
 
-    fit(step, steps, title=title, batch=BATCH)
-    return {f"facing.{name}": weight for name, weight in facing.state_dict().items()}
+    return teach(
+        facing,
+        loss,
+        config.train.facing_steps,
+        name="facing",
+        title=title,
+        batch=BATCH,
+        weight_decay=WEIGHT_DECAY,
+    )
 
 
 @torch.no_grad()

@@ -47,6 +47,11 @@ def train_one(
             f"train.snapshot_every={train.snapshot_every}: a multiple of train.interval="
             f"{train.interval} is needed"
         )
+    if train.facing_steps < 0 or train.refine_steps < 1:
+        raise InputError(
+            f"train.facing_steps={train.facing_steps}, train.refine_steps={train.refine_steps}: "
+            "0 or more, and 1 or more"
+        )
     if config.model.facing:
         check_facing(config, data)  # before hours are spent
     trainer = Trainer(config, data, world)

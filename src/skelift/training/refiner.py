@@ -7,10 +7,9 @@ from skelift import losses
 from skelift.config import TrainConfig
 from skelift.models.refiner import Refiner
 from skelift.training.batches import Order
-from skelift.training.loop import Terms, fit
+from skelift.training.teach import teach
 
 BATCH = 256
-LEARNING_RATE = 1e-3
 # Bounds of the standard deviation of a pose's noise; half a side of the crop is 1. Nobody knows how
 # far off Omega is, so: from a good one to a poor one.
 NOISE = (0.02, 0.1)
@@ -26,24 +25,17 @@ def teach_refiner(train: TrainConfig, poses: Tensor, title: str) -> dict[str, Te
         poses: as D and Omega see them: [-1, 1] over the crop, sides named as Omega names them.
         title: what the progress bar says.
     """
-    device, steps = poses.device, train.refine_steps
+    device = poses.device
     torch.manual_seed(train.seed)
     refiner = Refiner(poses.shape[1]).to(device)
-    adam = torch.optim.Adam(refiner.parameters(), LEARNING_RATE)
     order = Order(len(poses), BATCH, train.seed)
     rng = torch.Generator().manual_seed(train.seed)
 
-    def step(number: int) -> Terms:
+    def loss(number: int) -> Tensor:
         u = poses[torch.from_numpy(order[number]).to(device)]
         least, most = NOISE
         std = least + (most - least) * torch.rand(len(u), 1, 1, generator=rng)
         noise = (torch.randn(u.shape, generator=rng) * std).to(device)
-        loss = losses.refine_loss(refiner(u + noise), u)
-        adam.param_groups[0]["lr"] = LEARNING_RATE * (1 - number / steps)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        return {"refine": loss}
+        return losses.refine_loss(refiner(u + noise), u)
 
-    fit(step, steps, title=title, batch=BATCH)
-    return {f"refiner.{name}": weight for name, weight in refiner.state_dict().items()}
+    return teach(refiner, loss, train.refine_steps, name="refiner", title=title, batch=BATCH)
