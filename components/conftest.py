@@ -26,9 +26,10 @@ TINY = [
     "train.checkpoint_every=2",
     "train.precision=fp32",
     "train.dvclive=false",
+    "train.refine_steps=10",
     "evaluate.baselines=[mean_pose]",
     "evaluate.shown=2",
-    "sweep.overrides=['train.steps=2']",
+    "sweep.overrides=['train.steps=2','model.refine=false']",
 ]
 
 

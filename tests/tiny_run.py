@@ -19,6 +19,7 @@ SMALL = [
     "model.disc_width=8",
     "model.disc_scales=1",
     "model.lifter_width=32",
+    "model.refine=false",
     "flow.steps=20",
     "flow.hidden=16",
     "flow.blocks=2",
