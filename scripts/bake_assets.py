@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from skelift.synth.motion import PARTS, canonical_rotations
+from skelift.synth.motion import PARTS, canonical_places, canonical_rotations
 
 ASSETS = Path(__file__).parents[1] / "src" / "skelift" / "assets"
 PERSONS = 16
@@ -42,7 +42,8 @@ CLIPS = {
     "walker/turn_right1": "walk",
 }
 # Rest pose of pybullet_data/humanoid/humanoid.urdf: joints in units of a quarter metre, Y up,
-# facing +X, the right side at +Z, arms hanging down.
+# facing +X, the right side at +Z, arms hanging down. The clips' places are in metres.
+METRES_PER_UNIT = 0.25
 JOINT_OFFSETS: dict[str, tuple[str, tuple[float, float, float]]] = {
     "hips": ("", (0, 0, 0)),
     "chest": ("hips", (0, 0.944604, 0)),
@@ -113,12 +114,14 @@ def bake_motion() -> dict[str, NDArray[Any]]:
 
     folder = Path(pybullet_data.getDataPath()) / "data" / "motions"
     clips = {name: _clip(folder / f"{name}.txt") for name in CLIPS}
-    quaternions = np.concatenate(list(clips.values()))
+    quaternions = np.concatenate([turned for turned, _ in clips.values()])
+    hips = np.concatenate([places for _, places in clips.values()])
     return {
         "part": np.array(PARTS),
         "part_quat_xyzw": quaternions.astype(np.float16),
+        "hips": hips.astype(np.float16),
         "clip": np.array([_short(name) for name in clips]),
-        "clip_len": np.array([len(frames) for frames in clips.values()], np.int32),
+        "clip_len": np.array([len(places) for _, places in clips.values()], np.int32),
         "activity": np.array(list(CLIPS.values())),
         "credit": np.array("Motion: clips of pybullet_data 3.2.7 (zlib licence)."),
     }
@@ -128,8 +131,8 @@ def _short(name: str) -> str:
     return name.removeprefix("humanoid3d_").replace("/", "_").replace("_0walk", "_walk")
 
 
-def _clip(path: Path) -> NDArray[np.float64]:
-    """(F, len(PARTS), 4) canonical quaternions (x y z w) of one clip."""
+def _clip(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """One clip: (F, len(PARTS), 4) canonical quaternions (x y z w), (F, 3) places of the hips."""
     frames = np.array(json.loads(path.read_text())["Frames"])
     frames = frames[:: max(round(1 / (FPS * frames[0, 0])), 1)]
     turned: dict[str, Rotation] = {}
@@ -151,7 +154,9 @@ def _clip(path: Path) -> NDArray[np.float64]:
     matrices = {joint: rotation.as_matrix() for joint, rotation in turned.items()}
     canonical = canonical_rotations(matrices, rest, str(path)).astype(np.float64)
     flat = Rotation.from_matrix(canonical.reshape(-1, 3, 3)).as_quat(canonical=True)
-    return flat.reshape(len(frames), len(PARTS), 4)
+    metres = {joint: METRES_PER_UNIT * place for joint, place in rest.items()}
+    places = canonical_places(frames[:, 1:4] - frames[0, 1:4], metres, str(path))
+    return flat.reshape(len(frames), len(PARTS), 4), places
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_own_skeleton_needs_no_code(tmp_path: Path) -> None:
         ("train.steps", "train.steps"),
         ("+variants.small=['model.widht=4']", "did you mean model.width"),
         ("+variants.small=['model.width=narrow']", "model.width: Value 'narrow'"),
-        ("+variants.small=['loss=none']", "there are paper, remedies"),
+        ("+variants.small=['loss=none']", "there are paper, quickstart, remedies"),
         ("+variants.small=['data=hands']", "may choose model, loss, train"),
     ],
 )

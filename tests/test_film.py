@@ -14,6 +14,8 @@ from skelift.data.format import SAMPLE, Split
 from skelift.synth.generate import open_studio
 from skelift.synth.motion import PARTS
 from skelift.synth.people import People
+from skelift.synth.poses import mirror
+from skelift.synth.scene import Moment
 
 LOOKS_DOWN = np.radians(8)
 
@@ -95,7 +97,7 @@ def test_rendered_people_who_walk_come_nearer_or_go_away() -> None:
     studio, _ = open_studio(config, replace(synth, mirror=0))
     cast = studio.cast
     assert isinstance(cast, People)
-    # The package's motion keeps no places: nobody is known to come nearer.
+    cast.motion = replace(cast.motion, hips=None)  # nobody is known to come nearer
     assert np.isnan(studio._approach(cast.scenes("train", range(8)))).all()
 
     rng = np.random.default_rng(0)
@@ -105,7 +107,6 @@ def test_rendered_people_who_walk_come_nearer_or_go_away() -> None:
     speed = 0.1 * np.arange(frames)[:, None]  # hips-to-head distances a frame
     floor = speed * np.stack([np.cos(heading), np.sin(heading), 0 * heading], 1)
     cast.motion = replace(cast.motion, rotations=upright, hips=floor.astype(np.float32))
-    cast.films = True
 
     scenes = cast.scenes("train", range(60))
     found = studio._approach(scenes)
@@ -119,3 +120,27 @@ def test_rendered_people_who_walk_come_nearer_or_go_away() -> None:
     still = replace(cast.motion, hips=np.zeros_like(cast.motion.hips))
     cast.motion = still
     np.testing.assert_array_equal(studio._approach(cast.scenes("train", range(8))), 0)
+
+
+def test_what_is_mirrored_is_mirrored_before_and_after() -> None:
+    synth = compose(["data=quickstart", "data.synth.wobble_deg=0"]).data.synth
+    assert synth is not None
+
+    def film(**varied: float) -> list[Moment]:
+        config = compose(["data=quickstart"])
+        studio, _ = open_studio(config, replace(synth, **varied))
+        scenes = studio.cast.scenes("train", range(40))
+        assert scenes.film is not None
+        now = Moment(scenes.rotations, np.zeros((40, 3)))
+        return [scenes.film[0], now, scenes.film[1]]
+
+    as_captured, mirrored = film(mix=0.5, mirror=0.0), film(mix=0.5, mirror=1.0)
+    mixed, plain = film(mix=1.0, mirror=0.0), film(mix=0.0, mirror=0.0)
+    legs = [PARTS.index(part) for part in ("hips", "l_thigh", "r_foot")]
+    for was, became in zip(as_captured, mirrored, strict=True):
+        np.testing.assert_array_equal(became.rotations, mirror(was.rotations))
+        np.testing.assert_array_equal(became.moved, was.moved * [-1, 1, 1])
+    for was, became in zip(plain, mixed, strict=True):  # goes where its legs go
+        np.testing.assert_array_equal(became.rotations[:, legs], was.rotations[:, legs])
+        np.testing.assert_array_equal(became.moved, was.moved)
+    assert np.abs(as_captured[2].moved - as_captured[0].moved).max() > 0.3  # metres

@@ -41,7 +41,10 @@ TINY = [
 
 
 def test_params_are_what_the_experiment_composes() -> None:
-    assert (ROOT / "params.yaml").read_text() == to_yaml(compose()), "stale; run `make params`"
+    composed = to_yaml(compose(["experiment=quickstart"]))
+    assert (ROOT / "params.yaml").read_text() == composed, (
+        "stale; run `make params EXPERIMENT=quickstart`"
+    )
 
 
 def test_stages_are_verbs_in_order() -> None:

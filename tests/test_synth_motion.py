@@ -219,6 +219,24 @@ def test_bad_sources_are_named(tmp_path: Path) -> None:
         load_motion(str(tmp_path / "cut.npz"), fps=12)
 
 
+def test_who_walks_and_runs_in_the_package_goes_where_the_hips_face() -> None:
+    motion = load_motion("assets", fps=30)
+    assert motion.hips is not None
+    for clip, activity in enumerate(motion.activities):
+        if activity not in ("walk", "run"):
+            continue
+        frames = np.flatnonzero(motion.clip_of_frame == clip)
+        np.testing.assert_array_equal(motion.later(frames, 0), frames)
+        np.testing.assert_array_equal(motion.later(frames, 9999), frames[-1])
+        np.testing.assert_array_equal(motion.later(frames, -9999), frames[0])
+        step = motion.hips[motion.later(frames, 3)] - motion.hips[motion.later(frames, -3)]
+        ahead = motion.rotations[frames, PARTS.index("hips")] @ [0, -1, 0]
+        assert ((step * ahead).sum(1) > 0).all(), motion.clips[clip]
+        # A hips-to-head distance is about half a metre: 1 m/s on foot, 3 m/s running.
+        speed = np.linalg.norm(motion.hips[frames[-1]] - motion.hips[frames[0]]) / len(frames)
+        assert 0.7 < speed * 30 * 0.5 < 4, motion.clips[clip]
+
+
 def test_clips_and_persons_are_in_one_split_only() -> None:
     motion = load_motion("assets", fps=12)
     for seed in range(5):

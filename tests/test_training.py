@@ -446,7 +446,8 @@ def _first_losses(config: Config) -> list[float]:
 def quickstart(home: Path, run: str, *more: str) -> list[str]:
     """``experiment=quickstart`` as it is, on the data and the flow of ``home``."""
     own = [o for o in overrides(home, run) if o.startswith(("paths.", "flow."))]
-    return [*own, "train.precision=fp32", "train.dvclive=false", "train.refine_steps=10", *more]
+    quick = ["experiment=quickstart", "train.precision=fp32", "train.dvclive=false"]
+    return [*own, *quick, "train.facing_steps=10", "train.refine_steps=10", *more]
 
 
 def curves_of_one_and_two(

@@ -15,7 +15,7 @@ def parameters(**changes: object) -> dict[str, object]:
 
 def test_configuration_is_what_the_command_line_composes(tmp_path: Path) -> None:
     outputs = run_component(configure, tmp_path, **parameters(sweep_trials=3))
-    composed = to_yaml(compose([*TINY, "train.steps=7"]))
+    composed = to_yaml(compose(["experiment=quickstart", *TINY, "train.steps=7"]))
     assert Path(outputs["config"].path).read_text() == composed
     assert outputs["trials"] == [0, 1, 2]
 

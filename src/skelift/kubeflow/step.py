@@ -79,7 +79,7 @@ def preprocess(task: Task) -> None:
         elif source:
             raise InputError(
                 f"{uri}: no dataset.json, and experiment {config.name} renders its own data; name "
-                "a data set, or give the overrides data=folder data.folder.images=..."
+                "a data set, or take experiment scratch and data=folder data.folder.images=..."
             )
         else:
             _verb("synthesize", task, f"paths.data={data.path}")

@@ -102,6 +102,12 @@ class Motion:
         """(C,) first frame of each clip."""
         return np.cumsum(self.lengths) - self.lengths
 
+    def later(self, frames: NDArray[np.int64], by: int) -> NDArray[np.int64]:
+        """(B,) frames ``by`` frames after those given (before, if negative), within their clips."""
+        clip = self.clip_of_frame[frames]
+        first = self.first_frames[clip]
+        return np.clip(frames + by, first, first + self.lengths[clip] - 1)
+
 
 def load_motion(source: str, fps: float) -> Motion:
     """Load the motion of an .npz file, of a folder of BVH files, or of the package for ``assets``.
@@ -195,7 +201,7 @@ def _motion_of(path: Path) -> Motion:
         clips = tuple(str(name) for name in arrays["clip"])
         lengths = arrays["clip_len"].astype(np.int64)
         if "part_quat_xyzw" in arrays:
-            rotations = _matrices(arrays["part_quat_xyzw"])
+            rotations, hips = _matrices(arrays["part_quat_xyzw"]), arrays["hips"].astype(np.float32)
             activities = tuple(str(name) for name in arrays["activity"])
             credit = str(arrays["credit"])
         else:

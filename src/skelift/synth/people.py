@@ -15,7 +15,7 @@ from skelift.synth.body import Body
 from skelift.synth.colours import HEAD_BONES, random_light, random_look, surfaces
 from skelift.synth.draws import Draws
 from skelift.synth.motion import LIMBS, PARTS, Motion, canonical_direction
-from skelift.synth.poses import bend, graft, mirror
+from skelift.synth.poses import Variation
 from skelift.synth.rig import Crew, Cutter, Points, Rig, join
 from skelift.synth.rotation import between
 from skelift.synth.scene import Moment, Scenes, random_view
@@ -143,10 +143,6 @@ class People:
             for split, clips in self.clips.items()
         }
 
-        # A pose that is varied is no frame of a film.
-        varied = synth.mix or synth.mirror or synth.wobble_deg
-        self.films = motion.hips is not None and not varied
-
     @property
     def credit(self) -> str:
         """Where the poses come from."""
@@ -160,13 +156,13 @@ class People:
         person = self.persons[split][draws.integer(len(self.persons[split]))]
         frames = self._frames[split]
         frame, other = frames[draws.integer(len(frames), (2,))].T
-        rotations = self._varied(draws, frame, other)
+        variation = self._variation(draws)
         view, view_names = random_view(draws, camera)
         look = random_look(draws, self._clothed[person])
         light, ambient = random_light(draws)
         return Scenes(
             person=person,
-            rotations=rotations,
+            rotations=self._poses(variation, frame, other),
             view=view,
             distance=draws.uniform(nearest, furthest),
             aim=np.deg2rad(draws.normal(0, camera.aim_deg, (2,))),
@@ -175,38 +171,44 @@ class People:
             light=light,
             ambient=ambient,
             samples=self._samples(person, frame, view_names),
-            film=self._film(person, frame) if self.films else None,
+            film=self._film(person, variation, frame, other),
         )
 
-    def _film(self, person: NDArray[np.int64], frame: NDArray[np.int64]) -> tuple[Moment, Moment]:
-        """The moments before and after, within the clip."""
+    def _variation(self, draws: Draws) -> Variation:
+        synth = self._synth
+        return Variation(
+            mixed=draws.chance(synth.mix),
+            mirrored=draws.chance(synth.mirror),
+            wobble=draws.normal(0, np.deg2rad(synth.wobble_deg), (len(PARTS), 3)),
+        )
+
+    def _poses(
+        self, variation: Variation, frame: NDArray[np.int64], other: NDArray[np.int64]
+    ) -> NDArray[np.floating]:
+        """(B, P, 3, 3) rotations of the parts in a frame, varied by another."""
+        return variation.poses(self.motion.rotations[frame], self.motion.rotations[other])
+
+    def _film(
+        self,
+        person: NDArray[np.int64],
+        variation: Variation,
+        frame: NDArray[np.int64],
+        other: NDArray[np.int64],
+    ) -> tuple[Moment, Moment] | None:
+        """The moments before and after, within the clips; None where nobody's place is known."""
         motion, hips = self.motion, self.motion.hips
-        assert hips is not None
-        clip, reach = motion.clip_of_frame[frame], max(round(self._synth.fps * SECONDS), 1)
-        first = motion.first_frames[clip]
-        last = first + motion.lengths[clip] - 1
+        if hips is None:
+            return None
         unit = self._hips_to_head[person][:, None]
 
-        def moment(then: NDArray[np.int64]) -> Moment:
+        def moment(by: int) -> Moment:
+            then = motion.later(frame, by)
             moved = (hips[then] - hips[frame]).astype(np.float64) * unit
-            return Moment(motion.rotations[then], moved)
+            rotations = self._poses(variation, then, motion.later(other, by))
+            return Moment(rotations, variation.places(moved))
 
-        return (
-            moment(np.maximum(frame - reach, first)),
-            moment(np.minimum(frame + reach, last)),
-        )
-
-    def _varied(
-        self, draws: Draws, frame: NDArray[np.int64], other: NDArray[np.int64]
-    ) -> NDArray[np.floating]:
-        """(B, P, 3, 3) rotations of a frame, varied as the configuration says."""
-        rotations = self.motion.rotations[frame]
-        mixed = draws.chance(self._synth.mix)
-        rotations[mixed] = graft(rotations[mixed], self.motion.rotations[other[mixed]])
-        mirrored = draws.chance(self._synth.mirror)
-        rotations[mirrored] = mirror(rotations[mirrored])
-        wobble = draws.normal(0, np.deg2rad(self._synth.wobble_deg), (len(PARTS), 3))
-        return bend(rotations, wobble) if self._synth.wobble_deg > 0 else rotations
+        reach = max(round(self._synth.fps * SECONDS), 1)
+        return moment(-reach), moment(reach)
 
     def _samples(
         self, person: NDArray[np.int64], frame: NDArray[np.int64], view: NDArray[np.str_]

@@ -3,6 +3,8 @@
 A pose is (..., len(PARTS), 3, 3): the rotation of each part from the canonical rest pose.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,3 +48,31 @@ def bend(pose: NDArray[np.floating], vectors: NDArray[np.float64]) -> NDArray[np
             local = pose[:, parent].swapaxes(-1, -2) @ pose[:, part]
             bent[:, part] = bent[:, parent] @ local @ turns[:, part]
     return bent
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How B captured poses are varied; the same at every moment of a film.
+
+    Attributes:
+        mixed: (B,) whether the upper body of another pose is grafted on.
+        mirrored: (B,) whether left and right are exchanged.
+        wobble: (B, P, 3) rotation vectors by which the parts are bent, radians.
+    """
+
+    mixed: NDArray[np.bool_]
+    mirrored: NDArray[np.bool_]
+    wobble: NDArray[np.float64]
+
+    def poses(
+        self, captured: NDArray[np.floating], other: NDArray[np.floating]
+    ) -> NDArray[np.floating]:
+        """(B, P, 3, 3) poses, and others for the upper bodies -> varied ones."""
+        varied = captured.copy()
+        varied[self.mixed] = graft(captured[self.mixed], other[self.mixed])
+        varied[self.mirrored] = mirror(varied[self.mirrored])
+        return bend(varied, self.wobble) if self.wobble.any() else varied
+
+    def places(self, hips: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(B, 3) places of the hips in the frame of the bodies -> those of the varied."""
+        return np.where(self.mirrored[:, None], hips * [-1, 1, 1], hips)
