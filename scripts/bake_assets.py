@@ -123,6 +123,7 @@ def bake_motion() -> dict[str, NDArray[Any]]:
         "clip": np.array([_short(name) for name in clips]),
         "clip_len": np.array([len(places) for _, places in clips.values()], np.int32),
         "activity": np.array(list(CLIPS.values())),
+        "fps": np.array(FPS),
         "credit": np.array("Motion: clips of pybullet_data 3.2.7 (zlib licence)."),
     }
 

@@ -101,7 +101,7 @@ def test_rendered_people_who_walk_come_nearer_or_go_away() -> None:
     assert np.isnan(studio._approach(cast.scenes("train", range(8)))).all()
 
     rng = np.random.default_rng(0)
-    frames, reach = len(cast.motion.rotations), max(round(synth.fps / 3), 1)
+    frames, reach = len(cast.motion.rotations), 10  # a third of a second at 30 frames
     upright = np.broadcast_to(np.eye(3), (frames, len(PARTS), 3, 3))
     heading = rng.uniform(-np.pi, np.pi, len(cast.motion.lengths))[cast.motion.clip_of_frame]
     speed = 0.1 * np.arange(frames)[:, None]  # hips-to-head distances a frame

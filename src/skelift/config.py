@@ -73,7 +73,7 @@ class SynthConfig:
     mix: float = 0.0
     mirror: float = 0.0
     wobble_deg: float = 0.0
-    fps: float = 12.0  # frames a second: kept of BVH files, and those that an .npz has
+    fps: float = 12.0  # frames a second that are kept of BVH files
     camera: CameraConfig = field(default_factory=CameraConfig)
     workers: int = 0  # 0: one a core
 

@@ -167,6 +167,7 @@ def load_bvh_folder(folder: Path, fps: float) -> Motion:
         clips=tuple(name.as_posix() for name in names),
         activities=tuple(_activity(name) for name in names),
         lengths=np.array([len(rotations) for rotations, _ in clips]),
+        fps=fps,
         credit=f"Motion: {len(paths)} BVH files of {folder.name}.",
         hips=np.concatenate([hips for _, hips in clips]),
     )

@@ -80,6 +80,7 @@ class Motion:
         clips: name of each clip.
         activities: what each clip shows, e.g. ``walk``.
         lengths: (C,) frames of each clip.
+        fps: frames a second, about.
         credit: where the motion comes from and on what terms, in a sentence.
         hips: (F, 3) float32 place of the hips in the frame of the bodies, in distances from hips
             to head at rest; None where the source keeps none.
@@ -89,6 +90,7 @@ class Motion:
     clips: tuple[str, ...]
     activities: tuple[str, ...]
     lengths: NDArray[np.int64]
+    fps: float
     credit: str
     hips: NDArray[np.float32] | None = None
 
@@ -114,20 +116,21 @@ def load_motion(source: str, fps: float) -> Motion:
 
     Args:
         source: file, folder or ``assets``.
-        fps: frames a second to keep of BVH files; .npz files are taken as they are.
+        fps: frames a second to keep of BVH files. An .npz file is taken as it is, with the ``fps``
+            that it names, or else this.
 
     Raises:
         InputError: nothing there, unreadable, or a skeleton whose joints have unknown names.
     """
     if source == ASSETS:
         with as_file(files("skelift.assets") / "motion.npz") as path:
-            return _motion_of(path)
+            return _motion_of(path, fps)
     path = Path(source)
     if path.is_dir():
         from skelift.synth.bvh import load_bvh_folder
 
         return load_bvh_folder(path, fps)
-    return _motion_of(path)
+    return _motion_of(path, fps)
 
 
 def canonical_rotations(
@@ -194,7 +197,7 @@ def _nearest_axis(direction: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return axis
 
 
-def _motion_of(path: Path) -> Motion:
+def _motion_of(path: Path, fps: float) -> Motion:
     arrays = load_npz(path, "motion")
     hips = None
     try:
@@ -202,6 +205,7 @@ def _motion_of(path: Path) -> Motion:
         lengths = arrays["clip_len"].astype(np.int64)
         if "part_quat_xyzw" in arrays:
             rotations, hips = _matrices(arrays["part_quat_xyzw"]), arrays["hips"].astype(np.float32)
+            fps = float(arrays["fps"])
             activities = tuple(str(name) for name in arrays["activity"])
             credit = str(arrays["credit"])
         else:
@@ -213,7 +217,7 @@ def _motion_of(path: Path) -> Motion:
             f"{path}: has no array {error.args[0]!r}; name a file of motion "
             f"(cmu_mocap_12fps.npz), a folder of BVH files or {ASSETS}"
         ) from None
-    return Motion(rotations, clips, activities, lengths, credit, hips)
+    return Motion(rotations, clips, activities, lengths, fps, credit, hips)
 
 
 def _matrices(quaternions: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

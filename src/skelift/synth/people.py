@@ -207,7 +207,7 @@ class People:
             rotations = self._poses(variation, then, motion.later(other, by))
             return Moment(rotations, variation.places(moved))
 
-        reach = max(round(self._synth.fps * SECONDS), 1)
+        reach = max(round(motion.fps * SECONDS), 1)
         return moment(-reach), moment(reach)
 
     def _samples(
