@@ -26,7 +26,7 @@ from benchmarks.measure import report
 from benchmarks.serve import jpegs
 from benchmarks.soak import worker_pids
 from skelift.errors import InputError, RunError
-from skelift.predictor import Query
+from skelift.inference.predictor import Query
 from skelift.serving.archive import package
 from skelift.serving.client import Client
 from skelift.serving.probe import describe, is_ready
@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def kill_under_load(
-    server: Server, pictures: Sequence[bytes], seconds: float, every: float
+    server: Server, images: Sequence[bytes], seconds: float, every: float
 ) -> dict[str, Any]:
     """Kill a worker every so many seconds, and note how long the server is not ready."""
     end = Event()
@@ -80,7 +80,7 @@ def kill_under_load(
     not_ready: list[float] = []
     not_whole: list[float] = []
     with ThreadPoolExecutor(CLIENTS) as pool:
-        tallies = [pool.submit(ask_until, end, server, pictures) for _ in range(CLIENTS)]
+        tallies = [pool.submit(ask_until, end, server, images) for _ in range(CLIENTS)]
         try:
             started = time.monotonic()
             for kill in range(int(seconds / every)):
@@ -113,13 +113,13 @@ def kill_under_load(
     }
 
 
-def ask_until(end: Event, server: Server, pictures: Sequence[bytes]) -> Tally:
+def ask_until(end: Event, server: Server, images: Sequence[bytes]) -> Tally:
     """Ask for one pose after the other, as an application does."""
     client, tally = Client(server.place.inference), Tally()
     while not end.is_set():
         started = time.monotonic()
         try:
-            client.predict([Query(pictures[tally.answered % len(pictures)])])
+            client.predict([Query(images[tally.answered % len(images)])])
             tally.answered += 1
         except (InputError, RunError) as error:
             tally.lost.append(str(error))

@@ -20,7 +20,7 @@ import torch
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from skelift.predictor import Predictor
+from skelift.inference.predictor import Predictor
 from skelift.serving.service import JSON, Reply, Service
 from skelift.serving.settings import WORKERS
 

@@ -18,7 +18,7 @@ from time import process_time
 
 from benchmarks.measure import best_seconds, report, tree_bytes
 from skelift.config import Config, H36mConfig, compose
-from skelift.data.pictures import read_frames
+from skelift.data.images import read_frames
 from skelift.data.sources.h36m import find_recordings
 from skelift.data.sources.masks import mask_count, read_matlab_masks
 from skelift.data.sources.recordings import Crop
@@ -50,8 +50,8 @@ def main() -> None:
         seconds = best_seconds(
             {
                 "prepare": lambda: prepare.run(config),
-                "decode": lambda: decode(config, pictures_only=False),
-                "decode_pictures": lambda: decode(config, pictures_only=True),
+                "decode": lambda: decode(config, images_only=False),
+                "decode_images": lambda: decode(config, images_only=True),
             },
             args.rounds,
             process_time,
@@ -65,7 +65,7 @@ def main() -> None:
             "frames": used,
             "milliseconds_a_frame": {name: 1000 * spent / used for name, spent in seconds.items()},
             "ratio_to_decoding": seconds["prepare"] / seconds["decode"],
-            "ratio_to_decoding_pictures_alone": seconds["prepare"] / seconds["decode_pictures"],
+            "ratio_to_decoding_images_alone": seconds["prepare"] / seconds["decode_images"],
             "workers": cores(),
             "peak_gib": max(peak) / 2**30,
         },
@@ -79,24 +79,24 @@ def configured(folder: Path, workers: int) -> Config:
     return compose(["h36m", *options, f"paths.data={folder / 'out'}"])
 
 
-def decode(config: Config, *, pictures_only: bool) -> int:
-    """Decode what preparation needs of each frame: picture, silhouette, box. Returns how many."""
+def decode(config: Config, *, images_only: bool) -> int:
+    """Decode what preparation needs of each frame: image, silhouette, box. Returns how many."""
     source = config.data.h36m
     assert isinstance(source, H36mConfig)
     crop = Crop(config.data.size, config.data.margin)
     decoded = 0
     for recording in find_recordings(Path(source.root), source, crop, config.body):
         _, _, video, silhouettes, boxes = recording.files
-        with_picture = range(count_of(recording.split, boxes, source.prior))
-        decoded += sum(1 for _ in read_frames(video, with_picture, threads=1))
-        if not pictures_only:
-            decoded += sum(1 for _ in read_frames(silhouettes, with_picture, threads=1))
+        with_image = range(count_of(recording.split, boxes, source.prior))
+        decoded += sum(1 for _ in read_frames(video, with_image, threads=1))
+        if not images_only:
+            decoded += sum(1 for _ in read_frames(silhouettes, with_image, threads=1))
             decoded += sum(1 for _ in read_matlab_masks(boxes, range(mask_count(boxes))))
     return decoded
 
 
 def count_of(split: str, boxes: Path, prior: float) -> int:
-    """Frames of a clip that give pictures."""
+    """Frames of a clip that give images."""
     return round(mask_count(boxes) * (1 - prior if split == "train" else 1))
 
 

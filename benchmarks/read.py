@@ -1,6 +1,6 @@
-"""Pictures a second that one core gathers for training from a data set on disk.
+"""Images a second that one core gathers for training from a data set on disk.
 
-``python -m benchmarks.read``: some seconds on one core. Random batches of pictures with their masks
+``python -m benchmarks.read``: some seconds on one core. Random batches of images with their masks
 from memory-mapped shards, as training takes them; the files are in the page cache. Times are CPU
 seconds of one process.
 """
@@ -40,7 +40,7 @@ def main() -> None:
             rates.append(rows.size / (time.process_time() - started))
     report(
         {
-            "benchmark": "read: random batches of pictures with masks, one core",
+            "benchmark": "read: random batches of images with masks, one core",
             "size": args.size,
             "images": args.images,
             "batch": args.batch,

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.load import Call
-from skelift.decoding import Limits
-from skelift.predictor import Query
+from skelift.data.decoding import Limits
+from skelift.inference.predictor import Query
 from skelift.serving.settings import DEFAULT_NAME, MAX_REQUEST_BYTES
 
 PLAIN = f"/predictions/{DEFAULT_NAME}"
@@ -25,11 +25,11 @@ V2 = f"/v2/models/{DEFAULT_NAME}/infer"
 RAW = {"Content-Type": "application/octet-stream"}
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}  # what curl says unless told
-BOUNDARY = "a-line-of-no-picture"
+BOUNDARY = "a-line-of-no-image"
 EXIF_ORIENTATION, LYING = 0x0112, 6
 FORMATS = ("JPEG", "PNG", "WEBP")
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ class Bad:
     typed: bool = True
 
 
-def good_requests(pictures: list[Picture]) -> list[Good]:
-    """Every form of a request, for (S, S, 3) pictures of a body on black."""
+def good_requests(images: list[ImageArray]) -> list[Good]:
+    """Every form of a request, for (S, S, 3) images of a body on black."""
     made = []
-    for number, picture in enumerate(pictures):
-        jpeg, png, webp = (encoded(picture, form) for form in FORMATS)
-        mask = encoded((picture.max(-1) > 16).astype(np.uint8) * np.uint8(255), "PNG")
-        side = len(picture)
+    for number, image in enumerate(images):
+        jpeg, png, webp = (encoded(image, form) for form in FORMATS)
+        mask = encoded((image.max(-1) > 16).astype(np.uint8) * np.uint8(255), "PNG")
+        side = len(image)
         box = (0.1 * side, 0.05 * side, 0.8 * side, 0.9 * side)
-        small = picture[:: max(side // 96, 1), :: max(side // 96, 1)]
+        small = image[:: max(side // 96, 1), :: max(side // 96, 1)]
         lying = Image.Exif()
         lying[EXIF_ORIENTATION] = LYING
-        turned = encoded(np.rot90(picture).copy(), "JPEG", exif=lying)
+        turned = encoded(np.rot90(image).copy(), "JPEG", exif=lying)
         name = f"{number}"
         fields = {"mask": b64(mask), "box": list(box), "focal_px": 500.0, "name": name}
         made += [
@@ -105,9 +105,9 @@ def good_requests(pictures: list[Picture]) -> list[Good]:
     return made
 
 
-def bad_requests(picture: Picture) -> list[Bad]:
+def bad_requests(image: ImageArray) -> list[Bad]:
     """Every way in which a request can be wrong."""
-    jpeg, png = encoded(picture, "JPEG"), encoded(picture, "PNG")
+    jpeg, png = encoded(image, "JPEG"), encoded(image, "PNG")
     whole = b64(png)
     refused = (400,)
 
@@ -117,16 +117,16 @@ def bad_requests(picture: Picture) -> list[Bad]:
     def v2(**tensor: Any) -> Call:
         return json_call(V2, inputs=[{"name": "image", "datatype": "BYTES", **tensor}])
 
-    empty_mask = encoded(np.zeros(picture.shape[:2], np.uint8), "PNG")
+    empty_mask = encoded(np.zeros(image.shape[:2], np.uint8), "PNG")
     small_mask = encoded(np.zeros((9, 9), np.uint8), "PNG")
-    too_many = [b64(encoded(picture[:8, :8], "PNG"))] * 17
+    too_many = [b64(encoded(image[:8, :8], "PNG"))] * 17
     large = bytes(Limits().bytes + 1)
     return [
-        Bad("text renamed", raw(b"no picture, whatever its name"), (415,)),
-        Bad("GIF", raw(encoded(picture, "GIF")), (415,)),
+        Bad("text renamed", raw(b"no image, whatever its name"), (415,)),
+        Bad("GIF", raw(encoded(image, "GIF")), (415,)),
         Bad("truncated JPEG", raw(jpeg[: len(jpeg) // 2]), refused),
         Bad("truncated PNG", raw(png[: len(png) // 2]), refused),
-        Bad("truncated WebP", raw(encoded(picture, "WEBP")[:-200]), refused),
+        Bad("truncated WebP", raw(encoded(image, "WEBP")[:-200]), refused),
         Bad("121 megapixels", raw(bomb(11_000, 11_000)), (413,)),
         Bad("400 megapixels", raw(bomb(20_000, 20_000)), (413,)),
         Bad("one long row", raw(bomb(9_000, 1)), (413,)),
@@ -139,21 +139,21 @@ def bad_requests(picture: Picture) -> list[Bad]:
         Bad("broken JSON", Call(PLAIN, b'{"image": "', headers=JSON), refused),
         Bad("not a number", Call(PLAIN, b'{"focal_px": NaN}', headers=JSON), refused),
         Bad("deep JSON", Call(PLAIN, b"[" * 100_000, headers=JSON), refused),
-        Bad("other JSON", json_call(PLAIN, picture=whole), refused),
+        Bad("other JSON", json_call(PLAIN, photo=whole), refused),
         Bad("no base64", json_call(PLAIN, image="***"), refused),
         Bad("unknown field", json_call(PLAIN, image=whole, colour="red"), refused),
         Bad("box of three", json_call(PLAIN, image=whole, box=[1, 2, 3]), refused),
-        Bad("box off the picture", json_call(PLAIN, image=whole, box=[9e6, 0, 9, 9]), refused),
+        Bad("box off the image", json_call(PLAIN, image=whole, box=[9e6, 0, 9, 9]), refused),
         Bad("negative focal length", json_call(PLAIN, image=whole, focal_px=-1), refused),
         Bad("unknown background", json_call(PLAIN, image=whole, background="blur"), refused),
         Bad("mask of another size", json_call(PLAIN, image=whole, mask=b64(small_mask)), refused),
         Bad("empty mask", json_call(PLAIN, image=whole, mask=b64(empty_mask)), refused),
-        Bad("form without a picture", form_call(name=b"nobody"), refused),
-        Bad("v1: no picture", json_call(V1, instances=[]), refused),
+        Bad("form without an image", form_call(name=b"nobody"), refused),
+        Bad("v1: no image", json_call(V1, instances=[]), refused),
         Bad("v1: one of two broken", json_call(V1, instances=[whole, b64(jpeg[:200])]), refused),
-        Bad("v1: 17 pictures", json_call(V1, instances=too_many), (413,)),
+        Bad("v1: 17 images", json_call(V1, instances=too_many), (413,)),
         Bad("v2: binary tensor", v2(shape=[1]), refused),
-        Bad("v2: no picture", json_call(V2, inputs=[{"name": "x", "data": [1]}]), refused),
+        Bad("v2: no image", json_call(V2, inputs=[{"name": "x", "data": [1]}]), refused),
         Bad("v2: no list", v2(shape=[1], data=whole), refused),
         Bad("explanations", Call(f"/explanations/{DEFAULT_NAME}", jpeg, headers=RAW), (501,)),
         Bad("over 10 MiB", raw(large), (413,), rare=True),
@@ -169,10 +169,10 @@ def bad_requests(picture: Picture) -> list[Bad]:
     ]
 
 
-def fuzzed_request(pictures: list[Picture], rng: np.random.Generator) -> Call:
-    """A picture cut off or with flipped bits, a bomb, or JSON of the same kind."""
-    picture = pictures[rng.integers(len(pictures))]
-    body = encoded_once(picture.tobytes(), len(picture), FORMATS[rng.integers(len(FORMATS))])
+def fuzzed_request(images: list[ImageArray], rng: np.random.Generator) -> Call:
+    """An image cut off or with flipped bits, a bomb, or JSON of the same kind."""
+    image = images[rng.integers(len(images))]
+    body = encoded_once(image.tobytes(), len(image), FORMATS[rng.integers(len(FORMATS))])
     ways: list[Callable[[bytes, np.random.Generator], bytes]] = [cut_off, flip_bits]
     kind = rng.integers(4)
     if kind < 2:
@@ -214,7 +214,7 @@ def json_call(path: str, **fields: Any) -> Call:
 
 
 def form_call(**fields: bytes) -> Call:
-    """Fields as a multipart form, pictures as files."""
+    """Fields as a multipart form, images as files."""
     parts = []
     for name, value in fields.items():
         file = '; filename="x"' if name in ("image", "mask") else ""
@@ -225,10 +225,10 @@ def form_call(**fields: bytes) -> Call:
     return Call(PLAIN, body, headers=headers)
 
 
-def encoded(picture: Picture, form: str, **options: Any) -> bytes:
-    """A picture as a file of one of Pillow's formats."""
+def encoded(image: ImageArray, form: str, **options: Any) -> bytes:
+    """An image as a file of one of Pillow's formats."""
     stream = BytesIO()
-    Image.fromarray(picture).save(stream, form, **options)
+    Image.fromarray(image).save(stream, form, **options)
     return stream.getvalue()
 
 

@@ -4,7 +4,7 @@
 ``reports/benchmarks``. All have the same model (ONNX Runtime, a thread a worker), two workers and
 batches of up to 8, and get rendered persons of 480 x 480 pixels as JPEG: raw, or, for LitServe,
 which takes no raw bodies, in JSON. Bare is decode, forward pass and JSON without any server: one
-process and one picture for the lone client, else two processes that share what is under way.
+process and one image for the lone client, else two processes that share what is under way.
 
 CPU seconds are those of a server's whole process tree: Java's frontend counts, this client does
 not. The servers take turns, after a warm-up (Java compiles its code while it runs); each figure is
@@ -32,7 +32,7 @@ import numpy as np
 from benchmarks.load import Call, Reply, send_all
 from benchmarks.measure import report, tree_cpu_seconds
 from benchmarks.peers import BATCH, MODEL, START_SECONDS, load_service
-from skelift.predictor import GRAPH, Query
+from skelift.inference.predictor import GRAPH, Query
 from skelift.serving.archive import package
 from skelift.serving.export import export_onnx
 from skelift.serving.server import serving
@@ -75,12 +75,12 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         archive = package(args.model, folder)
         model = exported(args.model, folder / "model")
-        pictures = jpegs(16)
+        images = jpegs(16)
         measures: dict[str, Measure] = {
-            BARE: stack.enter_context(bare(model, pictures)),
-            TORCHSERVE: stack.enter_context(torchserve(archive, args.port, folder, pictures)),
-            FASTAPI: stack.enter_context(peer(FASTAPI, model, args.port + 5, pictures)),
-            LITSERVE: stack.enter_context(peer(LITSERVE, model, args.port + 6, pictures)),
+            BARE: stack.enter_context(bare(model, images)),
+            TORCHSERVE: stack.enter_context(torchserve(archive, args.port, folder, images)),
+            FASTAPI: stack.enter_context(peer(FASTAPI, model, args.port + 5, images)),
+            LITSERVE: stack.enter_context(peer(LITSERVE, model, args.port + 6, images)),
         }
         figures = take_turns(measures, args.requests, args.rounds)
     plot(figures, args.out / "serve.png")
@@ -134,20 +134,20 @@ def median(figures: Sequence[Figures]) -> Figures:
 
 @contextmanager
 def torchserve(
-    archive: Path, port: int, folder: Path, pictures: Sequence[bytes]
+    archive: Path, port: int, folder: Path, images: Sequence[bytes]
 ) -> Iterator[Measure]:
     """TorchServe, as ``skelift serve`` starts it."""
-    calls = [raw_call(f"/predictions/{DEFAULT_NAME}", picture) for picture in pictures]
+    calls = [raw_call(f"/predictions/{DEFAULT_NAME}", image) for image in images]
     with serving(archive, Endpoint(port=port), folder / "state") as server:
         server.wait_ready()
         yield lambda count, at_once: loaded(server.process.pid, port, calls, count, at_once)
 
 
 @contextmanager
-def peer(name: str, model: Path, port: int, pictures: Sequence[bytes]) -> Iterator[Measure]:
+def peer(name: str, model: Path, port: int, images: Sequence[bytes]) -> Iterator[Measure]:
     """One of the other servers."""
     as_call = json_call if name == LITSERVE else raw_call
-    calls = [as_call("/predict", picture) for picture in pictures]
+    calls = [as_call("/predict", image) for image in images]
     command = [sys.executable, "-m", "benchmarks.peers", name, str(model), str(port)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, start_new_session=True) as process:
@@ -159,7 +159,7 @@ def peer(name: str, model: Path, port: int, pictures: Sequence[bytes]) -> Iterat
 
 
 @contextmanager
-def bare(model: Path, pictures: Sequence[bytes]) -> Iterator[Measure]:
+def bare(model: Path, images: Sequence[bytes]) -> Iterator[Measure]:
     """The predictor without a server, in processes of its own."""
     with ProcessPoolExecutor(
         WORKERS, get_context("spawn"), initializer=start_bare, initargs=(str(model),)
@@ -170,7 +170,7 @@ def bare(model: Path, pictures: Sequence[bytes]) -> Iterator[Measure]:
             batch = min(at_once // processes, BATCH)
             started = time.perf_counter()
             tasks = [
-                pool.submit(run_bare, pictures, count // processes, batch) for _ in range(processes)
+                pool.submit(run_bare, images, count // processes, batch) for _ in range(processes)
             ]
             done = [task.result() for task in tasks]
             wall = time.perf_counter() - started
@@ -192,13 +192,13 @@ def start_bare(model: str) -> None:
     _bare = load_service().predictor
 
 
-def run_bare(pictures: Sequence[bytes], count: int, batch: int) -> tuple[float, list[float]]:
-    """CPU seconds of answering ``count`` pictures, and the seconds of each batch."""
+def run_bare(images: Sequence[bytes], count: int, batch: int) -> tuple[float, list[float]]:
+    """CPU seconds of answering ``count`` images, and the seconds of each batch."""
     seconds = []
     started = time.process_time()
     for number in range(max(count // batch, 1)):
         begun = time.perf_counter()
-        queries = [Query(pictures[(number + i) % len(pictures)]) for i in range(batch)]
+        queries = [Query(images[(number + i) % len(images)]) for i in range(batch)]
         poses = _bare.predict([_bare.prepare_query(query) for query in queries])
         for pose in poses:
             json.dumps(_bare.answer([("0", pose)]))
@@ -221,19 +221,19 @@ def loaded(process: int, port: int, calls: Sequence[Call], count: int, at_once: 
     return Figures(1000 * spent / count, *latency.tolist(), count / wall)
 
 
-def raw_call(path: str, picture: bytes) -> Call:
-    """A picture as it is."""
-    return Call(path, picture, headers={"Content-Type": "application/octet-stream"})
+def raw_call(path: str, image: bytes) -> Call:
+    """An image as it is."""
+    return Call(path, image, headers={"Content-Type": "application/octet-stream"})
 
 
-def json_call(path: str, picture: bytes) -> Call:
-    """A picture in JSON."""
-    body = json.dumps({"image": base64.b64encode(picture).decode()}).encode()
+def json_call(path: str, image: bytes) -> Call:
+    """An image in JSON."""
+    body = json.dumps({"image": base64.b64encode(image).decode()}).encode()
     return Call(path, body, headers={"Content-Type": "application/json"})
 
 
 def wait_for(port: int, call: Call, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a server answers a picture."""
+    """Wait until a server answers an image."""
     end = time.monotonic() + START_SECONDS
     seen: list[int] = []
     while 200 not in seen:
@@ -269,12 +269,12 @@ def jpegs(count: int) -> list[bytes]:
     """Rendered persons as JPEG."""
     from PIL import Image
 
-    from skelift.synth.sample import sample_pictures
+    from skelift.synth.sample import sample_images
 
     encoded = []
-    for picture in sample_pictures(count):
+    for image in sample_images(count):
         stream = BytesIO()
-        Image.fromarray(picture).save(stream, "JPEG", quality=90)
+        Image.fromarray(image).save(stream, "JPEG", quality=90)
         encoded.append(stream.getvalue())
     return encoded
 

@@ -28,12 +28,12 @@ from benchmarks.measure import report, tree_bytes
 from benchmarks.requests import (
     Bad,
     Good,
-    Picture,
+    ImageArray,
     bad_requests,
     fuzzed_request,
     good_requests,
 )
-from skelift.predictor import Predictor
+from skelift.inference.predictor import Predictor
 from skelift.serving.archive import package
 from skelift.serving.server import Server, serving
 from skelift.serving.settings import Endpoint
@@ -65,13 +65,13 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8180, help="and the four after it")
     parser.add_argument("--out", type=Path, default=Path("reports/benchmarks/soak.json"))
     args = parser.parse_args()
-    pictures = bodies()
+    images = bodies()
     with tempfile.TemporaryDirectory() as name:
         archive = package(args.model, Path(name))
         with serving(archive, Endpoint(port=args.port), Path(name) / "state") as server:
             server.wait_ready()
             judge = Judge(Predictor(args.model))
-            calls = schedule(pictures, judge, args.requests, args.seed)
+            calls = schedule(images, judge, args.requests, args.seed)
             measured = soak(server, args.port, calls, judge, args.at_once)
     head = {"benchmark": "soak", "model": str(args.model), "seed": args.seed}
     return 0 if report(head | measured, GOALS, args.out) else 1
@@ -162,23 +162,21 @@ def pose_fault(reply: Reply, expected: Sequence[dict[str, Any]]) -> str:
     return ""
 
 
-def bodies() -> list[Picture]:
+def bodies() -> list[ImageArray]:
     """Rendered persons of several sizes."""
-    from skelift.synth.sample import sample_pictures
+    from skelift.synth.sample import sample_images
 
-    return [
-        picture for count, size in ((4, 480), (4, 192)) for picture in sample_pictures(count, size)
-    ]
+    return [image for count, size in ((4, 480), (4, 192)) for image in sample_images(count, size)]
 
 
-def schedule(pictures: list[Picture], judge: Judge, count: int, seed: int) -> list[Call]:
+def schedule(images: list[ImageArray], judge: Judge, count: int, seed: int) -> list[Call]:
     """All calls in their order."""
     rng = np.random.default_rng(seed)
     good = [
         Call(g.call.path, g.call.body, g.call.method, g.call.headers, judge.poses(g))
-        for g in good_requests(pictures)
+        for g in good_requests(images)
     ]
-    ways = bad_requests(pictures[-1])
+    ways = bad_requests(images[-1])
     often, rare = ([b for b in ways if b.rare is which] for which in (False, True))
     bad = [
         rare[n // RARE % len(rare)] if n % RARE == 0 else often[n % len(often)]
@@ -187,7 +185,7 @@ def schedule(pictures: list[Picture], judge: Judge, count: int, seed: int) -> li
     calls = [good[n % len(good)] for n in range(count - len(bad))]
     calls += [Call(b.call.path, b.call.body, b.call.method, b.call.headers, b) for b in bad]
     for _ in range(count // FUZZED):
-        fuzzed = fuzzed_request(pictures, rng)
+        fuzzed = fuzzed_request(images, rng)
         calls.append(Call(fuzzed.path, fuzzed.body, fuzzed.method, fuzzed.headers, FUZZ))
     return [calls[n] for n in rng.permutation(len(calls))]
 

@@ -3,7 +3,7 @@
 ``python -m benchmarks.train_step [OVERRIDES]``: the quickstart's sizes; a minute on one core.
 ``python -m benchmarks.train_step experiment=paper``: the paper's; meant for a GPU.
 
-Both take the same steps on the same pictures: the losses of the first step are compared, too.
+Both take the same steps on the same images: the losses of the first step are compared, too.
 Plain means torch's defaults: NCHW, float32, eager, kappa as a broadcast over pixels x limbs.
 """
 
@@ -24,11 +24,11 @@ from benchmarks.renderer import PlainKappa
 from skelift.config import Config, compose
 from skelift.data.crop import CropBox, to_crop
 from skelift.data.format import SAMPLE, Dataset, DatasetInfo, SplitRows, write_dataset
+from skelift.data.loading import ImageBatch, ImageLoader
 from skelift.skeleton import Skeleton
 from skelift.stages import pretrain_flow
-from skelift.training.batches import Pictures, PictureSource
 from skelift.training.distributed import World, join
-from skelift.training.self_supervised import Trainer
+from skelift.training.trainer import Trainer
 
 GOALS = {"ratio": ("at least", 4.0)}
 ROUNDS = 5
@@ -45,16 +45,16 @@ class PlainTrainer(Trainer):
             network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.objective.kappa = PlainKappa.like(self.objective.kappa)  # type: ignore[assignment]
         self.objective.wide = PlainKappa.like(self.objective.wide)  # type: ignore[assignment]
-        self.pictures = PlainPictures(data.split("train"), world.device)
+        self.images = PlainImages(data.split("train"), world.device)
 
 
-class PlainPictures(PictureSource):
-    """Pictures in NCHW."""
+class PlainImages(ImageLoader):
+    """Images in NCHW."""
 
-    def take(self, rows: NDArray[np.int64]) -> Pictures:
-        """Pictures of the given rows."""
-        pictures = super().take(rows)
-        return replace(pictures, x=pictures.x.contiguous())
+    def take(self, rows: NDArray[np.int64]) -> ImageBatch:
+        """Images of the given rows."""
+        images = super().take(rows)
+        return replace(images, x=images.x.contiguous())
 
 
 def main(overrides: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""A picture of the compiled pipeline: ``python -m pipelines.graph [FILE.png]``.
+"""An image of the compiled pipeline: ``python -m pipelines.graph [FILE.png]``.
 
 Made from the specification alone: what is drawn is what a cluster is given.
 """
@@ -14,7 +14,7 @@ import yaml
 
 from pipelines.compile import COMPILED
 
-PICTURE = Path(__file__).parents[1] / "docs" / "pipeline.png"
+IMAGE = Path(__file__).parents[1] / "docs" / "pipeline.png"
 _COLOURS = {"-cpu": "#dce9f7", "-gpu": "#fde2c4", "-serve": "#dcf3df"}
 
 
@@ -44,7 +44,7 @@ def tasks_of(spec: dict[str, Any]) -> list[Node]:
     return list(_walk(spec, spec["root"]["dag"], "", {}))
 
 
-def draw(compiled: Path, picture: Path) -> Path:
+def draw(compiled: Path, image: Path) -> Path:
     """Draw a compiled pipeline to a PNG file."""
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyBboxPatch
@@ -98,9 +98,9 @@ def draw(compiled: Path, picture: Path) -> Path:
         )
         axes.text(x, y - 0.03, task.label, ha="center", va="center", fontsize=9.5, zorder=4)
         axes.text(x, y + 0.1, target[1:], ha="center", va="center", fontsize=6.5, zorder=4)
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, metadata={"Software": None}, facecolor="white")
-    return picture
+    image.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(image, metadata={"Software": None}, facecolor="white")
+    return image
 
 
 def _walk(
@@ -244,4 +244,4 @@ def _is_inside(task: Node, group: Node, nodes: list[Node]) -> bool:
 
 
 if __name__ == "__main__":
-    print(draw(COMPILED, Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURE))
+    print(draw(COMPILED, Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGE))

@@ -1,4 +1,4 @@
-"""Pictures -> a released model: the stages of ``dvc.yaml`` on Kubeflow, with a sweep and a gate."""
+"""Images -> a released model: the stages of ``dvc.yaml`` on Kubeflow, with a sweep and a gate."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ TRIALS_AT_ONCE = 4
 
 @dsl.pipeline(
     name="skelift",
-    description="3D pose from one picture, learned from unlabelled pictures and unpaired 2D poses.",
+    description="3D pose from one image, learned from unlabelled images and unpaired 2D poses.",
 )
 def skelift(
     experiment: str = "quickstart",
@@ -49,7 +49,7 @@ def skelift(
     Args:
         experiment: name of an experiment (quickstart, paper, ...).
         overrides: more of the configuration, as on the command line: ["train.batch=32"].
-        data_uri: s3://... of a data set or of pictures and poses. Empty: the experiment renders its
+        data_uri: s3://... of a data set or of images and poses. Empty: the experiment renders its
             own people.
         data_version: change it when the data at data_uri have changed.
         flow_steps: steps of the flow pretraining; 0: as the experiment has them.

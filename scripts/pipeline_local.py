@@ -225,7 +225,7 @@ def served(s3: Store) -> None:
     with _shared_folder() as folder, contextlib.closing(docker.from_env()) as client:
         (archive,) = s3.names("release/champion/archive")
         (folder / Path(archive).name).write_bytes(s3.read(archive))
-        (folder / "person.png").write_bytes(_picture(s3))
+        (folder / "person.png").write_bytes(_image(s3))
         command, probe = _deployment()
         container = client.containers.run(
             image=f"skelift:{__version__}-serve",
@@ -248,10 +248,10 @@ def served(s3: Store) -> None:
 # Light, so that it asks within the seconds between SIGTERM and the end.
 ASK = """
 import sys, urllib.request
-picture = open("/archives/person.png", "rb").read()
+image = open("/archives/person.png", "rb").read()
 kind = {"Content-Type": "application/octet-stream"}
 url = "http://127.0.0.1:8080/predictions/skelift"
-request = urllib.request.Request(url, picture, kind)
+request = urllib.request.Request(url, image, kind)
 sys.stdout.buffer.write(urllib.request.urlopen(request, timeout=30).read())
 """
 
@@ -532,7 +532,7 @@ def _deployment() -> tuple[list[str], list[str]]:
     return container["command"] + container["args"], container["readinessProbe"]["exec"]["command"]
 
 
-def _picture(s3: Store) -> bytes:
+def _image(s3: Store) -> bytes:
     """A person of the test split as PNG."""
     (name, *_) = [n for n in s3.names("release/artifacts/preprocess") if "test/images" in n]
     out = io.BytesIO()

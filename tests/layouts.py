@@ -108,29 +108,29 @@ def paint(
     """The figure before the wall: (H, W, 3) BGR, and its (H, W) mask of 0 and 255."""
     width, height = size
     wall = np.random.default_rng(5).integers(20, 90, (16, 16, 3), dtype=np.uint8)
-    picture = cv2.resize(wall, size, interpolation=cv2.INTER_NEAREST)
+    image = cv2.resize(wall, size, interpolation=cv2.INTER_NEAREST)
     mask = np.zeros((height, width), dtype=np.uint8)
     thick = max(3, round(np.ptp(joints_2d, axis=0).max() * 0.07))
     points = np.round((joints_2d - 0.5) * 16).astype(int).tolist()
     for parent, child in bones:
-        for canvas, value in ((picture, (190, 190, 190)), (mask, 255)):
+        for canvas, value in ((image, (190, 190, 190)), (mask, 255)):
             cv2.line(canvas, points[parent], points[child], value, thick, shift=4)
     for joint, point in enumerate(points):
         bgr = colour_of(joint, len(points))[::-1]
-        for canvas, value in ((picture, bgr), (mask, 255)):
+        for canvas, value in ((image, bgr), (mask, 255)):
             cv2.circle(canvas, point, 9 * thick, value, -1, shift=4)
-    return picture, mask
+    return image, mask
 
 
 def save_video(
-    path: Path, pictures: Sequence[NDArray[np.uint8]], fps: float, codec: str = "mp4v"
+    path: Path, images: Sequence[NDArray[np.uint8]], fps: float, codec: str = "mp4v"
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    height, width = pictures[0].shape[:2]
+    height, width = images[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, (width, height))
     assert writer.isOpened()
-    for picture in pictures:
-        writer.write(picture if picture.ndim == 3 else np.dstack([picture] * 3))
+    for image in images:
+        writer.write(image if image.ndim == 3 else np.dstack([image] * 3))
     writer.release()
 
 
@@ -155,7 +155,7 @@ def save_cdf(path: Path, poses: NDArray[np.float64]) -> None:
 
 
 def save_masks(path: Path, masks: Sequence[NDArray[np.uint8]]) -> None:
-    """MATLAB v7.3: ``Masks`` (F, 1) references to (W, H) pictures of 0 and 1."""
+    """MATLAB v7.3: ``Masks`` (F, 1) references to (W, H) images of 0 and 1."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         group = file.create_group("#refs#")
@@ -213,14 +213,14 @@ def write_h36m(
         masks = [mask for _, mask in painted]
         save_cdf(folder / poses.format("D2_Positions") / f"{stem}.cdf", in_32(joints_2d))
         save_cdf(folder / poses.format("D3_Positions_mono") / f"{stem}.cdf", in_32(joints_mm))
-        save_video(folder / "Videos" / f"{stem}.mp4", [picture for picture, _ in painted], 50)
+        save_video(folder / "Videos" / f"{stem}.mp4", [image for image, _ in painted], 50)
         segments = folder / "MySegmentsMat"
-        for kind, form, pictures in (
+        for kind, form, images in (
             ("bb", boxes, [filled_box(mask) for mask in masks]),
             ("bs", silhouettes, masks),
         ):
             file = segments / f"ground_truth_{kind}" / f"{stem}.{form}"
-            save_masks(file, pictures) if form == "mat" else save_video(file, pictures, 50)
+            save_masks(file, images) if form == "mat" else save_video(file, images, 50)
         clips[subject, stem] = Clip(joints_2d, joints_mm, masks, focal, principal)
     corrupt = root / "S11"
     for kind in ("D2_Positions", "D3_Positions_mono"):
@@ -241,12 +241,12 @@ def write_simplified(root: Path, frames: int = 8) -> dict[tuple[str, str], Clip]
         joints_2d = project(joints_mm, 300.0, (64.0, 64.0))
         masks = []
         for i, pose in enumerate(joints_2d):
-            picture, mask = paint(pose, BODY.bone_indices, (128, 128))
+            image, mask = paint(pose, BODY.bone_indices, (128, 128))
             masks.append(mask)
             base = root / "human_images" / subject
             # Numbers without zeros in front: the order of names is not that of time.
             for kind, suffix, content in (
-                ("WithBackground", ".jpg", picture),
+                ("WithBackground", ".jpg", image),
                 ("BackgroudMask", ".png", mask),
             ):
                 file = base / kind / sequence / f"{i + 5}{suffix}"
@@ -282,7 +282,7 @@ def write_3dhp(
     cameras: Sequence[int] = (0, 4),
     tests: Sequence[str] = ("TS1", "TS6"),
 ) -> dict[tuple[str, str], Clip]:
-    """Training sequences of small pictures and two test sequences at their true size.
+    """Training sequences of small images and two test sequences at their true size.
 
     S3/Seq1 has one annotation too many, as in the data set.
     """
@@ -309,8 +309,8 @@ def write_3dhp(
                 masks = [mask for _, mask in painted]
                 chairs = [_chair(mask) for mask in masks]
                 _write_mask_videos(folder, camera, masks, chairs, fps)
-                pictures = [picture for picture, _ in painted]
-                save_video(folder / "imageSequence" / f"video_{camera}.avi", pictures, fps, "MJPG")
+                images = [image for image, _ in painted]
+                save_video(folder / "imageSequence" / f"video_{camera}.avi", images, fps, "MJPG")
                 clips[f"{person}/{sequence}", str(camera)] = Clip(
                     joints_2d, joints_mm, masks, focal, principal
                 )
@@ -366,7 +366,7 @@ def _write_calibration(path: Path) -> None:
 
 
 def _write_test(folder: Path, frames: int = 8) -> Clip:
-    """TS1-4 are 2048 x 2048, TS5-6 1920 x 1080. Frame 3 is not valid; a last picture is extra."""
+    """TS1-4 are 2048 x 2048, TS5-6 1920 x 1080. Frame 3 is not valid; a last image is extra."""
     name = folder.name
     if name in ("TS5", "TS6"):
         size, focal = (1920, 1080), 8.770747185 / 10 * 1920
@@ -383,9 +383,9 @@ def _write_test(folder: Path, frames: int = 8) -> Clip:
         knees = [BODY.index(f"{s}_{j}") for s in "lr" for j in ("knee", "ankle")]
         wrong[:, knees] += [300.0, 0, 200.0]
     (folder / "imageSequence").mkdir(parents=True)
-    pictures = [picture for picture, _ in painted]
-    for i, picture in enumerate([*pictures, pictures[-1]]):
-        assert cv2.imwrite(str(folder / "imageSequence" / f"img_{i + 1:06d}.jpg"), picture)
+    images = [image for image, _ in painted]
+    for i, image in enumerate([*images, images[-1]]):
+        assert cv2.imwrite(str(folder / "imageSequence" / f"img_{i + 1:06d}.jpg"), image)
     valid = np.ones((frames, 1))
     valid[3] = 0
     with h5py.File(folder / "annot_data.mat", "w") as file:
@@ -399,19 +399,19 @@ def _write_test(folder: Path, frames: int = 8) -> Clip:
 # HandDB.
 
 
-def write_handdb(root: Path, pictures: int = 15) -> dict[tuple[str, str], Clip]:
+def write_handdb(root: Path, images: int = 15) -> dict[tuple[str, str], Clip]:
     """``hand_labels_synth/synth{1,2,3}``: synth2 of 368 x 368, synth3 of 400 x 300 pixels."""
     clips = {}
     sizes = {"synth1": (368, 368), "synth2": (368, 368), "synth3": (400, 300)}
     for seed, (sequence, size) in enumerate(sizes.items()):
         folder = root / "hand_labels_synth" / sequence
         folder.mkdir(parents=True)
-        poses = np.stack(list(_hands(pictures, seed, size)))
+        poses = np.stack(list(_hands(images, seed, size)))
         masks = []
         for i, pose in enumerate(poses):
-            picture, mask = paint(pose, HAND.bone_indices, size)
+            image, mask = paint(pose, HAND.bone_indices, size)
             masks.append(mask)
-            assert cv2.imwrite(str(folder / f"{i:04d}.jpg"), picture)
+            assert cv2.imwrite(str(folder / f"{i:04d}.jpg"), image)
             points = [[float(x), float(y), 1] for x, y in pose]
             (folder / f"{i:04d}.json").write_text(json.dumps({"hand_pts": points}))
         clips[sequence, ""] = Clip(poses, None, masks)

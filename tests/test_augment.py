@@ -1,4 +1,4 @@
-"""Changes of the training pictures, against NumPy."""
+"""Changes of the training images, against NumPy."""
 
 from pathlib import Path
 
@@ -9,41 +9,41 @@ from tiny_run import overrides, pretrained
 
 from skelift.config import AugmentConfig, compose
 from skelift.data.format import Dataset
+from skelift.data.loading import ImageBatch
 from skelift.errors import InputError
 from skelift.geometry import View
 from skelift.training.augment import Augmentation, augments
-from skelift.training.batches import Pictures
 from skelift.training.distributed import World
-from skelift.training.self_supervised import Trainer
+from skelift.training.trainer import Trainer
 
 BATCH, SIZE = 64, 6
 ALL = AugmentConfig(flip=0.5, brightness=0.4, colour=0.2)
 
 
 @pytest.fixture
-def pictures() -> Pictures:
+def images() -> ImageBatch:
     rng = np.random.default_rng(0)
     x = rng.random((BATCH, SIZE, SIZE, 3), dtype=np.float32)
     x[:, 0] = 0
     mask = rng.random((BATCH, 1, SIZE, SIZE), dtype=np.float32)
     crop, focal = rng.uniform(100, 900, (BATCH, 3)), rng.uniform(1000, 1200, (BATCH, 2))
     view = View(*(torch.from_numpy(t) for t in (crop, focal, np.full((BATCH, 2), 500.0))))
-    return Pictures(torch.from_numpy(x).permute(0, 3, 1, 2), torch.from_numpy(mask), view)
+    return ImageBatch(torch.from_numpy(x).permute(0, 3, 1, 2), torch.from_numpy(mask), view)
 
 
-def test_pictures_and_masks_change_as_in_numpy(pictures: Pictures) -> None:
+def test_images_and_masks_change_as_in_numpy(images: ImageBatch) -> None:
     change = Augmentation.at(ALL, 3, 5, BATCH)
-    changed = change(pictures)
+    changed = change(images)
     flip, gain = change.flip.numpy(), change.gain.numpy()
     assert 10 < flip.sum() < 54
     for i in range(BATCH):
-        x, mask = pictures.x[i].numpy(), pictures.mask[i].numpy()
+        x, mask = images.x[i].numpy(), images.mask[i].numpy()
         if flip[i]:
             x, mask = x[..., ::-1], mask[..., ::-1]
         np.testing.assert_array_equal(changed.mask[i].numpy(), mask)
         expected = np.clip(x * gain[i, :, None, None], 0, 1)
         np.testing.assert_allclose(changed.x[i].numpy(), expected, rtol=1e-6)
-    x = pictures.view.crop[:, 0].numpy()
+    x = images.view.crop[:, 0].numpy()
     np.testing.assert_allclose(changed.view.crop[:, 0], np.where(flip, 1000 - x, x))
     assert not changed.x[:, :, 0].any()  # black stays black
     assert changed.x.is_contiguous(memory_format=torch.channels_last)

@@ -18,8 +18,8 @@ from tiny import draw, load_skeleton, random_pose
 from skelift.config import ModelConfig
 from skelift.data.format import DatasetInfo
 from skelift.demo.figure import pose_figure
-from skelift.models.pose import PoseNet
-from skelift.training.model_files import save_model
+from skelift.models.io import save_model
+from skelift.models.posenet import PoseNet
 
 SKELETON = load_skeleton("h36m17")
 CHROMIUM = next(
@@ -48,7 +48,7 @@ def test_figure_is_upright_and_to_scale() -> None:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with random weights, a picture, a clip, and a text file named .jpg."""
+    """A model with random weights, an image, a clip, and a text file named .jpg."""
     folder = tmp_path_factory.mktemp("page")
     torch.manual_seed(0)
     config = ModelConfig(width=4, disc_width=8, lifter_width=32)
@@ -58,15 +58,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
                name="tiny", crop_side=0.4)  # fmt: skip
     joints = random_pose(SKELETON, np.random.default_rng(1))[:, :2]
     joints = (joints - joints.min(0)) / np.ptp(joints, axis=0).max() * 120 + 20
-    picture = draw(SKELETON, joints, 160, (210, 120, 90))[0][..., ::-1]
-    cv2.imwrite(str(folder / "person.png"), picture)
+    image = draw(SKELETON, joints, 160, (210, 120, 90))[0][..., ::-1]
+    cv2.imwrite(str(folder / "person.png"), image)
     writer = cv2.VideoWriter(
         str(folder / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 8, (160, 160)
     )
     for shift in range(CLIP):
-        writer.write(np.roll(picture, shift, axis=1))
+        writer.write(np.roll(image, shift, axis=1))
     writer.release()
-    (folder / "notes.jpg").write_text("this is no picture\n")
+    (folder / "notes.jpg").write_text("this is no image\n")
     return folder
 
 
@@ -116,7 +116,7 @@ def own(url: str, address: str) -> bool:
 
 @pytest.mark.slow
 @needs_browser
-def test_picture_is_drawn_turns_and_can_be_taken_away(page: Any, files: Path) -> None:
+def test_image_is_drawn_turns_and_can_be_taken_away(page: Any, files: Path) -> None:
     page.set_input_files("#file input[type=file]", files / "person.png")
     page.wait_for_selector("#pose-2d img")
     page.wait_for_selector("#pose-3d canvas", state="attached")

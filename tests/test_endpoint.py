@@ -13,13 +13,13 @@ import pytest
 from tiny import draw, load_skeleton, random_pose
 from tiny_run import random_model
 
-from skelift.data.pictures import read_picture
+from skelift.data.images import read_image
 from skelift.errors import InputError, RunError
 from skelift.inference import endpoint
 from skelift.inference.endpoint import TOKEN, Endpoint
 from skelift.inference.engines import InProcess
 from skelift.inference.frames import Frame
-from skelift.predictor import Predictor
+from skelift.inference.predictor import Predictor
 from skelift.serving import client
 from skelift.serving.bodies import parse
 
@@ -86,7 +86,7 @@ def server(model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerDoubl
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
-    """A picture file, a masked picture and frames of a video."""
+    """An image file, a masked image and frames of a video."""
     folder = tmp_path_factory.mktemp("frames")
     made = []
     for seed in range(6):
@@ -96,10 +96,8 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
     file = folder / "a.jpg"
     cv2.imwrite(str(file), made[0][0][..., ::-1])
     bright = np.where(made[1][1][..., None] > 0, made[1][0], np.uint8(200))
-    moving = [
-        Frame(Path("v.mp4"), picture, None, n, n / 10) for n, (picture, _) in enumerate(made[2:])
-    ]
-    return [Frame(file, read_picture(file)), Frame(file, bright, made[1][1]), *moving]
+    moving = [Frame(Path("v.mp4"), image, None, n, n / 10) for n, (image, _) in enumerate(made[2:])]
+    return [Frame(file, read_image(file)), Frame(file, bright, made[1][1]), *moving]
 
 
 def test_answers_are_those_of_the_model_here(

@@ -12,11 +12,11 @@ from torch import nn
 
 from skelift.config import FlowConfig
 from skelift.data.format import Dataset
+from skelift.data.loading import PoseLoader
 from skelift.errors import InputError
 from skelift.files import read_json
 from skelift.geometry import normalise
 from skelift.models.flow import CouplingBlock, PoseFlow
-from skelift.training.batches import PoseSource
 from skelift.training.flow import load_flow, pretrain
 
 CPU = torch.device("cpu")
@@ -120,7 +120,7 @@ def trained(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prior_poses(data: Dataset, scale: float) -> torch.Tensor:
-    relative = PoseSource(data.prior, data.info.size, CPU).root_relative(0, "camera")
+    relative = PoseLoader(data.prior, data.info.size, CPU).root_relative(0, "camera")
     return normalise(relative, scale)
 
 
@@ -130,7 +130,7 @@ def test_pretraining_keeps_the_best_of_the_held_out_clips(data: Dataset, trained
     assert report["nll_held_out"] == min(held_out) < held_out[0]
     flow = load_flow(trained, len(data.skeleton), CONFIG, CPU)
     assert flow.units == "camera"
-    relative = PoseSource(data.prior, data.info.size, CPU).root_relative(0, "camera")
+    relative = PoseLoader(data.prior, data.info.size, CPU).root_relative(0, "camera")
     typical = relative[:, data.skeleton.head_index].norm(dim=1).mean().item()
     assert flow.scale == pytest.approx(typical) == pytest.approx(report["scale"])
     assert not any(p.requires_grad for p in flow.flow.parameters())
@@ -160,5 +160,5 @@ def test_pretraining_is_repeatable(data: Dataset, tmp_path: Path) -> None:
 def test_flow_of_another_shape_is_refused(data: Dataset, trained: Path) -> None:
     with pytest.raises(InputError, match=r"flow\.safetensors: does not fit .*pretrain-flow"):
         load_flow(trained, len(data.skeleton), FlowConfig(), CPU)
-    with pytest.raises(InputError, match=r"not there.*pretrain-flow"):
+    with pytest.raises(InputError, match=r"not found.*pretrain-flow"):
         load_flow(trained / "nowhere", len(data.skeleton), CONFIG, CPU)

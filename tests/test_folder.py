@@ -1,4 +1,4 @@
-"""Own pictures become a data set: cut out, cropped, split; what cannot be used is named."""
+"""Own images become a data set: cut out, cropped, split; what cannot be used is named."""
 
 import json
 import re
@@ -19,8 +19,8 @@ from skelift.data.clips import find_clips
 from skelift.data.crop import to_source
 from skelift.data.folder import prepare, split_clips
 from skelift.data.format import Dataset
+from skelift.data.images import frame_count, mask_of_black_background, read_video
 from skelift.data.joints import joint_weights
-from skelift.data.pictures import frame_count, mask_of_black_background, read_video
 from skelift.data.poses import read_poses
 
 BODY = load_skeleton("h36m17")
@@ -33,33 +33,33 @@ HEIGHT, WIDTH = 96, 128
 
 
 def scene(count: int = 12, seed: int = 0) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Pictures (96, 128, 3) of a stick man who walks before a patterned wall, and his masks."""
+    """Images (96, 128, 3) of a stick man who walks before a patterned wall, and his masks."""
     rng = np.random.default_rng(seed)
     wall = np.kron(rng.integers(0, 200, (12, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
     pose = random_pose(BODY, rng)[:, :2] / 25
     for step in range(count):
         place = [WIDTH * (0.2 + 0.6 * step / (count - 1)), HEIGHT * 0.5]
-        # Drawn into a square that holds the picture.
+        # Drawn into a square that holds the image.
         figure, mask = draw(BODY, pose + place, WIDTH, (250, 240, 60))
         figure, mask = figure[:HEIGHT], (mask[:HEIGHT] > 127) * np.uint8(255)
         noise = rng.integers(0, 4, wall.shape, dtype=np.uint8)
         yield np.where(mask[..., None] > 0, figure, wall + noise), mask
 
 
-def save(path: Path, picture: NDArray[np.uint8]) -> Path:
+def save(path: Path, image: NDArray[np.uint8]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    channels = picture[..., ::-1] if picture.ndim == 3 else picture
+    channels = image[..., ::-1] if image.ndim == 3 else image
     assert cv2.imwrite(str(path), channels)
     return path
 
 
-def save_video(path: Path, pictures: list[NDArray[np.uint8]]) -> Path:
+def save_video(path: Path, images: list[NDArray[np.uint8]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    height, width = pictures[0].shape[:2]
+    height, width = images[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (width, height))
     assert writer.isOpened()
-    for picture in pictures:
-        writer.write(picture[..., ::-1] if picture.ndim == 3 else np.dstack([picture] * 3))
+    for image in images:
+        writer.write(image[..., ::-1] if image.ndim == 3 else np.dstack([image] * 3))
     writer.release()
     return path
 
@@ -79,16 +79,16 @@ def configure(tmp_path: Path, **options: Any) -> Config:
 
 def save_scene(tmp_path: Path, folders: tuple[str, ...] = ("",), **more: Any) -> Path:
     for number, folder in enumerate(folders):
-        for i, (picture, mask) in enumerate(scene(seed=number, **more)):
-            save(tmp_path / "pictures" / folder / f"{i:03d}.png", picture)
+        for i, (image, mask) in enumerate(scene(seed=number, **more)):
+            save(tmp_path / "images" / folder / f"{i:03d}.png", image)
             save(tmp_path / "masks" / folder / f"{i:03d}.png", mask)
-    return tmp_path / "pictures"
+    return tmp_path / "images"
 
 
 # Whole sets.
 
 
-def test_pictures_with_masks_become_a_data_set(tmp_path: Path) -> None:
+def test_images_with_masks_become_a_data_set(tmp_path: Path) -> None:
     images = save_scene(tmp_path)
     config = configure(tmp_path, images=images, masks=tmp_path / "masks", focal_px=150)
     data = Dataset(prepare(config))
@@ -97,13 +97,13 @@ def test_pictures_with_masks_become_a_data_set(tmp_path: Path) -> None:
     assert data.info.details["split_by"] == "time"
     assert not data.info.synthetic
     assert (tmp_path / "out").stat().st_mode & 0o755 == 0o755
-    pictures = list(scene())
+    images = list(scene())
     for name, first in (("train", 0), ("test", 11)):
         split = data.split(name)
         assert split.joints_2d is None
         assert split.joints_3d_mm is None
         for row, sample in enumerate(split.samples):
-            picture, mask = pictures[first + row]
+            image, mask = images[first + row]
             assert sample["frame"] == first + row
             assert sample["source_size"].tolist() == [WIDTH, HEIGHT]
             assert sample["focal"].tolist() == [150, 150]
@@ -113,7 +113,7 @@ def test_pictures_with_masks_become_a_data_set(tmp_path: Path) -> None:
             assert sample["crop"][2] == pytest.approx(max(width, height) * 1.13)
             assert (split.images[row][split.masks[row] == 0] == 0).all(), "background black"
             body = split.images[row][split.masks[row] == 255].mean(axis=0)
-            expected = picture[mask > 0].mean(axis=0)
+            expected = image[mask > 0].mean(axis=0)
             np.testing.assert_allclose(body, expected, atol=12)
 
 
@@ -144,7 +144,7 @@ def test_static_background_is_removed(tmp_path: Path) -> None:
     config = configure(tmp_path, images=video, background="median")
     first = Dataset(prepare(config)).checksums
     data = Dataset(prepare(config))
-    assert data.checksums == first, "the same data from the same pictures"
+    assert data.checksums == first, "the same data from the same images"
     crops = np.concatenate([data.split(name).samples["crop"] for name in ("train", "test")])
     for crop, mask in zip(crops, masks, strict=True):
         rows, columns = np.nonzero(mask)
@@ -160,11 +160,11 @@ def test_killed_run_goes_on_from_the_masks_it_found(
     found: list[int] = []
     mask = MedianBackground.mask
 
-    def counted(self: MedianBackground, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def counted(self: MedianBackground, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         found.append(1)
         if len(found) == 20:
             raise KeyboardInterrupt
-        return mask(self, picture)
+        return mask(self, image)
 
     monkeypatch.setattr(MedianBackground, "mask", counted)
     with pytest.raises(KeyboardInterrupt):
@@ -275,8 +275,8 @@ def test_nobody_in_sight_is_skipped_and_counted(
 
 def test_folders_name_person_clip_and_camera(tmp_path: Path) -> None:
     for place in ("ann/walk/c1", "ann/walk/c2", "ann/run/c1", "bob/walk/c1"):
-        save(tmp_path / "pictures" / place / "0.jpg", np.zeros((4, 4, 3), np.uint8))
-    folder = FolderConfig(images=str(tmp_path / "pictures"), layout="person/clip/camera")
+        save(tmp_path / "images" / place / "0.jpg", np.zeros((4, 4, 3), np.uint8))
+    folder = FolderConfig(images=str(tmp_path / "images"), layout="person/clip/camera")
     found = [(c.person, c.name, c.camera) for c in find_clips(folder)]
     assert found == [
         ("ann", "ann/run", "c1"),
@@ -309,8 +309,8 @@ def test_split_keeps_persons_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fraction", [0.01, 0.5, 0.99])
 def test_split_by_clip_leaves_both_sides_something(tmp_path: Path, fraction: float) -> None:
     for name in "abc":
-        save(tmp_path / "pictures" / name / "0.png", np.zeros((4, 4, 3), np.uint8))
-    clips = find_clips(FolderConfig(images=str(tmp_path / "pictures")))
+        save(tmp_path / "images" / name / "0.png", np.zeros((4, 4, 3), np.uint8))
+    clips = find_clips(FolderConfig(images=str(tmp_path / "images")))
     split_by, firsts = split_clips(clips, fraction, seed=0)
     assert split_by == "clip"
     assert 0 < sum(firsts) < 3
@@ -421,12 +421,12 @@ def truncate(path: Path, share: float = 0.5) -> None:
     path.write_bytes(content[: int(len(content) * share)])
 
 
-def rewrite(path: Path, picture: NDArray[np.uint8]) -> None:
-    save(path, picture)
+def rewrite(path: Path, image: NDArray[np.uint8]) -> None:
+    save(path, image)
 
 
 def not_black(tmp: Path) -> dict[str, str]:
-    for path in (tmp / "pictures").iterdir():
+    for path in (tmp / "images").iterdir():
         save(path, np.full((HEIGHT, WIDTH, 3), 200, np.uint8))
     return {"masks": ""}
 
@@ -436,13 +436,13 @@ def empty_masks(tmp: Path) -> None:
         save(path, np.zeros((HEIGHT, WIDTH), np.uint8))
 
 
-def no_pictures(tmp: Path) -> dict[str, str]:
+def no_images(tmp: Path) -> dict[str, str]:
     (tmp / "empty").mkdir()
     return {"images": str(tmp / "empty")}
 
 
 def truncated_video(tmp: Path) -> dict[str, str]:
-    video = save_video(tmp / "walk.avi", [picture for picture, _ in scene(40)])
+    video = save_video(tmp / "walk.avi", [image for image, _ in scene(40)])
     truncate(video, 0.6)
     return {"images": str(video), "masks": "", "background": "median"}
 
@@ -475,17 +475,17 @@ def written(tmp: Path, name: str, content: bytes) -> dict[str, str]:
 
 
 SPOILS: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "missing folder": (lambda t: {"images": str(t / "no")}, "no: not there"),
-    "empty folder": (no_pictures, "empty: no pictures"),
+    "missing folder": (lambda t: {"images": str(t / "no")}, "no: not found"),
+    "empty folder": (no_images, "empty: no images"),
     "images not set": (lambda t: {"images": ""}, "data.folder.images: not set"),
     "poses not set": (lambda t: {"poses": ""}, "data.folder.poses: not set"),
-    "truncated picture": (lambda t: truncate(t / "pictures/003.png"), "003.png: cannot be decoded"),
-    "no picture": (
-        lambda t: (t / "pictures/003.png").write_text("hello"),
+    "truncated image": (lambda t: truncate(t / "images/003.png"), "003.png: cannot be decoded"),
+    "no image": (
+        lambda t: (t / "images/003.png").write_text("hello"),
         "003.png: cannot be decoded",
     ),
     "empty file": (
-        lambda t: (t / "pictures/003.png").write_bytes(b""),
+        lambda t: (t / "images/003.png").write_bytes(b""),
         "003.png: cannot be decoded",
     ),
     "truncated mask": (lambda t: truncate(t / "masks/003.png"), "masks/003.png: cannot be decoded"),
@@ -494,21 +494,21 @@ SPOILS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda t: rewrite(t / "masks/003.png", np.zeros((8, 9), np.uint8)),
         "masks/003.png: is 9 x 8 pixels, but 128 x 96",
     ),
-    "all masks empty": (empty_masks, "no body in any of the 11 train pictures"),
+    "all masks empty": (empty_masks, "no body in any of the 11 train images"),
     "background not black": (not_black, "its background is not black"),
     "another size before a static camera": (
         lambda t: (
-            rewrite(t / "pictures/003.png", np.zeros((8, 9, 3), np.uint8))
+            rewrite(t / "images/003.png", np.zeros((8, 9, 3), np.uint8))
             or {"masks": "", "background": "median"}
         ),
         "003.png: is 9 x 8 pixels",
     ),
     "truncated video": (truncated_video, "walk.avi: "),
     "no video": (
-        lambda t: (t / "pictures/clip.mp4").write_bytes(b"no video") and {"masks": ""},
+        lambda t: (t / "images/clip.mp4").write_bytes(b"no video") and {"masks": ""},
         "clip.mp4: cannot be decoded",
     ),
-    "missing poses": (lambda t: {"poses": str(t / "no.npz")}, "no.npz: not there"),
+    "missing poses": (lambda t: {"poses": str(t / "no.npz")}, "no.npz: not found"),
     "wrong joint count": (
         poses(poses_2d=np.ones((3, 16, 2))),
         r"bad.npz: poses_2d has shape \(3, 16, 2\), expected \(M, 17, 2\)",
@@ -531,7 +531,7 @@ SPOILS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "broken JSON": (lambda t: written(t, "bad.json", b"{"), "bad.json: no readable JSON"),
     "other JSON": (lambda t: written(t, "bad.json", b"{}"), "bad.json: lacks categories"),
     "other poses": (lambda t: written(t, "bad.txt", b""), "bad.txt: is neither"),
-    "folder without a data set": (lambda t: {"poses": str(t)}, "dataset.json: not there"),
+    "folder without a data set": (lambda t: {"poses": str(t)}, "dataset.json: not found"),
     "COCO without keypoints": (
         bad_coco(lambda c: c["categories"].pop()),
         "bad.json: no category lists keypoints",
@@ -595,11 +595,11 @@ def test_unknown_skeleton_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_dark_holes_belong_to_a_body_before_black() -> None:
-    picture = np.zeros((60, 60, 3), np.uint8)
-    picture[10:50, 10:50] = 90
-    picture[20:23, 20:23] = 0  # a dark button
-    picture[30:45, 25:40] = 0  # daylight between arm and body
-    mask = mask_of_black_background(picture)
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[10:50, 10:50] = 90
+    image[20:23, 20:23] = 0  # a dark button
+    image[30:45, 25:40] = 0  # daylight between arm and body
+    mask = mask_of_black_background(image)
     assert mask[21, 21] == 255
     assert mask[35, 30] == 0
     assert mask[0, 0] == 0

@@ -182,12 +182,12 @@ def test_trimmed_split_keeps_its_first_rows(
 
 
 def test_put_wants_every_column(tmp_path: Path) -> None:
-    picture = np.zeros((8, 8, 3), np.uint8)
+    image = np.zeros((8, 8, 3), np.uint8)
     with write_dataset(tmp_path / "set", describe()) as writer:
         writer.allocate_split("train", 1, with_2d=True, with_3d=False)
         rows = SplitRows(writer.folder / "train")
         with pytest.raises(ValueError, match="joints_2d"):
-            rows.put(0, picture, picture[..., 0], samples=np.zeros((), SAMPLE))
+            rows.put(0, image, image[..., 0], samples=np.zeros((), SAMPLE))
 
 
 def test_same_seed_same_bytes(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_changed_file_fails_its_checksum(tmp_path: Path) -> None:
     ("spoil", "says"),
     [
         (lambda f: (f / "train" / "samples.npy").unlink(), "train/samples.npy: missing"),
-        (lambda f: (f / "dataset.json").unlink(), "dataset.json: not there"),
+        (lambda f: (f / "dataset.json").unlink(), "dataset.json: not found"),
         (lambda f: (f / "dataset.json").write_text("{"), "dataset.json: cannot be read"),
         (lambda f: (f / "dataset.json").write_text("[]"), "dataset.json: format None"),
         (lambda f: (f / "dataset.json").write_text('{"format_version": 1}'), "lacks checksums"),
@@ -250,15 +250,15 @@ def test_arrays_are_mapped_not_loaded(tmp_path: Path) -> None:
 # The crop, against sums over pixels.
 
 
-def box_average(picture: NDArray[np.uint8], box: CropBox, size: int) -> NDArray[np.float64]:
+def box_average(image: NDArray[np.uint8], box: CropBox, size: int) -> NDArray[np.float64]:
     """The crop by brute force: mean over a fine grid of points in each pixel of the crop."""
     fine = 16
     at = (np.arange(size * fine) + 0.5) / (size * fine)
     x = np.floor(box.x + (at - 0.5) * box.side).astype(int)
     y = np.floor(box.y + (at - 0.5) * box.side).astype(int)
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))[None]
-    grid = picture[np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)[None]]
+    grid = image[np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)[None]]
     grid = np.where(inside[..., None], grid, 0).astype(np.float64)
     return grid.reshape(size, fine, size, fine, -1).mean(axis=(1, 3))
 
@@ -267,18 +267,18 @@ def box_average(picture: NDArray[np.uint8], box: CropBox, size: int) -> NDArray[
 def test_shrinking_crop_averages_the_area(box: CropBox) -> None:
     rng = np.random.default_rng(0)
     # Smooth, so that the interpolation between pixels matters little.
-    picture = np.kron(rng.integers(0, 256, (9, 10, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-    cut = box.cut(picture, 16).astype(np.float64)
-    assert np.abs(cut - box_average(picture, box, 16)).mean() < 4
-    shifted = CropBox(box.x + 2, box.y, box.side).cut(picture, 16).astype(np.float64)
+    image = np.kron(rng.integers(0, 256, (9, 10, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    cut = box.cut(image, 16).astype(np.float64)
+    assert np.abs(cut - box_average(image, box, 16)).mean() < 4
+    shifted = CropBox(box.x + 2, box.y, box.side).cut(image, 16).astype(np.float64)
     assert np.abs(cut - shifted).mean() > 8, "the check would see a shift of 2 pixels"
 
 
 def test_enlarging_crop_keeps_pixel_centres() -> None:
-    picture = np.zeros((20, 30), np.uint8)
-    picture[12, 7] = 255
+    image = np.zeros((20, 30), np.uint8)
+    image[12, 7] = 255
     box = CropBox(8.0, 11.0, 8.0)
-    cut = box.cut(picture, 64).astype(np.float64)
+    cut = box.cut(image, 64).astype(np.float64)
     y, x = np.indices(cut.shape) + 0.5
     centre = np.array([(x * cut).sum(), (y * cut).sum()]) / cut.sum()
     expected = to_crop(np.array([[7.5, 12.5]]), box.as_array(), 64)[0]

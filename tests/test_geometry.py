@@ -9,6 +9,7 @@ from tiny import tiny_dataset
 
 from skelift.data.crop import to_crop, to_source
 from skelift.data.format import Dataset
+from skelift.data.loading import crop_cameras, over_crop
 from skelift.errors import InputError
 from skelift.geometry import (
     DELTA,
@@ -23,7 +24,6 @@ from skelift.geometry import (
     rotation_x,
     rotation_y,
 )
-from skelift.training.batches import over_crop, view_of
 
 RNG = np.random.default_rng(0)
 ROOT = 2
@@ -126,7 +126,7 @@ def test_camera_units_undo_crop_and_focal_length(data: Dataset) -> None:
     """2D joints over the crop become x / z of the true 3D joints, minus the root's."""
     split, root = data.split("train"), data.skeleton.root_index
     y = over_crop(split.joints_2d, data.info.size)
-    ours = root_relative_2d(y, view_of(split.samples), root, "camera")
+    ours = root_relative_2d(y, crop_cameras(split.samples), root, "camera")
     true = split.joints_3d_mm[..., :2].astype(float) / split.joints_3d_mm[..., 2:]
     np.testing.assert_allclose(ours, true - true[:, root : root + 1], atol=1e-5)
 
@@ -134,13 +134,15 @@ def test_camera_units_undo_crop_and_focal_length(data: Dataset) -> None:
 def test_crop_units_keep_the_crop(data: Dataset) -> None:
     split, root = data.split("train"), data.skeleton.root_index
     pixels = split.joints_2d.astype(float)
-    ours = root_relative_2d(over_crop(pixels, data.info.size), view_of(split.samples), root, "crop")
+    ours = root_relative_2d(
+        over_crop(pixels, data.info.size), crop_cameras(split.samples), root, "crop"
+    )
     np.testing.assert_allclose(ours, (pixels - pixels[:, [root]]) * 2 / data.info.size, atol=1e-5)
 
 
-def test_another_crop_of_the_same_picture_gives_the_same_normalised_pose(data: Dataset) -> None:
+def test_another_crop_of_the_same_image_gives_the_same_normalised_pose(data: Dataset) -> None:
     split, size = data.split("train"), data.info.size
-    view = view_of(split.samples)
+    view = crop_cameras(split.samples)
     crop = view.crop.numpy().astype(float)
     looser = crop * [1, 1, 1.6] + [25, -40, 0]
     moved = to_crop(to_source(split.joints_2d.astype(float), crop, size), looser, size)
@@ -156,7 +158,7 @@ def test_another_crop_of_the_same_picture_gives_the_same_normalised_pose(data: D
 def test_normalised_bodies_are_one_unit_tall_at_depth_delta(data: Dataset) -> None:
     prior, head = data.prior, data.skeleton.head_index
     y = root_relative_2d(
-        over_crop(prior.poses_2d, data.info.size), view_of(prior.samples), 0, "camera"
+        over_crop(prior.poses_2d, data.info.size), crop_cameras(prior.samples), 0, "camera"
     )
     scale = pose_scale(y, head)
     assert scale == pytest.approx(np.linalg.norm(y.numpy()[:, head], axis=-1).mean(), rel=1e-5)
@@ -172,7 +174,7 @@ def test_unknown_camera_is_refused() -> None:
 
 
 def test_views_are_taken_by_row(data: Dataset) -> None:
-    view = view_of(data.split("train").samples)
+    view = crop_cameras(data.split("train").samples)
     rows = torch.tensor([5, 0])
     chosen = view[rows].to(torch.device("cpu"))
     assert torch.equal(chosen.crop, view.crop[rows])
@@ -180,9 +182,9 @@ def test_views_are_taken_by_row(data: Dataset) -> None:
     assert torch.equal(chosen.principal, view.principal[rows])
 
 
-def test_a_mirrored_picture_has_mirrored_rays(data: Dataset) -> None:
+def test_a_mirrored_image_has_mirrored_rays(data: Dataset) -> None:
     """The ray through (x, y) of a mirrored crop is that through (-x, y), mirrored."""
-    view = view_of(data.split("train").samples)
+    view = crop_cameras(data.split("train").samples)
     view = View(*(t.double() for t in (view.crop, view.focal, view.principal)))
     view.principal[0] = torch.nan
     y = torch.from_numpy(RNG.uniform(-1, 1, (len(view.crop), 17, 2)))
@@ -201,6 +203,6 @@ def test_a_mirrored_picture_has_mirrored_rays(data: Dataset) -> None:
 
 
 def rays(y: torch.Tensor, view: View) -> torch.Tensor:
-    """x / z and y / z of crop coordinates (B, J, 2), by way of the source picture's pixels."""
+    """x / z and y / z of crop coordinates (B, J, 2), by way of the source image's pixels."""
     pixels = view.crop[:, None, :2] + y * view.crop[:, None, 2:] / 2
     return (pixels - view.principal[:, None]) / view.focal[:, None]

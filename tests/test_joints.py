@@ -96,7 +96,7 @@ def predicted_csv(path: Path) -> Path:
 
 
 def labelled_csv(path: Path) -> Path:
-    """Several animals, the picture's path in three columns, an empty cell where nothing is seen."""
+    """Several animals, the image's path in three columns, an empty cell where nothing is seen."""
     columns = [(who, part, xy) for who in ("a", "b") for part in PARTS for xy in "xy"]
     lines = [
         "scorer,,," + ",".join(["me"] * 12),
@@ -184,12 +184,12 @@ def test_bad_tables_are_one_clear_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("pictures").mkdir()
+    Path("images").mkdir()
     if name.startswith("trap"):
         appendable_h5(tmp_path / name, kind=content)
     else:
         (tmp_path / name).write_bytes(content)
-    paths = [f"data.folder.poses={name}", "data.folder.images=pictures", "paths.data=out"]
+    paths = [f"data.folder.poses={name}", "data.folder.images=images", "paths.data=out"]
     assert main(["prepare", "data=folder", *paths]) == 2
     message = capsys.readouterr().err.strip()
     assert name in message

@@ -13,12 +13,12 @@ from torch import nn
 
 from skelift import losses
 from skelift.config import LossConfig, ModelConfig, compose
+from skelift.data.loading import ImageBatch
 from skelift.geometry import View, mirror_pose
 from skelift.models.discriminator import Discriminator
 from skelift.models.flow import PoseFlow
-from skelift.models.pose import PoseNet, kappa_for
-from skelift.training.batches import Pictures
-from skelift.training.objective import Discrimination, Draws, Lifting, SelfSupervised
+from skelift.models.posenet import PoseNet, kappa_for
+from skelift.training.objective import Discrimination, Lifting, SelfSupervised, StepNoise
 
 Array = NDArray[np.float64]
 RNG = np.random.default_rng(0)
@@ -208,7 +208,7 @@ def flow() -> PoseFlow:
     return flow.requires_grad_(False)
 
 
-DRAWS = Draws.at(seed=3, step=5, batch=BATCH, device=torch.device("cpu"))
+DRAWS = StepNoise.at(seed=3, step=5, batch=BATCH, device=torch.device("cpu"))
 
 
 def weights_of(module: nn.Module) -> dict[str, Array]:
@@ -403,17 +403,17 @@ def step(
     reach: float | None = 1.0,
     prior: int = 0,
     size: int = 32,
-) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor, Discriminator, Pictures]:
+) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor, Discriminator, ImageBatch]:
     torch.manual_seed(1)
     view = View(
         torch.full((BATCH, 3), 300.0), torch.full((BATCH, 2), 1000.0), torch.zeros(BATCH, 2)
     )
-    pictures = Pictures(torch.rand(BATCH, 3, size, size), torch.ones(BATCH, 1, size, size), view)
+    images = ImageBatch(torch.rand(BATCH, 3, size, size), torch.ones(BATCH, 1, size, size), view)
     u = torch.rand(BATCH, JOINTS, 2) - 0.5
     disc = Discriminator(self_supervised.kappa.channels, width=4, scales=1)
-    draws = Draws.at(3, 5, prior + (0 if reach is None else BATCH), torch.device("cpu"))
+    draws = StepNoise.at(3, 5, prior + (0 if reach is None else BATCH), torch.device("cpu"))
     terms, w, s = self_supervised(
-        pictures=pictures,
+        images=images,
         u=u,
         lifted_prior=PRIOR[:prior],
         draws=draws,
@@ -422,7 +422,7 @@ def step(
         reach=reach,
     )
     torch.testing.assert_close(w, self_supervised.kappa(u))
-    return terms, w, s, disc, pictures
+    return terms, w, s, disc, images
 
 
 SMALL = ModelConfig(width=4, lifter_width=16)
@@ -483,10 +483,10 @@ def test_redrawing_moves_omega_and_phi_or_omega_alone(flow: PoseFlow, detached: 
 def test_departures_add_their_terms(flow: PoseFlow) -> None:
     config = LossConfig(silhouette=2.0, mirror=3.0)
     ours = objective(config, SMALL)
-    terms, _, s, _, pictures = step(ours, flow)
+    terms, _, s, _, images = step(ours, flow)
     y, y_mirrored = ours.pose.omega(s).split(BATCH)
     body = ours.wide(y)
-    expected = 2 * (body - pictures.mask).square().mean()
+    expected = 2 * (body - images.mask).square().mean()
     assert terms["silhouette"].item() == pytest.approx(expected.item(), rel=1e-4)
     flipped = y.detach().numpy()[:, SKELETON.swap] * [-1, 1]
     expected = 3 * ((flipped - y_mirrored.detach().numpy()) ** 2).sum((1, 2)).mean()
@@ -497,8 +497,8 @@ def test_departures_add_their_terms(flow: PoseFlow) -> None:
 
 def test_discriminator_may_judge_the_redrawn_pose(flow: PoseFlow) -> None:
     ours = objective(LossConfig(judge_redrawn=True), SMALL)
-    terms, _, judged, disc, pictures = step(ours, flow)
-    y = ours.pose.omega(ours.pose.phi(pictures.x))
+    terms, _, judged, disc, images = step(ours, flow)
+    y = ours.pose.omega(ours.pose.phi(images.x))
     torch.testing.assert_close(judged, ours.kappa(y).detach(), atol=1e-3, rtol=0)
     expected = -torch.sigmoid(disc(judged)[0]).double().log().mean().item()
     assert terms["gan"].item() == pytest.approx(expected, rel=1e-4)
@@ -507,7 +507,7 @@ def test_discriminator_may_judge_the_redrawn_pose(flow: PoseFlow) -> None:
 def test_poses_of_the_prior_are_lifted_alone_while_warming_up(flow: PoseFlow) -> None:
     ours = objective(LossConfig(gan=0, omega=0, render=0), SMALL)
     terms = step(ours, flow, reach=None, prior=4)[0]
-    draws = Draws.at(3, 5, 4, torch.device("cpu"))
+    draws = StepNoise.at(3, 5, 4, torch.device("cpu"))
     alone = Lifting(LossConfig(), ours.pose)(PRIOR[:4], draws, flow)
     torch.testing.assert_close(terms, alone)
     sum(terms.values()).backward()

@@ -137,7 +137,7 @@ def test_pck_is_strict_and_auc_agrees_with_a_loop(rng):
     assert metrics.auc(np.zeros((1, 14)))[0] == pytest.approx(100 * 30 / 31)
 
 
-def test_swapped_2d_error_takes_the_better_naming_of_each_picture(rng):
+def test_swapped_2d_error_takes_the_better_naming_of_each_image(rng):
     truth = rng.uniform(0, 64, (20, 17, 2))
     exchanged = rng.random(20) < 0.5
     predicted = truth + rng.normal(scale=0.5, size=truth.shape)
@@ -164,7 +164,7 @@ def test_one_limb_with_wrong_names_is_an_error_up_to_swap_too(rng):
     assert metrics.error_2d_swapped_px(arms, truth, BODY.swap)[0] > 0
 
 
-def test_score_is_the_mean_over_pictures_overall_and_per_activity(predicted, truth, tmp_path):
+def test_score_is_the_mean_over_images_overall_and_per_activity(predicted, truth, tmp_path):
     activities = ["walk"] * 9 + ["sit"] * 3
     row = score(BODY, activities, predicted_3d_mm=predicted, true_3d_mm=truth)
     errors = metrics.p_mpjpe(predicted, truth)
@@ -217,7 +217,7 @@ def test_facing_follows_the_body(azimuth, tilt):
         "r_hip": (-130, 0, 0),
         "l_shoulder": (180, -450, 0),
         "r_shoulder": (-180, -450, 0),
-    }.items():  # the body's left at the picture's right: it faces the camera
+    }.items():  # the body's left at the image's right: it faces the camera
         pose[BODY.index(name)] = place
     pose[BODY.index("l_wrist")] = rng.normal(scale=500, size=3)  # limbs do not matter
     turn = Rotation.from_euler("yz", [azimuth, 0], degrees=True)
@@ -253,7 +253,7 @@ def test_wrong_shapes_and_values_are_named(predicted, truth):
     with pytest.raises(InputError, match="true 3D"):
         score(BODY, ["a"] * 12, predicted_3d_mm=predicted, true_3d_mm=truth[:5])
     predicted[3, 2, 1] = np.nan
-    with pytest.raises(InputError, match="picture 3 is not finite"):
+    with pytest.raises(InputError, match="image 3 is not finite"):
         score(BODY, ["a"] * 12, predicted_3d_mm=predicted, true_3d_mm=truth)
     with pytest.raises(InputError, match="activit"):
         score(BODY, ["a"] * 5, predicted_3d_mm=truth, true_3d_mm=truth)

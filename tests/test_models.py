@@ -15,13 +15,13 @@ from skelift.data.crop import to_crop
 from skelift.geometry import View
 from skelift.models import layers
 from skelift.models.discriminator import Discriminator
-from skelift.models.facing import Facing
+from skelift.models.heads.front_back import FrontBack
 from skelift.models.layers import Convolution, GlobalBatchNorm, sum_in_shares
 from skelift.models.lifter import Lifter
 from skelift.models.omega import Omega, _moments
 from skelift.models.phi import Phi
 from skelift.models.pipeline import CropToPose
-from skelift.models.pose import PoseNet, kappa_for
+from skelift.models.posenet import PoseNet, kappa_for
 
 SKELETON = load_skeleton("h36m17")
 SMALL = ModelConfig(width=4, disc_width=8, lifter_width=16)
@@ -47,7 +47,7 @@ def test_parameter_counts_are_the_published_ones(
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_phi_draws_a_skeleton_image_as_large_as_the_picture(channels: int) -> None:
+def test_phi_draws_a_skeleton_image_as_large_as_the_image(channels: int) -> None:
     s = Phi(channels, width=4)(torch.rand(2, 3, 40, 40))
     assert s.shape == (2, channels, 40, 40)
     assert s.min() < 0  # linear output
@@ -91,7 +91,7 @@ def test_omega_reads_columns_as_x_and_rows_as_y() -> None:
     torch.testing.assert_close(y, torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]))
 
 
-def test_omega_stays_inside_the_picture() -> None:
+def test_omega_stays_inside_the_image() -> None:
     y = Omega(3, 17, width=4)(torch.randn(4, 3, 32, 32) * 100)
     assert y.shape == (4, 17, 2)
     assert y.dtype == torch.float32
@@ -132,7 +132,7 @@ def test_global_batch_norm_is_batch_norm_in_one_process() -> None:
 
 
 def test_global_batch_norm_is_batch_norm_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes with the same pictures, which a test double of the collective stands for."""
+    """Two processes with the same images, which a test double of the collective stands for."""
     monkeypatch.setattr(layers, "processes", lambda: 2)
     monkeypatch.setattr(layers, "total", lambda local: 2 * local)
     x = torch.randn(4, 3, 5, 5) * 2 + 1
@@ -241,7 +241,7 @@ def test_poses_are_refined_as_omega_names_their_sides() -> None:
         np.testing.assert_allclose(pose(x, view).y.detach().numpy(), named, atol=1e-5)
 
 
-def test_flip_test_reads_the_mirrored_picture_too() -> None:
+def test_flip_test_reads_the_mirrored_image_too() -> None:
     torch.manual_seed(0)
     pose = PoseNet(replace(SMALL, flip_test=True), SKELETON, scale=0.2)
     x = torch.rand(2, 3, 32, 32)
@@ -250,7 +250,7 @@ def test_flip_test_reads_the_mirrored_picture_too() -> None:
     pose.eval()
     s, y, spread = pose.see(x)
     torch.testing.assert_close(s, pose.phi(x))
-    one, other = (pose.omega.read(pose.phi(picture)) for picture in (x, x.flip(3)))
+    one, other = (pose.omega.read(pose.phi(image)) for image in (x, x.flip(3)))
     for joint, partner in enumerate(SKELETON.swap):
         back = other[0][:, partner] * torch.tensor([-1, 1])
         torch.testing.assert_close(y[:, joint], (one[0][:, joint] + back) / 2)
@@ -261,12 +261,12 @@ def test_flip_test_reads_the_mirrored_picture_too() -> None:
 
 
 def test_facing_sees_the_head_and_a_mirror_turns_nobody_round() -> None:
-    facing = Facing(SKELETON).eval()
+    facing = FrontBack(SKELETON).eval()
     x = torch.rand(2, 3, 48, 48)
     y = torch.zeros(2, 17, 2)
     y[:, SKELETON.index("head")] = torch.tensor([0.5, -0.5]) + 2 / 48  # around pixel 36.5, 12.5
     y[:, SKELETON.index("nose")] = torch.tensor([0.5, -0.5]) - 2 / 48
-    # A patch of a quarter of the picture: twelve pixels, sampled sixteen times.
+    # A patch of a quarter of the image: twelve pixels, sampled sixteen times.
     expected = interpolate(x[..., 6:18, 30:42], (16, 16), mode="bilinear", align_corners=False)
     inner = slice(1, -1)  # the outermost samples blend in a neighbour that the cut lacks
     torch.testing.assert_close(

@@ -1,4 +1,4 @@
-"""predict on pictures, folders and videos: every format says the same; drawings; refusals."""
+"""predict on images, folders and videos: every format says the same; drawings; refusals."""
 
 import csv
 import json
@@ -14,20 +14,20 @@ from tiny import draw, load_skeleton, random_pose
 
 from skelift.config import ModelConfig
 from skelift.data.format import DatasetInfo
-from skelift.data.pictures import read_picture, read_video
+from skelift.data.images import read_image, read_video
 from skelift.errors import InputError
 from skelift.inference.engines import Answer, InProcess
 from skelift.inference.frames import Frame, find_sources
 from skelift.inference.pose_files import read_poses_file
+from skelift.inference.predictor import Predictor
 from skelift.inference.run import BATCH, predict_frames
-from skelift.models.pose import PoseNet
-from skelift.predictor import Predictor
+from skelift.models.io import save_model
+from skelift.models.posenet import PoseNet
 from skelift.stages import predict
-from skelift.training.model_files import save_model
 
 SKELETON = load_skeleton("h36m17")
 SIDE, FRAMES, RATE = 160, 24, 12.0
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
@@ -42,31 +42,31 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def body(seed: int, shift: int = 0) -> tuple[Picture, Picture]:
+def body(seed: int, shift: int = 0) -> tuple[ImageArray, ImageArray]:
     joints = random_pose(SKELETON, np.random.default_rng(seed))[:, :2]
     joints = (joints - joints.min(0)) / np.ptp(joints, axis=0).max() * 0.5 * SIDE + 20
     return draw(SKELETON, joints + np.array([shift, 0]), SIDE, (210, 120, 90))
 
 
-def write(path: Path, picture: Picture) -> Path:
+def write(path: Path, image: ImageArray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), picture[..., ::-1] if picture.ndim == 3 else picture)
+    assert cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image)
     return path
 
 
-def write_video(path: Path, pictures: Sequence[Picture]) -> Path:
+def write_video(path: Path, images: Sequence[ImageArray]) -> Path:
     writer = cv2.VideoWriter(
-        str(path), cv2.VideoWriter.fourcc(*"MJPG"), RATE, pictures[0].shape[1::-1]
+        str(path), cv2.VideoWriter.fourcc(*"MJPG"), RATE, images[0].shape[1::-1]
     )
-    for picture in pictures:
-        writer.write(np.ascontiguousarray(picture[..., ::-1]))
+    for image in images:
+        writer.write(np.ascontiguousarray(image[..., ::-1]))
     writer.release()
     return path
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two pictures, one below, and a video of a body that leaves at the end."""
+    """A folder with two images, one below, and a video of a body that leaves at the end."""
     root = tmp_path_factory.mktemp("inputs") / "in"
     write(root / "a.png", body(1)[0])
     write(root / "deep" / "b.png", body(2)[0])
@@ -81,12 +81,12 @@ def test_every_format_holds_the_predictors_poses(
     for name in ("p.json", "p.csv", "p.npz"):
         assert predict.run([inputs], model, tmp_path / name) == tmp_path / name
     predictor = Predictor(model)
-    pictures = [(inputs / name, read_picture(inputs / name)) for name in ("a.png", "deep/b.png")]
-    frames = [picture for _, picture in read_video(inputs / "walk.avi", range(FRAMES))]
+    images = [(inputs / name, read_image(inputs / name)) for name in ("a.png", "deep/b.png")]
+    frames = [image for _, image in read_video(inputs / "walk.avi", range(FRAMES))]
     expected = predictor.predict(
-        [predictor.prepare(picture) for picture in (*(p for _, p in pictures), *frames)]
+        [predictor.prepare(image) for image in (*(p for _, p in images), *frames)]
     )
-    # Sorted by folder: the picture at the top, below it, then the video.
+    # Sorted by folder: the image at the top, below it, then the video.
     files = [
         str(inputs / "a.png"),
         str(inputs / "deep/b.png"),
@@ -114,7 +114,7 @@ def test_every_format_holds_the_predictors_poses(
     assert "Predicting" not in capsys.readouterr().out  # progress goes to stderr
 
 
-def test_clips_are_drawn_as_video_and_pictures_as_pictures(
+def test_clips_are_drawn_as_video_and_images_as_images(
     model: Path, inputs: Path, tmp_path: Path
 ) -> None:
     predict.run([inputs], model, tmp_path / "p.json", draw=tmp_path / "drawn", every=3)
@@ -136,8 +136,8 @@ def test_static_camera_finds_the_body_that_moves(model: Path, tmp_path: Path) ->
     room = cv2.resize(room, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     clip, centres = [], []
     for number in range(FRAMES):
-        picture, mask = body(4, 2 * number)
-        clip.append(np.where(mask[..., None] > 0, picture, room))
+        image, mask = body(4, 2 * number)
+        clip.append(np.where(mask[..., None] > 0, image, room))
         centres.append(np.nonzero(mask)[1].mean())
     video = write_video(tmp_path / "room.avi", clip)
     predict.run([video], model, tmp_path / "p.json", background="subtractor")
@@ -167,9 +167,9 @@ def test_long_videos_are_never_whole_in_memory() -> None:
         nonlocal read
         while True:
             read += 1
-            picture = np.zeros((4, 4, 3), np.uint8)
+            image = np.zeros((4, 4, 3), np.uint8)
             mask = np.full((4, 4), 255 * (read % 3 > 0), np.uint8)  # every third is empty
-            yield Frame(Path("long.mp4"), picture, mask, read - 1, read / 10)
+            yield Frame(Path("long.mp4"), image, mask, read - 1, read / 10)
 
     engine = CountingEngine()
     results = predict_frames(engine, endless())
@@ -183,12 +183,12 @@ def test_long_videos_are_never_whole_in_memory() -> None:
 
 
 def test_masks_lie_beside_or_in_their_folder(model: Path, tmp_path: Path) -> None:
-    picture, mask = body(5)
-    bright = np.where(mask[..., None] > 0, picture, np.uint8(200))
+    image, mask = body(5)
+    bright = np.where(mask[..., None] > 0, image, np.uint8(200))
     file = write(tmp_path / "in" / "p.jpg", bright)
     write(tmp_path / "in" / "p.mask.png", mask)
     sources = find_sources([tmp_path / "in"])
-    assert [source.clip.files for source in sources] == [(file,)]  # the mask is no picture
+    assert [source.clip.files for source in sources] == [(file,)]  # the mask is no image
     (frame,) = sources[0].frames()
     assert frame.mask is not None
     np.testing.assert_array_equal(frame.mask > 0, mask > 127)
@@ -221,7 +221,7 @@ def test_nothing_is_written_when_an_input_is_bad(
 def test_bad_requests_name_the_mend(model: Path, inputs: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"p\.txt: end the name in \.json, \.csv, \.npz"):
         predict.run([inputs], model, tmp_path / "p.txt")
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match="no images"):
         predict.run([tmp_path], model, tmp_path / "p.json")
     with pytest.raises(InputError, match="too short to find its background"):
         predict.run([inputs / "a.png"], model, tmp_path / "p.json", background="median")

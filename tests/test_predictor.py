@@ -1,4 +1,4 @@
-"""Prediction for pictures of any size: cropping, the way back to pixels, the JSON answer."""
+"""Prediction for images of any size: cropping, the way back to pixels, the JSON answer."""
 
 import json
 from pathlib import Path
@@ -12,14 +12,14 @@ from tiny import draw, load_skeleton
 from tiny_run import random_model
 
 from skelift.errors import InputError
+from skelift.inference.predictor import Predictor
+from skelift.models.io import load_model
 from skelift.models.omega import Omega
-from skelift.predictor import Predictor
-from skelift.training.model_files import load_model
 
 SKELETON = load_skeleton("h36m17")
 SIZE, MARGIN, CROP_SIDE = 32, 0.25, 0.4
 HEIGHT, WIDTH = 240, 200
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def predictor(model: Path) -> Predictor:
 
 
 @pytest.fixture(scope="module")
-def picture() -> Picture:
+def image() -> ImageArray:
     """A body of soft edges on black."""
     joints = np.random.default_rng(0).uniform([60, 50], [150, 200], (17, 2))
     image, _ = draw(SKELETON, joints, HEIGHT, (200, 120, 90))
@@ -42,59 +42,59 @@ def picture() -> Picture:
     return np.where(image.max(-1, keepdims=True) > 40, image, 0).astype(np.uint8)
 
 
-def body(picture: Picture) -> tuple[int, int, int, int]:
-    rows, columns = np.nonzero(picture.max(-1))
+def body(image: ImageArray) -> tuple[int, int, int, int]:
+    rows, columns = np.nonzero(image.max(-1))
     return rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
 
 
 def test_crop_follows_the_mask(predictor: Predictor) -> None:
-    picture = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
+    image = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
     mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
     mask[20:120, 90:150] = 255
     mask[200:, :] = 127  # not body: only above 127 is
-    prepared = predictor.prepare(picture, mask)
+    prepared = predictor.prepare(image, mask)
     assert prepared.crop_from == "mask"
     assert (prepared.crop.x, prepared.crop.y) == (120, 70)
     assert prepared.crop.side == 100 * (1 + MARGIN)
     assert prepared.size == (WIDTH, HEIGHT)
-    # Black outside of the mask; inside, the picture: 60 x 100 of 125 source pixels at 32 pixels.
+    # Black outside of the mask; inside, the image: 60 x 100 of 125 source pixels at 32 pixels.
     lit = (prepared.x.max(-1) > 100).nonzero()
     assert np.ptp(lit[0]) + 1 == pytest.approx(100 / 125 * SIZE, abs=1)
     assert np.ptp(lit[1]) + 1 == pytest.approx(60 / 125 * SIZE, abs=1)
 
 
 def test_grey_of_a_soft_mask_is_background(predictor: Predictor) -> None:
-    picture = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
+    image = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
     mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
     mask[50:150, 50:150] = 120
     mask[80:120, 80:120] = 255
-    assert (predictor.prepare(picture, mask).x[0] == 0).all()
+    assert (predictor.prepare(image, mask).x[0] == 0).all()
 
 
-def test_crop_follows_the_body_on_black(predictor: Predictor, picture: Picture) -> None:
-    prepared = predictor.prepare(picture)
-    top, bottom, left, right = body(picture)
+def test_crop_follows_the_body_on_black(predictor: Predictor, image: ImageArray) -> None:
+    prepared = predictor.prepare(image)
+    top, bottom, left, right = body(image)
     assert prepared.crop_from == "black background"
     assert (prepared.crop.x, prepared.crop.y) == ((left + right) / 2, (top + bottom) / 2)
     assert prepared.crop.side == max(bottom - top, right - left) * (1 + MARGIN)
 
 
-def test_whole_picture_is_taken_where_nothing_marks_the_body(predictor: Predictor) -> None:
+def test_whole_image_is_taken_where_nothing_marks_the_body(predictor: Predictor) -> None:
     noise = np.random.default_rng(0).integers(60, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     prepared = predictor.prepare(noise)
-    assert prepared.crop_from == "whole picture"
+    assert prepared.crop_from == "whole image"
     assert (prepared.crop.x, prepared.crop.y) == (WIDTH / 2, HEIGHT / 2)
     assert prepared.crop.side == HEIGHT
-    assert predictor.prepare(np.zeros_like(noise)).crop_from == "whole picture"
+    assert predictor.prepare(np.zeros_like(noise)).crop_from == "whole image"
 
 
-def test_empty_mask_is_refused(predictor: Predictor, picture: Picture) -> None:
+def test_empty_mask_is_refused(predictor: Predictor, image: ImageArray) -> None:
     with pytest.raises(InputError, match="mask is empty"):
-        predictor.prepare(picture, np.zeros((HEIGHT, WIDTH), dtype=np.uint8))
+        predictor.prepare(image, np.zeros((HEIGHT, WIDTH), dtype=np.uint8))
 
 
-def test_unknown_camera_is_as_far_as_in_training(predictor: Predictor, picture: Picture) -> None:
-    unknown, given = predictor.prepare(picture), predictor.prepare(picture, focal=900.0)
+def test_unknown_camera_is_as_far_as_in_training(predictor: Predictor, image: ImageArray) -> None:
+    unknown, given = predictor.prepare(image), predictor.prepare(image, focal=900.0)
     assert (unknown.focal_from, given.focal_from) == ("typical", "given")
     assert unknown.crop.side / unknown.focal == pytest.approx(CROP_SIDE)
     assert given.focal == 900
@@ -103,13 +103,13 @@ def test_unknown_camera_is_as_far_as_in_training(predictor: Predictor, picture: 
     assert not np.allclose(flat.joints_3d_mm, tall.joints_3d_mm)
 
 
-def test_2d_joints_are_in_pixels_of_the_original_picture(
-    predictor: Predictor, picture: Picture, monkeypatch: pytest.MonkeyPatch
+def test_2d_joints_are_in_pixels_of_the_original_image(
+    predictor: Predictor, image: ImageArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     y = torch.zeros(1, 17, 2)
     y[0, 1], y[0, 2] = torch.tensor([-1.0, -1.0]), torch.tensor([1.0, 0.5])
     monkeypatch.setattr(Omega, "read", lambda self, s: (y, torch.full((1, 17), 0.5)))
-    prepared = predictor.prepare(picture)
+    prepared = predictor.prepare(image)
     predicted = predictor.predict([prepared])[0]
     joints = predicted.joints_2d
     np.testing.assert_allclose(predicted.spread, prepared.crop.side / 4, rtol=1e-5)
@@ -119,8 +119,8 @@ def test_2d_joints_are_in_pixels_of_the_original_picture(
     np.testing.assert_allclose(joints[2], [x + half, down + half / 2], rtol=1e-5)
 
 
-def test_prediction_is_the_pipelines(model: Path, predictor: Predictor, picture: Picture) -> None:
-    prepared = predictor.prepare(picture)
+def test_prediction_is_the_pipelines(model: Path, predictor: Predictor, image: ImageArray) -> None:
+    prepared = predictor.prepare(image)
     ours = predictor.predict([prepared])[0]
     pose, _ = load_model(model, torch.device("cpu"))
     with torch.no_grad():
@@ -133,30 +133,26 @@ def test_prediction_is_the_pipelines(model: Path, predictor: Predictor, picture:
     np.testing.assert_array_equal(ours.joints_3d_mm[0], 0)  # root-relative
 
 
-def test_shifted_picture_gives_the_same_pose_shifted(
-    predictor: Predictor, picture: Picture
-) -> None:
+def test_shifted_image_gives_the_same_pose_shifted(predictor: Predictor, image: ImageArray) -> None:
     moved = np.zeros((HEIGHT + 60, WIDTH + 90, 3), dtype=np.uint8)
-    moved[37 : 37 + HEIGHT, 71 : 71 + WIDTH] = picture
-    here, there = predictor.predict([predictor.prepare(picture), predictor.prepare(moved)])
+    moved[37 : 37 + HEIGHT, 71 : 71 + WIDTH] = image
+    here, there = predictor.predict([predictor.prepare(image), predictor.prepare(moved)])
     np.testing.assert_allclose(there.joints_3d_mm, here.joints_3d_mm, atol=0.1)
     np.testing.assert_allclose(there.joints_2d, here.joints_2d + np.array([71, 37]), atol=0.01)
 
 
-def test_enlarged_picture_gives_the_same_pose_enlarged(
-    predictor: Predictor, picture: Picture
+def test_enlarged_image_gives_the_same_pose_enlarged(
+    predictor: Predictor, image: ImageArray
 ) -> None:
-    large = np.repeat(np.repeat(picture, 3, axis=0), 3, axis=1)
-    here, there = predictor.predict([predictor.prepare(picture), predictor.prepare(large)])
+    large = np.repeat(np.repeat(image, 3, axis=0), 3, axis=1)
+    here, there = predictor.predict([predictor.prepare(image), predictor.prepare(large)])
     size = np.linalg.norm(here.joints_3d_mm, axis=-1).max()
     np.testing.assert_allclose(there.joints_3d_mm, here.joints_3d_mm, atol=0.02 * size)
     np.testing.assert_allclose(there.joints_2d / 3, here.joints_2d, atol=0.01 * HEIGHT)
 
 
-def test_pictures_of_a_batch_do_not_touch_each_other(
-    predictor: Predictor, picture: Picture
-) -> None:
-    prepared = [predictor.prepare(p) for p in (picture, picture[:, ::-1].copy(), picture // 2)]
+def test_images_of_a_batch_do_not_touch_each_other(predictor: Predictor, image: ImageArray) -> None:
+    prepared = [predictor.prepare(p) for p in (image, image[:, ::-1].copy(), image // 2)]
     together = predictor.predict(prepared)
     for one, among in zip(prepared, together, strict=True):
         alone = predictor.predict([one])[0]
@@ -164,8 +160,8 @@ def test_pictures_of_a_batch_do_not_touch_each_other(
         np.testing.assert_allclose(among.joints_2d, alone.joints_2d, atol=0.01)
 
 
-def test_answer_explains_itself(predictor: Predictor, picture: Picture) -> None:
-    prediction = predictor.predict([predictor.prepare(picture)])[0]
+def test_answer_explains_itself(predictor: Predictor, image: ImageArray) -> None:
+    prediction = predictor.predict([predictor.prepare(image)])[0]
     answer = json.loads(json.dumps(predictor.answer([("a.png", prediction)]), allow_nan=False))
     assert answer["schema_version"] == 1
     assert answer["model"] == {"name": "tiny", "version": predictor.card["skelift_version"]}

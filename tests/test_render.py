@@ -34,7 +34,7 @@ def renderer(skeleton: str, sides: bool, gamma: float, squared: bool, size: int 
 
 
 def random_poses(kappa: Kappa, count: int = 3, seed: int = 0) -> NDArray[np.float64]:
-    """Poses whose joints partly lie outside of the picture."""
+    """Poses whose joints partly lie outside of the image."""
     joints = kappa.bones.max() + 1
     return np.random.default_rng(seed).uniform(-1.1, 1.1, (count, joints, 2)).astype(np.float32)
 
@@ -136,7 +136,7 @@ def test_shifted_pose_is_drawn_shifted(path: Path) -> None:
 @PATHS
 @pytest.mark.parametrize(("gamma", "squared"), FORMS)
 def test_limb_without_length_is_a_dot(gamma: float, squared: bool, path: Path) -> None:
-    """Both joints on a pixel's centre: no 0 / 0, not in the picture and not in the gradient.
+    """Both joints on a pixel's centre: no 0 / 0, not in the image and not in the gradient.
 
     All pixels pull alike from all sides but that one, whose direction is anybody's choice.
     """

@@ -19,17 +19,17 @@ from skelift.evaluation import metrics, scores
 from skelift.files import write_json
 from skelift.reporting import draw, tables
 from skelift.reporting.curves import plot_curves, read_statistics
-from skelift.reporting.predictions import Predictions, choose_pictures
+from skelift.reporting.predictions import Predictions, choose_images
 from skelift.stages import report
 
 BODY = load_skeleton("h36m17")
 SIZE = 32
-PICTURES = 6
+IMAGES = 6
 BLUE, ORANGE = draw.SIDES["left"], draw.SIDES["right"]
 
 
 class Page(HTMLParser):
-    """Collects tables (lists of rows of cell texts), embedded pictures and outside references."""
+    """Collects tables (lists of rows of cell texts), embedded images and outside references."""
 
     def __init__(self, html):
         super().__init__()
@@ -65,10 +65,10 @@ class Page(HTMLParser):
 def make_inputs(folder, skeleton=BODY, with_truth=True, synthetic=True):
     """What evaluate and train leave behind, of random poses; the configuration that finds it."""
     rng = np.random.default_rng(0)
-    truth = np.stack([random_pose(skeleton, rng) for _ in range(PICTURES)])
+    truth = np.stack([random_pose(skeleton, rng) for _ in range(IMAGES)])
     predicted = truth + rng.normal(scale=60, size=truth.shape)
-    truth_2d = rng.uniform(0, SIZE, (PICTURES, len(skeleton), 2))
-    activity = np.array(["walk", "<sit>"] * (PICTURES // 2))
+    truth_2d = rng.uniform(0, SIZE, (IMAGES, len(skeleton), 2))
+    activity = np.array(["walk", "<sit>"] * (IMAGES // 2))
     if with_truth:
         known = {"true_3d_mm": truth, "true_2d_px": truth_2d}
         rows = {
@@ -87,7 +87,7 @@ def make_inputs(folder, skeleton=BODY, with_truth=True, synthetic=True):
         folder / "reports/metrics.json",
         {
             "protocol": scores.protocol(skeleton, SIZE),
-            "data": {"name": "tiny", "synthetic": synthetic, "test_images": PICTURES},
+            "data": {"name": "tiny", "synthetic": synthetic, "test_images": IMAGES},
             "rows": rows,
             "model": "ours",
         },
@@ -98,12 +98,12 @@ def make_inputs(folder, skeleton=BODY, with_truth=True, synthetic=True):
         "p_mpjpe_mm": metrics.p_mpjpe(predicted, truth),
     }
     Predictions(
-        images=rng.integers(0, 255, (PICTURES, SIZE, SIZE, 3), dtype=np.uint8),
-        skeleton_images=rng.random((PICTURES, 1, SIZE, SIZE)),
+        images=rng.integers(0, 255, (IMAGES, SIZE, SIZE, 3), dtype=np.uint8),
+        skeleton_images=rng.random((IMAGES, 1, SIZE, SIZE)),
         joints_2d=truth_2d,
         joints_3d_mm=predicted,
         activity=activity,
-        kind=np.array(["sample"] * 3 + ["worst"] * 3 if with_truth else ["sample"] * PICTURES),
+        kind=np.array(["sample"] * 3 + ["worst"] * 3 if with_truth else ["sample"] * IMAGES),
         **(optional if with_truth else {}),
     ).save(folder / "reports/predictions.npz")
     write_statistics(folder / "model")
@@ -173,9 +173,9 @@ def test_tables_show_the_numbers_of_metrics_json(finished):
     assert [row[0] for row in by_activity[1:]] == ["<sit>", "walk"]
 
 
-def test_report_says_that_rendered_pictures_are_rendered(finished):
+def test_report_says_that_rendered_images_are_rendered(finished):
     words = " ".join(Page(finished.read_text()).words)
-    assert "Every picture here was rendered" in words
+    assert "Every image here was rendered" in words
     assert "nothing yet of Human3.6M" in words
 
 
@@ -185,7 +185,7 @@ def test_same_inputs_give_the_same_report(finished, tmp_path):
         assert (again.parent / name).read_bytes() == (finished.parent / name).read_bytes()
 
 
-def test_pictures_without_truth_get_no_scores_and_no_truth_columns(tmp_path, finished):
+def test_images_without_truth_get_no_scores_and_no_truth_columns(tmp_path, finished):
     hand = load_skeleton("hand21")
     made = report.run(make_inputs(tmp_path, hand, with_truth=False, synthetic=False))
     page = Page(made.read_text())
@@ -258,7 +258,7 @@ def test_terminal_table_fits_80_characters_and_keeps_every_digit(finished):
     assert "synthetic" in printed
 
 
-def test_worst_pictures_come_worst_first(tmp_path):
+def test_worst_images_come_worst_first(tmp_path):
     make_inputs(tmp_path)
     stored = Predictions.load(tmp_path / "reports/predictions.npz")
     worst = stored.of_kind("worst")
@@ -268,15 +268,15 @@ def test_worst_pictures_come_worst_first(tmp_path):
     np.testing.assert_array_equal(worst.images[0], stored.images[row])
 
 
-def test_chosen_pictures_are_spread_over_clips():
+def test_chosen_images_are_spread_over_clips():
     clips = np.repeat(["a", "b", "c", "d"], 25)
     errors = np.arange(100.0)  # the 25 worst are all of clip d
-    rows, kinds = choose_pictures(clips, errors, samples=4, worst=2)
+    rows, kinds = choose_images(clips, errors, samples=4, worst=2)
     assert sorted(clips[rows[kinds == "sample"]]) == ["a", "b", "c", "d"]
     assert rows[kinds == "worst"].tolist() == [99, 74]
-    again, _ = choose_pictures(clips, errors, samples=4, worst=2)
+    again, _ = choose_images(clips, errors, samples=4, worst=2)
     np.testing.assert_array_equal(rows, again)
-    few, kinds = choose_pictures(["a"] * 10, samples=6)
+    few, kinds = choose_images(["a"] * 10, samples=6)
     assert len(set(few)) == 6
     assert set(kinds) == {"sample"}
 
@@ -339,7 +339,7 @@ def test_skeleton_images_show_their_channels_in_the_bodys_colours():
     assert tuple(draw.draw_skeleton_image(np.full((1, 8, 8), 0.6), BODY)[0, 0]) == (153,) * 3
 
 
-def test_prediction_is_one_picture_of_overlay_and_two_views():
+def test_prediction_is_one_image_of_overlay_and_two_views():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (50, 100, 3), dtype=np.uint8)
     drawn = draw.draw_prediction(

@@ -23,9 +23,9 @@ from tiny import load_skeleton
 from tiny_run import random_model
 
 from skelift.cli import main
-from skelift.decoding import Limits
+from skelift.data.decoding import Limits
 from skelift.errors import InputError, RunError
-from skelift.predictor import GRAPH, Predictor, Query
+from skelift.inference.predictor import GRAPH, Predictor, Query
 from skelift.serving.archive import package
 from skelift.serving.client import Client
 from skelift.serving.export import export_onnx
@@ -37,7 +37,7 @@ from skelift.serving.settings import Endpoint
 
 SKELETON = load_skeleton("h36m17")
 PORT = 13200
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +53,18 @@ def service(model: Path) -> Service:
     return Service(Predictor(model, limits=Limits(bytes=50_000, pixels=40_000, side=400)), "7")
 
 
-def encoded(picture: Picture, form: str = "PNG", **options: Any) -> bytes:
+def encoded(image: ImageArray, form: str = "PNG", **options: Any) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, form, **options)
+    Image.fromarray(image).save(stream, form, **options)
     return stream.getvalue()
 
 
 @pytest.fixture(scope="module")
-def person() -> Picture:
+def person() -> ImageArray:
     """A bright shape on black."""
-    picture = np.zeros((120, 100, 3), dtype=np.uint8)
-    picture[20:100, 30:70] = np.random.default_rng(0).integers(60, 255, (80, 40, 3))
-    return picture
+    image = np.zeros((120, 100, 3), dtype=np.uint8)
+    image[20:100, 30:70] = np.random.default_rng(0).integers(60, 255, (80, 40, 3))
+    return image
 
 
 def b64(data: bytes) -> str:
@@ -78,15 +78,15 @@ def test_exported_graph_equals_the_networks(tmp_path: Path, facing: bool) -> Non
     rng = np.random.default_rng(0)
     here, there = Predictor(model), Predictor(model, runtime="onnx")
     for count in (1, 3):
-        pictures = [rng.integers(0, 255, (50, 40, 3), dtype=np.uint8) for _ in range(count)]
-        prepared = [here.prepare(picture, focal=70.0) for picture in pictures]
+        images = [rng.integers(0, 255, (50, 40, 3), dtype=np.uint8) for _ in range(count)]
+        prepared = [here.prepare(image, focal=70.0) for image in images]
         for ours, theirs in zip(here.predict(prepared), there.predict(prepared), strict=True):
             for name in ("joints_3d_mm", "joints_2d", "spread"):
                 one, other = getattr(ours, name), getattr(theirs, name)
                 assert np.abs(one - other).max() <= 1e-4 * np.abs(one).max()
 
 
-def bad_requests(person: Picture) -> dict[str, tuple[dict[str, Any], int, str]]:
+def bad_requests(person: ImageArray) -> dict[str, tuple[dict[str, Any], int, str]]:
     good = encoded(person)
     jpeg = encoded(person, "JPEG")
     wide = encoded(np.zeros((2, 500, 3), dtype=np.uint8))
@@ -99,16 +99,16 @@ def bad_requests(person: Picture) -> dict[str, tuple[dict[str, Any], int, str]]:
     return {
         "nothing": ({}, 400, "empty_body"),
         "empty": ({"body": b""}, 400, "empty_body"),
-        "text": ({"body": b"no picture at all"}, 415, "unsupported_format"),
+        "text": ({"body": b"no image at all"}, 415, "unsupported_format"),
         "gif": ({"body": encoded(person, "GIF")}, 415, "unsupported_format"),
-        "truncated": ({"body": jpeg[: len(jpeg) // 2]}, 400, "broken_picture"),
+        "truncated": ({"body": jpeg[: len(jpeg) // 2]}, 400, "broken_image"),
         "bytes": ({"body": good + bytes(50_000)}, 413, "too_many_bytes"),
         "pixels": ({"body": many}, 413, "too_many_pixels"),
         "side": ({"body": wide}, 413, "too_many_pixels"),
         "json": ({"body": b'{"instances": ['}, 400, "broken_json"),
         "nan": ({"body": b'{"focal_px": NaN}'}, 400, "broken_json"),
         "deep": ({"body": b"[" * 100_000}, 400, "broken_json"),
-        "no image": (body(picture="x"), 400, "malformed_request"),
+        "no image": (body(photo="x"), 400, "malformed_request"),
         "base64": (body(image="***"), 400, "broken_base64"),
         "unknown": (body(**v1, boxes=[]), 400, "unknown_field"),
         "box": (body(**v1, box=[1, 2, 3]), 400, "bad_box"),
@@ -122,7 +122,7 @@ def bad_requests(person: Picture) -> dict[str, tuple[dict[str, Any], int, str]]:
         "background": (body(**v1, background="blur"), 400, "bad_background"),
         "mask size": (body(**v1, mask=b64(encoded(person[:9, :9]))), 400, "mask_size"),
         "empty mask": (body(**v1, mask=b64(encoded(0 * person))), 400, "no_body"),
-        "too many": (body(instances=[b64(good)] * 17), 413, "too_many_pictures"),
+        "too many": (body(instances=[b64(good)] * 17), 413, "too_many_images"),
         "none": (body(instances=[]), 400, "malformed_request"),
         "long id": (body(**v1, id="x" * 1000), 400, "malformed_request"),
         "v2 binary": (body(inputs=[{"name": "image"}]), 400, "no_data"),
@@ -135,7 +135,7 @@ def bad_requests(person: Picture) -> dict[str, tuple[dict[str, Any], int, str]]:
 
 
 def test_bad_requests_get_typed_errors_and_spare_the_batch(
-    service: Service, person: Picture
+    service: Service, person: ImageArray
 ) -> None:
     good = {"body": encoded(person)}
     alone = json.loads(service([good])[0].body)["predictions"]
@@ -163,7 +163,7 @@ class ContextDouble:
         return self._explain[number] if name == "explain" else None
 
 
-def test_explanations_are_refused_one_by_one(service: Service, person: Picture) -> None:
+def test_explanations_are_refused_one_by_one(service: Service, person: ImageArray) -> None:
     from skelift.serving.skelift_handler import SkeliftHandler
 
     handler = SkeliftHandler()
@@ -174,32 +174,32 @@ def test_explanations_are_refused_one_by_one(service: Service, person: Picture) 
     assert json.loads(replies[1].body)["error"]["type"] == "no_explanations"
 
 
-def test_every_form_of_a_request_gives_the_same_pose(service: Service, person: Picture) -> None:
-    picture = encoded(person)
+def test_every_form_of_a_request_gives_the_same_pose(service: Service, person: ImageArray) -> None:
+    image = encoded(person)
     forms: list[dict[str, Any]] = [
-        {"body": picture},
-        {"data": picture},
-        {"image": picture, "background": b"keep"},
-        {"body": json.dumps({"image": b64(picture), "id": "a"}).encode()},
-        {"body": {"instances": [{"b64": b64(picture)}]}},
+        {"body": image},
+        {"data": image},
+        {"image": image, "background": b"keep"},
+        {"body": json.dumps({"image": b64(image), "id": "a"}).encode()},
+        {"body": {"instances": [{"b64": b64(image)}]}},
     ]
     answers = [json.loads(reply.body) for reply in service(forms)]
     poses = [answer["predictions"][0]["joints_3d_mm"] for answer in answers]
     assert all(np.allclose(pose, poses[0], atol=0.05) for pose in poses)
     assert answers[0]["model"] == {"name": "tiny", "version": "7"}
     assert answers[3]["id"] == "a"
-    tensor = {"name": "image", "datatype": "BYTES", "shape": [2], "data": [b64(picture)] * 2}
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [2], "data": [b64(image)] * 2}
     v2 = json.loads(service([{"body": json.dumps({"inputs": [tensor]}).encode()}])[0].body)
     first = v2["outputs"][0]
     assert (first["name"], first["shape"]) == ("joints_3d_mm", [2, 17, 3])
     np.testing.assert_allclose(np.reshape(first["data"], (2, 17, 3))[1], poses[0], atol=0.05)
 
 
-def test_crop_says_what_it_was_found_by(service: Service, person: Picture) -> None:
+def test_crop_says_what_it_was_found_by(service: Service, person: ImageArray) -> None:
     scene = np.where(person > 0, person, np.uint8([20, 90, 40]))
     mask = encoded((person.max(-1) > 0).astype(np.uint8) * np.uint8(255))
     asked = [
-        ({"image": b64(encoded(scene))}, "whole picture"),
+        ({"image": b64(encoded(scene))}, "whole image"),
         ({"image": b64(encoded(scene)), "box": [25, 15, 50, 90]}, "box"),
         ({"image": b64(encoded(scene)), "mask": b64(mask)}, "mask"),
         (
@@ -215,7 +215,7 @@ def test_crop_says_what_it_was_found_by(service: Service, person: Picture) -> No
     assert crops[3]["y"] == pytest.approx(60, abs=6)
 
 
-def test_exif_turns_the_picture_upright(service: Service, person: Picture) -> None:
+def test_exif_turns_the_image_upright(service: Service, person: ImageArray) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
     lying = encoded(np.rot90(person).copy(), exif=exif)
@@ -227,7 +227,7 @@ def test_exif_turns_the_picture_upright(service: Service, person: Picture) -> No
     np.testing.assert_allclose(turned["joints_2d_px"], upright["joints_2d_px"], atol=0.05)
 
 
-def test_model_without_finite_numbers_fails_typed(model: Path, person: Picture) -> None:
+def test_model_without_finite_numbers_fails_typed(model: Path, person: ImageArray) -> None:
     predictor = Predictor(model)
     run = predictor._run
     predictor._run = lambda *given: run(*given)._replace(spread_px=np.full((1, 17), np.nan))
@@ -283,7 +283,7 @@ def post(url: str, body: bytes, token: str = "") -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.slow
 def test_torchserve_answers_survives_and_rolls_over(
-    model: Path, person: Picture, tmp_path: Path
+    model: Path, person: ImageArray, tmp_path: Path
 ) -> None:
     v1 = package(model, tmp_path / "v1", version="1.0")
     v2 = package(model, tmp_path / "v2", version="2.0")
@@ -292,7 +292,7 @@ def test_torchserve_answers_survives_and_rolls_over(
         for name in source.namelist():
             content = source.read(name).replace(b'"2.0"', b'"3.0"')
             target.writestr(name, b"rubbish" if name == GRAPH else content)
-    picture = encoded(person)
+    image = encoded(person)
     with serving(v1, Endpoint(port=PORT, updates=True), tmp_path / "state") as server:
         server.wait_ready()
         url = server.place.predictions
@@ -301,13 +301,13 @@ def test_torchserve_answers_survives_and_rolls_over(
         raw = [case for case in cases.values() if isinstance(case[0].get("body"), bytes)]
         raw = [case for case in raw if case[1] != 413]
         with ThreadPoolExecutor(8) as pool:
-            good = [pool.submit(post, url, picture) for _ in range(40)]
+            good = [pool.submit(post, url, image) for _ in range(40)]
             bad = [
                 (pool.submit(post, url, p["body"]), s) for p, s, _ in raw if len(p["body"]) < 9e4
             ]
             assert [future.result()[0] for future in good] == [200] * 40
             assert [future.result()[0] for future, _ in bad] == [status for _, status in bad]
-        assert post(url.replace("predictions", "explanations"), picture)[0] == 501
+        assert post(url.replace("predictions", "explanations"), image)[0] == 501
         with urlopen(f"http://127.0.0.1:{PORT + 2}/metrics", timeout=30) as metrics:
             text = metrics.read().decode()
         counted = re.search(r'request_duration_seconds_bucket{.*le="10.0",?} (\d+)', text)
@@ -320,14 +320,14 @@ def test_torchserve_answers_survives_and_rolls_over(
         with pytest.raises(RunError, match="goes on serving"):
             roll_out(broken, server.place, seconds=20)
         with ThreadPoolExecutor(4) as pool:
-            asked = [pool.submit(client.predict, [Query(picture)]) for _ in range(60)]
+            asked = [pool.submit(client.predict, [Query(image)]) for _ in range(60)]
             assert roll_out(v2, server.place) == "skelift 1.0 -> 2.0"
-            asked += [pool.submit(client.predict, [Query(picture)]) for _ in range(10)]
+            asked += [pool.submit(client.predict, [Query(image)]) for _ in range(10)]
             versions = [future.result()["model"]["version"] for future in asked]
         assert versions[0] == "1.0"
         assert versions[-1] == "2.0"
         with ThreadPoolExecutor(16) as pool:
-            last = [pool.submit(post, url, picture) for _ in range(32)]
+            last = [pool.submit(post, url, image) for _ in range(32)]
             while not any(future.running() for future in last):
                 pass
             assert server.drain(grace=0.3)
@@ -337,7 +337,7 @@ def test_torchserve_answers_survives_and_rolls_over(
 
 @pytest.mark.slow
 def test_serve_draws_asks_for_a_token_and_stops_cleanly(
-    model: Path, person: Picture, tmp_path: Path
+    model: Path, person: ImageArray, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
     archive = package(model, tmp_path)

@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 from skelift.cli import main
 from skelift.config import Mpi3dhpConfig, compose
 from skelift.data.crop import CropBox, cut_body, to_crop, to_source
-from skelift.data.film import approach_of
 from skelift.data.format import Dataset, Split
-from skelift.data.pictures import read_frames
+from skelift.data.images import read_frames
+from skelift.data.motion_cue import radial_motion_of
 from skelift.data.sources.recordings import PRIOR_MARK
 from skelift.errors import InputError
 from skelift.stages import prepare
@@ -97,7 +97,7 @@ def assert_colours(split: Split, rows: NDArray[np.intp]) -> None:
             assert np.abs(image[y, x] - colour).max() < 90, (row, joint, image[y, x], colour)
 
 
-def assert_same_pictures(
+def assert_same_images(
     split: Split, rows: NDArray[np.intp], clip: Clip, overlap: float = 0.93
 ) -> None:
     """2D as written, masks as drawn (intersection over union), and the background black."""
@@ -121,19 +121,19 @@ def assert_same_pictures(
 def test_quick_crop_is_the_slow_one(side: int) -> None:
     rng = np.random.default_rng(side)
     small = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
-    picture = cv2.GaussianBlur(cv2.resize(small, (480, 400)), (0, 0), 6)
+    image = cv2.GaussianBlur(cv2.resize(small, (480, 400)), (0, 0), 6)
     mask = np.full((400, 480), 255, np.uint8)
     box = CropBox(30.3, 200.7, side).snapped(SIZE)
     assert side <= box.side <= side * 1.02 + 1
-    image, cut = cut_body(picture, mask, box, SIZE)
-    assert np.abs(image.astype(int) - box.cut(picture, SIZE)).mean() < 3
+    crop, cut = cut_body(image, mask, box, SIZE)
+    assert np.abs(crop.astype(int) - box.cut(image, SIZE)).mean() < 3
     assert np.abs(cut.astype(int) - box.cut(mask, SIZE)).mean() < 3
 
 
-def test_window_outside_of_the_picture_is_black() -> None:
-    picture = np.full((10, 10, 3), 9, np.uint8)
-    assert not CropBox(-20, 5, 6).window(picture).any()
-    assert CropBox(0, 5, 6).window(picture)[:, 3:].all()
+def test_window_outside_of_the_image_is_black() -> None:
+    image = np.full((10, 10, 3), 9, np.uint8)
+    assert not CropBox(-20, 5, 6).window(image).any()
+    assert CropBox(0, 5, 6).window(image)[:, 3:].all()
 
 
 # Human3.6M.
@@ -167,7 +167,7 @@ def test_h36m_values_are_those_written(
         )
         height = 1002 if camera == "54138969" else 1000
         assert (split.samples["source_size"][rows] == (1000, height)).all()
-        assert_same_pictures(split, rows, clip)
+        assert_same_images(split, rows, clip)
         assert_colours(split, rows)
         for row in rows:  # the crop is the mask's box, a little enlarged
             x, y, width, box_height = cv2.boundingRect(clip.masks[split.samples["frame"][row]])
@@ -299,7 +299,7 @@ def truncate_mask(root: Path, clip: Clip) -> None:
     ("spoil", "file", "complaint"),
     [
         (truncate_cdf, "D2_Positions/Directions.55011271.cdf", "truncated"),
-        (drop_video, "Videos/Directions.55011271.mp4", "not there"),
+        (drop_video, "Videos/Directions.55011271.mp4", "not found"),
         (exchange_legs, "mono/Directions.55011271.cdf", "left and right are exchanged in arms or"),
         (exchange_all, "mono/Directions.55011271.cdf", "exchanged in the whole body"),
         (other_order, "mono/Directions.55011271.cdf", "do not project onto its 2D poses"),
@@ -420,7 +420,7 @@ def test_3dhp_values_are_those_written(
         np.testing.assert_allclose(split.samples["focal"][rows], clip.focal, rtol=1e-6)
         if split is train:
             # Motion JPEG halves the colours' resolution, and the masks are one of three colours.
-            assert_same_pictures(split, rows, clip, overlap=0.75)
+            assert_same_images(split, rows, clip, overlap=0.75)
             assert_colours(split, rows)
         else:
             assert frames.tolist() == [0, 1, 2, *range(4, 8)]
@@ -511,13 +511,13 @@ def test_3dhp_flashes_and_frames_past_the_masks_are_skipped(
     assert "S2/Seq1 4: 2 frames skipped: the masks end before the video" in log
     frames = data.split("train").samples[["camera", "frame"]].tolist()
     assert frames == [("0", f) for f in (0, 2, 3, 4)] + [("4", f) for f in range(3)]
-    # Picture 9 of TS6 has no annotation, and frame 3 is not valid: every third of the valid ones.
+    # Image 9 of TS6 has no annotation, and frame 3 is not valid: every third of the valid ones.
     assert "TS6: 1 frames are not valid" in log
     thin = made("mpi_inf_3dhp", root, tmp_path / "thin", "data.mpi_inf_3dhp.test_every=3")
     assert thin.split("test").samples["frame"].tolist() == [0, 4, 7]
 
 
-def test_3dhp_frames_as_pictures_and_the_chair(tmp_path: Path) -> None:
+def test_3dhp_frames_as_images_and_the_chair(tmp_path: Path) -> None:
     from skelift.data.sources.mpi_inf_3dhp import find_training
     from skelift.data.sources.recordings import Crop, Shot
 
@@ -553,8 +553,8 @@ class AllBodyTestDouble:
     def __init__(self, frames: Any) -> None:
         list(frames)
 
-    def mask(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.full(picture.shape[:2], 255, np.uint8)
+    def mask(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.full(image.shape[:2], 255, np.uint8)
 
 
 def spoil_annot(root: Path) -> Path:
@@ -594,7 +594,7 @@ def spoil_test_poses(root: Path) -> Path:
     [
         (spoil_annot, "no readable annotations"),
         (spoil_rate, "50 frames a second, the data set has 25"),
-        (spoil_mask, "not there"),
+        (spoil_mask, "not found"),
         (spoil_test_poses, "do not project onto its 2D poses"),
     ],
 )
@@ -619,7 +619,7 @@ def test_3dhp_fault_is_named(
 def test_handdb_values_are_those_written(tmp_path: Path) -> None:
     clips = write_handdb(tmp_path / "root")
     data = made("handdb", tmp_path / "root", tmp_path / "out")
-    # Of 15: 3 for testing; of 12, 6 pictures and 6 poses, each also turned by 45 and 90 degrees.
+    # Of 15: 3 for testing; of 12, 6 images and 6 poses, each also turned by 45 and 90 degrees.
     assert data.counts == {"train": 2 * 6 * 3, "test": 2 * 3, "prior": 2 * 6 * 3}
     train, test = data.split("train"), data.split("test")
     assert train.joints_3d_mm is None
@@ -678,9 +678,9 @@ def test_mixture_of_both(h36m_data: Dataset, mpi_data: Dataset, tmp_path: Path) 
     np.testing.assert_array_equal(ours.images[:12], first.images[:])
     np.testing.assert_array_equal(ours.images[np.arange(12, 32)], second.images[:])
     np.testing.assert_array_equal(ours.joints_3d_mm[12:], second.joints_3d_mm)
-    films = [approach_of(first), approach_of(second)]
+    films = [radial_motion_of(first), radial_motion_of(second)]
     assert np.isfinite(np.concatenate(films)).any()
-    np.testing.assert_array_equal(approach_of(ours), np.concatenate(films))
+    np.testing.assert_array_equal(radial_motion_of(ours), np.concatenate(films))
     np.testing.assert_array_equal(both.prior.poses_2d, mpi_data.prior.poses_2d)
     assert both.skeleton.evaluated == mpi_data.skeleton.evaluated
     with pytest.raises(InputError, match="make both alike"):

@@ -66,11 +66,11 @@ def test_report_stands_alone(home: Path) -> None:
     assert 'src="http' not in page
 
 
-def test_predict_agrees_with_evaluation_on_a_test_picture(home: Path) -> None:
+def test_predict_agrees_with_evaluation_on_a_test_image(home: Path) -> None:
     data = Dataset(home / "data")
-    picture = data.split("test").images[0]
-    file = home / "picture.png"
-    cv2.imwrite(str(file), picture[..., ::-1])
+    image = data.split("test").images[0]
+    file = home / "image.png"
+    cv2.imwrite(str(file), image[..., ::-1])
     out = predict.run([file], home / "run" / "model", home / "poses.json", draw=home / "drawn")
     answer = json.loads(out.read_text())
     (pose,) = answer["predictions"]
@@ -81,7 +81,7 @@ def test_predict_agrees_with_evaluation_on_a_test_picture(home: Path) -> None:
     bones = np.diff(np.array(pose["joints_3d_mm"])[data.skeleton.bone_indices], axis=1)[:, 0]
     typical = np.mean(data.skeleton.bone_lengths_mm)
     assert np.linalg.norm(bones, axis=1).mean() == pytest.approx(typical, rel=1e-3)
-    assert (home / "drawn" / "picture.png").exists()
+    assert (home / "drawn" / "image.png").exists()
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def varied(home: Path) -> Path:
     more = [
         "+variants.base_0=[]",
         "+variants.base_1=['train.seed=1']",
-        "+variants.tied=['loss=remedies']",
+        "+variants.tied=['loss=recipe']",
         "train.steps=15",
         "train.snapshot_every=5",
         "evaluate.baselines=[mean_pose]",
@@ -106,7 +106,7 @@ def test_variants_make_a_model_and_a_row_each(varied: Path) -> None:
     assert list(rows) == ["base_0", "base_1", "tied", "mean_pose"]
     assert rows["base_0"] != rows["base_1"]
     card = json.loads((varied / "model" / "tied" / "model.json").read_text())
-    assert card["loss"]["silhouette"] == compose(["loss=remedies"]).loss.silhouette
+    assert card["loss"]["silhouette"] == compose(["loss=recipe"]).loss.silhouette
 
 
 def test_seeds_are_summed_up(varied: Path) -> None:
@@ -176,7 +176,7 @@ def test_mean_pose_row_is_the_procrustes_mean(home: Path) -> None:
         ("truncated.png", "truncated.png"),
     ],
 )
-def test_bad_pictures_end_with_one_line(
+def test_bad_images_end_with_one_line(
     home: Path, argument: str, complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = cv2.imencode(".png", np.zeros((32, 32, 3), np.uint8))[1].tobytes()

@@ -20,13 +20,13 @@ from tiny_run import overrides, pretrained
 
 from skelift.cli import main
 from skelift.errors import InputError, RunError
+from skelift.models.tensors import load_tensors
 from skelift.storage import mirror
 from skelift.storage.bucket import Location, connect
 from skelift.storage.folders import Transfer, exists, pull, push
 from skelift.storage.manifest import in_bucket
 from skelift.storage.upload import PART
-from skelift.training.checkpoint import load_tensors
-from skelift.training.self_supervised import CHECKPOINT
+from skelift.training.trainer import CHECKPOINT
 
 BIG = 3 * PART + 12345  # four parts
 
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
     """A folder with small, empty and nested files."""
     made = tmp_path / "made"
     write(made / "dataset.json", b'{"a": 1}')
-    write(made / "train" / "a picture.npy", bytes(range(256)) * 40)
+    write(made / "train" / "an image.npy", bytes(range(256)) * 40)
     write(made / "empty", b"")
     return made
 
@@ -182,11 +182,11 @@ def test_truncated_object_is_found_and_mended_by_a_push(
     folder: Path, where: Location, s3: S3Server, tmp_path: Path
 ) -> None:
     push(folder, where)
-    key = object_of(s3, where, "a picture.npy")
+    key = object_of(s3, where, "an image.npy")
     whole = s3.client().get_object(Bucket=BUCKET, Key=key)["Body"].read()
     s3.client().put_object(Bucket=BUCKET, Key=key, Body=whole[:100])
     got = write(tmp_path / "got" / "old", b"old").parent
-    with pytest.raises(InputError, match=r"a picture\.npy: has 100 bytes.*names 10240 bytes"):
+    with pytest.raises(InputError, match=r"an image\.npy: has 100 bytes.*names 10240 bytes"):
         pull(where, got)
     assert content(got) == {"old": b"old"}
     push(folder, where)
@@ -198,12 +198,12 @@ def test_changed_object_of_the_same_size_is_mended_by_a_checking_push(
     folder: Path, where: Location, s3: S3Server, tmp_path: Path
 ) -> None:
     push(folder, where)
-    key = object_of(s3, where, "a picture.npy")
+    key = object_of(s3, where, "an image.npy")
     there = s3.client().get_object(Bucket=BUCKET, Key=key)
     changed = b"x" + there["Body"].read()[1:]
     # It says of itself what it was: only its content tells.
     s3.client().put_object(Bucket=BUCKET, Key=key, Body=changed, Metadata=there["Metadata"])
-    with pytest.raises(InputError, match=r"a picture\.npy: .*push the folder again with --check"):
+    with pytest.raises(InputError, match=r"an image\.npy: .*push the folder again with --check"):
         pull(where, tmp_path / "got")
     assert push(folder, where).moved == 0
     assert main(["push", "--check", str(folder), str(where)]) == 0

@@ -218,7 +218,7 @@ def test_silent_host_and_missing_pipeline(
     assert main(["submit", "--host", "localhost", "--pipeline", str(pipeline)]) == 2
     assert "write a URL" in capsys.readouterr().err
     assert main(["submit", "--host", url, "--pipeline", "nowhere.py"]) == 2
-    assert "nowhere.py: not there" in capsys.readouterr().err
+    assert "nowhere.py: not found" in capsys.readouterr().err
 
 
 def test_the_test_double_can_refuse(double: KfpApiTestDouble) -> None:

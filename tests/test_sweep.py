@@ -99,7 +99,7 @@ def test_bad_sweep_is_one_line_before_anything_is_trained(
     assert not (home / "bad").exists()
 
 
-def test_held_out_clips_come_from_training_pictures_alone(home: Path) -> None:
+def test_held_out_clips_come_from_training_images_alone(home: Path) -> None:
     whole, part = Dataset(home / "data"), HeldOut(home / "data", 0.4, seed=0)
     train_clips, held_clips = (
         set(part.split(name).samples["clip"].tolist()) for name in ("train", "test")

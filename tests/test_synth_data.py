@@ -212,7 +212,7 @@ def test_a_person_seen_from_the_front_has_the_left_hand_on_the_right(studio: Stu
     scenes.view[:] = azimuth_0
     joints = studio.label(scenes).joints_3d_mm
     left, right = (joints[:, H36M.index(name)] for name in ("l_wrist", "r_wrist"))
-    assert (left[:, 0] > 500).all()  # x points right in the picture
+    assert (left[:, 0] > 500).all()  # x points right in the image
     assert (right[:, 0] < -500).all()
     assert (joints[:, H36M.index("head"), 1] < -500).all()  # y points down
     nose, head = H36M.index("nose"), H36M.index("head")
@@ -246,7 +246,7 @@ def test_projecting_the_3d_joints_gives_the_2d_joints(people: Dataset, hands: Da
     check_projection(hands)
 
 
-def test_pictures_show_the_body_where_the_labels_say(people: Dataset) -> None:
+def test_images_show_the_body_where_the_labels_say(people: Dataset) -> None:
     split, size = people.split("train"), people.info.size
     assert split.joints_2d is not None
     masks, images = split.masks[:], split.images[:]
@@ -382,8 +382,8 @@ def test_a_rows_scene_does_not_depend_on_its_block(studio: Studio) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.synth.bodies=nowhere.npz"], r"nowhere\.npz: not there"),
-        (["data.synth.motion=nowhere.npz"], r"nowhere\.npz: not there"),
+        (["data.synth.bodies=nowhere.npz"], r"nowhere\.npz: not found"),
+        (["data.synth.motion=nowhere.npz"], r"nowhere\.npz: not found"),
         (["data.synth.kind=cats"], "'cats' is unknown"),
         (["data=hands", "skeleton=h36m17"], "skeleton=hand21"),
         (["skeleton=hand21"], "skeleton=h36m17"),

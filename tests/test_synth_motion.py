@@ -203,7 +203,7 @@ def test_a_bad_bvh_file_is_named(tmp_path: Path, change, message: str) -> None: 
 def test_bad_sources_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no BVH files"):
         load_motion(str(tmp_path), fps=12)
-    with pytest.raises(InputError, match=r"nothing\.npz: not there"):
+    with pytest.raises(InputError, match=r"nothing\.npz: not found"):
         load_motion(str(tmp_path / "nothing.npz"), fps=12)
     (tmp_path / "text.npz").write_text("no archive")
     with pytest.raises(InputError, match=r"text\.npz: no readable"):

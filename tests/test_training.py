@@ -18,22 +18,22 @@ from tiny import load_skeleton, tiny_dataset
 from tiny_run import overrides, pretrained, random_model
 
 from skelift.config import Config, LossConfig, TrainConfig, compose
-from skelift.data.film import approach_of
 from skelift.data.format import SAMPLE, Dataset, Split
 from skelift.data.hold_out import HeldOut
+from skelift.data.loading import EpochSampler, name_canonical_sides
+from skelift.data.motion_cue import radial_motion_of
 from skelift.errors import InputError
 from skelift.models.discriminator import Discriminator
-from skelift.models.pose import PoseNet
-from skelift.models.refiner import Refiner
+from skelift.models.heads.refiner import Refiner
+from skelift.models.posenet import PoseNet
 from skelift.stages import pretrain_flow, train
-from skelift.training.batches import Order, named_from_behind
 from skelift.training.distributed import join
 from skelift.training.early_stopping import EarlyStopping
 from skelift.training.facing import teach_facing, who_moves
 from skelift.training.loop import NonFiniteLoss, fit
-from skelift.training.optimise import Optimisers, Recipe
+from skelift.training.optim import Optimisers, Recipe
 from skelift.training.refiner import teach_refiner
-from skelift.training.self_supervised import Trainer, check_size, lifting_reach
+from skelift.training.trainer import Trainer, check_size, lifting_reach
 from skelift.weights import SHIPPED
 
 AUGMENTED = ["train.augment.flip=0.5", "train.augment.brightness=0.3", "train.augment.colour=0.2"]
@@ -174,13 +174,13 @@ def test_fit_reports_means_of_each_interval() -> None:
     assert seen == [(3, 1.0), (6, 4.0), (7, 6.0)]
 
 
-def test_every_picture_comes_once_an_epoch_in_a_new_order() -> None:
-    order = Order(10, 4, seed=3)
+def test_every_image_comes_once_an_epoch_in_a_new_order() -> None:
+    order = EpochSampler(10, 4, seed=3)
     seen = torch.cat([torch.from_numpy(order[step]) for step in range(5)])
     first, second = seen[:10], seen[10:]
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(10))
     assert first.tolist() != second.tolist()
-    assert Order(10, 4, seed=3)[4].tolist() == order[4].tolist()
+    assert EpochSampler(10, 4, seed=3)[4].tolist() == order[4].tolist()
 
 
 def test_lifting_losses_warm_up_then_ramp_to_their_reach() -> None:
@@ -196,7 +196,7 @@ def test_a_size_that_the_networks_cannot_take_is_refused(size: int, scales: int)
         check_size(size, scales)
 
 
-TAUGHT_LAST = ["loss.from_behind=true", "train.facing_steps=40", "train.refine_steps=10"]
+TAUGHT_LAST = ["loss.canonical_sides=true", "train.facing_steps=40", "train.refine_steps=10"]
 
 
 @pytest.mark.parametrize(("switch", "network"), [("facing", "facing"), ("refine", "refiner")])
@@ -246,7 +246,7 @@ def test_the_refiner_is_near_the_best_that_noise_allows() -> None:
 
 
 def test_facing_learns_who_comes_nearer(tmp_path: Path, home: Path) -> None:
-    """White heads come nearer, black ones go away; half of the pictures are labelled by films."""
+    """White heads come nearer, black ones go away; half of the images are labelled by films."""
     rng = np.random.default_rng(0)
     nearer = rng.random(200) < 0.5
     images = np.zeros((200, 32, 32, 3), dtype=np.uint8)
@@ -256,10 +256,10 @@ def test_facing_learns_who_comes_nearer(tmp_path: Path, home: Path) -> None:
     samples = np.zeros(200, dtype=SAMPLE)
     samples["crop"], samples["focal"] = 100, 1000
     arrays = {"images-00000": images, "masks-00000": images[..., 0], "samples": samples}
-    for name, array in (arrays | {"approach": moved.astype(np.float32)}).items():
+    for name, array in (arrays | {"radial_motion": moved.astype(np.float32)}).items():
         np.save(tmp_path / f"{name}.npy", array)
     split = Split(tmp_path)
-    more = ["loss.from_behind=true", "model.facing=true", "train.facing_steps=60"]
+    more = ["loss.canonical_sides=true", "model.facing=true", "train.facing_steps=60"]
     config = compose(overrides(home, "heads", *more))
     pose = PoseNet(config.model, load_skeleton("h36m17"), 1.0)
     learned = teach_facing(config, pose, split, "facing")
@@ -271,40 +271,45 @@ def test_facing_learns_who_comes_nearer(tmp_path: Path, home: Path) -> None:
     )
 
 
-def test_who_moves_of_held_out_clips_are_pictures_of_these(home: Path) -> None:
+def test_who_moves_of_held_out_clips_are_images_of_these(home: Path) -> None:
     held = HeldOut(home / "data", 0.5, seed=0)
     whole = Dataset(home / "data").split("train").samples
     for name in ("train", "test"):
-        part, approach = who_moves(held.split(name))
+        part, radial_motion = who_moves(held.split(name))
         assert set(part.samples["clip"]) <= set(held.split(name).samples["clip"])
         np.testing.assert_array_equal(part.samples, whole[part.rows])
-        known = approach_of(held.split(name))
-        np.testing.assert_array_equal(approach, known[np.abs(known) >= 0.02])
+        known = radial_motion_of(held.split(name))
+        np.testing.assert_array_equal(radial_motion, known[np.abs(known) >= 0.02])
 
 
 def test_facing_needs_sides_from_behind_and_films(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"model\.facing=true needs loss\.from_behind=true"):
+    with pytest.raises(InputError, match=r"model\.facing=true needs loss\.canonical_sides=true"):
         train.run(compose(overrides(home, "no_sides", "model.facing=true")))
-    data = tiny_dataset(tmp_path / "pictures")
+    data = tiny_dataset(tmp_path / "images")
     samples = np.load(data / "train" / "samples.npy")
     samples["clip"] = [str(row) for row in range(len(samples))]
     np.save(data / "train" / "samples.npy", samples)
-    more = ["model.facing=true", "loss.from_behind=true", f"paths.data={data}"]
-    with pytest.raises(InputError, match=r"train: no pictures before and after"):
+    more = ["model.facing=true", "loss.canonical_sides=true", f"paths.data={data}"]
+    with pytest.raises(InputError, match=r"train: no images before and after"):
         train.run(compose(overrides(home, "no_film", *more)))
     assert not (home / "no_film").exists()
     hands = tiny_dataset(tmp_path / "hands", "hand21")
-    more = ["skeleton=hand21", "model.facing=true", "loss.from_behind=true", f"paths.data={hands}"]
+    more = [
+        "skeleton=hand21",
+        "model.facing=true",
+        "loss.canonical_sides=true",
+        f"paths.data={hands}",
+    ]
     with pytest.raises(InputError, match=r"hand21 has no left and right joints"):
         train.run(compose(overrides(home, "no_sides", *more)))
 
 
-def test_a_run_starts_from_a_finished_model_of_smaller_pictures(home: Path, tmp_path: Path) -> None:
+def test_a_run_starts_from_a_finished_model_of_smaller_images(home: Path, tmp_path: Path) -> None:
     start = random_model(tmp_path / "start", facing=True)
     data = tiny_dataset(tmp_path / "larger", size=48)
     more = ["data.size=48", f"paths.data={data}", f"train.start={start}", "train.steps=1"]
     still = ["train.learning_rate=0", "train.lifter_learning_rate=0"]
-    kept = ["loss.from_behind=true", "model.facing=true", "train.facing_steps=0"]
+    kept = ["loss.canonical_sides=true", "model.facing=true", "train.facing_steps=0"]
     train.run(compose(overrides(home, "started", *more, *still, *kept)))
     ours, theirs = weights(home, "started"), load_file(start / "model.safetensors")
     assert ours.keys() == theirs.keys()
@@ -318,10 +323,10 @@ def test_a_run_starts_from_a_finished_model_of_smaller_pictures(home: Path, tmp_
 
 
 def test_adapting_leaves_lambda_and_facing_as_they_ship(home: Path, tmp_path: Path) -> None:
-    data = tiny_dataset(tmp_path / "pictures", size=48)
+    data = tiny_dataset(tmp_path / "images", size=48)
     own = [f"paths.data={data}", "flow.steps=20", "train.batch=8", "train.refine_steps=10"]
     own += [f"paths.{name}={tmp_path / name}" for name in ("flow", "model", "checkpoints")]
-    config = compose(["experiment=adapt", "train.steps=2", "train.interval=2", *own])
+    config = compose(["experiment=finetune", "train.steps=2", "train.interval=2", *own])
     pretrain_flow.run(config)
     train.run(config)
     ours, shipped = weights(tmp_path, "."), load_file(SHIPPED / "model.safetensors")
@@ -364,11 +369,11 @@ def test_a_start_that_does_not_fit_is_refused(home: Path, tmp_path: Path) -> Non
     hands = tiny_dataset(tmp_path / "hands", "hand21")
     more = ["skeleton=hand21", f"paths.data={hands}", f"paths.flow={tmp_path / 'flow'}"]
     pretrain_flow.run(compose(overrides(home, "hands", *more)))
-    with pytest.raises(InputError, match=r"skeleton h36m17, and the pictures are of hand21"):
+    with pytest.raises(InputError, match=r"skeleton h36m17, and the images are of hand21"):
         train.run(compose(overrides(home, "hands", *more, f"train.start={start}")))
-    with pytest.raises(InputError, match=r"nowhere/model\.json: not there"):
+    with pytest.raises(InputError, match=r"nowhere/model\.json: not found"):
         train.run(compose(overrides(home, "none", f"train.start={tmp_path / 'nowhere'}")))
-    kept = ["loss.from_behind=true", "model.facing=true", "train.facing_steps=0"]
+    kept = ["loss.canonical_sides=true", "model.facing=true", "train.facing_steps=0"]
     for own in ([], [f"train.start={start}"]):
         with pytest.raises(InputError, match=r"train\.facing_steps=0 keeps what train\.start"):
             train.run(compose(overrides(home, "none", *kept, *own)))
@@ -432,7 +437,7 @@ def test_each_network_moves_by_its_own_recipe(home: Path) -> None:
     config = compose(overrides(home, "rates", *more))
     with join("cpu") as world:
         trainer = Trainer(config, Dataset(config.paths.data), world)
-    rate, two_epochs = trainer.optimisers.rate, len(trainer.pictures) // 2
+    rate, two_epochs = trainer.optimisers.rate, len(trainer.images) // 2
     assert rate("lifter", two_epochs) == pytest.approx(rate("lifter", 0) / 4)
     assert rate("phi", two_epochs) == rate("phi", 0)
 
@@ -535,11 +540,11 @@ def test_sides_are_named_from_behind_pose_by_pose() -> None:
     body = compose().body
     y = torch.randn(50, len(body), 2, generator=torch.Generator().manual_seed(3))
     hips_and_shoulders = [(4, 1), (11, 14)]
-    named = named_from_behind(y, body)
+    named = name_canonical_sides(y, body)
     for before, after in zip(y, named, strict=True):
         across = sum(
             float(before[left, 0] - before[right, 0]) for left, right in hips_and_shoulders
         )
         expected = before[body.swap] if across > 0 else before
         assert torch.equal(after, expected)
-    assert torch.equal(named_from_behind(named, body), named)
+    assert torch.equal(name_canonical_sides(named, body), named)

@@ -129,7 +129,7 @@ def mask_of_somebody_else(data: Spoiled) -> None:
     masks[0] = np.roll(masks[0], 16, axis=1)
 
 
-def nearly_a_training_picture(data: Spoiled) -> None:
+def nearly_a_training_image(data: Spoiled) -> None:
     data.copy_row(("train", 4), ("test", 0))
     image = data["test/images-00000"][0]
     image[:] = np.where(image > 0, image - image // 16, 0)
@@ -160,7 +160,7 @@ def exchange_a_frame(data: Spoiled) -> None:
     for row in (1, 2, 3):
         data.copy_row(("train", 0), ("train", row))
         body = np.argwhere(data["train/masks-00000"][row])[row]
-        data["train/images-00000"][row][tuple(body)] = 50  # the pictures are not copies
+        data["train/images-00000"][row][tuple(body)] = 50  # the images are not copies
     for name in ("joints_2d", "joints_3d_mm"):
         data[f"train/{name}"][2] = data[f"train/{name}"][2][BODY.swap]
 
@@ -185,7 +185,7 @@ FAULTS: dict[str, tuple[Spoil, set[str]]] = {
     "a joint too few": (drop("train/joints_2d", 1), {"arrays/wrong_joints"}),
     "a joint too few in the prior": (drop("prior/poses_2d", 1), {"arrays/wrong_joints"}),
     "a row too few": (drop("train/joints_3d_mm", 0), {"arrays/wrong_rows"}),
-    "pictures of another size": (drop("test/images-00000", 1), {"arrays/wrong_size"}),
+    "images of another size": (drop("test/images-00000", 1), {"arrays/wrong_size"}),
     "crop box unknown": (
         set_field("train/samples", "crop", 3, np.nan),
         {"samples/wrong_crop"},
@@ -202,19 +202,19 @@ FAULTS: dict[str, tuple[Spoil, set[str]]] = {
         lambda data: data.copy_row(("train", 4), ("train", 16)),
         {"samples/copy"},
     ),
-    "copy of a training picture": (
+    "copy of a training image": (
         lambda data: data.copy_row(("train", 4), ("test", 0)),
-        {"samples/copy_of_other_split", "pictures/likeness"},
+        {"samples/copy_of_other_split", "images/likeness"},
     ),
-    "darker copy of a training picture": (nearly_a_training_picture, {"pictures/likeness"}),
+    "darker copy of a training image": (nearly_a_training_image, {"images/likeness"}),
     "NaN in 2D": (set_rows("train/joints_2d", (3, 5), np.nan), {"samples/non_finite_2d"}),
     "infinity in 2D": (
         set_rows("train/joints_2d", (3, 5), np.inf),
         {"samples/non_finite_2d", "samples/outside", "samples/reprojection"},
     ),
-    "2D beside its picture": (
+    "2D beside its image": (
         shift_2d(2, 40),
-        {"samples/outside", "samples/reprojection", "pictures/off_body"},
+        {"samples/outside", "samples/reprojection", "images/off_body"},
     ),
     "2D a pixel off": (shift_2d(2, 1), {"samples/reprojection"}),
     "NaN in 3D": (set_rows("train/joints_3d_mm", (3, 5), np.nan), {"samples/non_finite_3d"}),
@@ -229,20 +229,20 @@ FAULTS: dict[str, tuple[Spoil, set[str]]] = {
     "hips exchanged": (exchange_hips, {"samples/twisted"}),
     "sides exchanged in a frame": (exchange_a_frame, {"samples/sides_jump"}),
     "sides exchanged in a person": (bend_knees_backward, {"samples/knee_bend"}),
-    "mask of the whole picture": (
+    "mask of the whole image": (
         set_rows("test/masks-00000", 0, 255),
-        {"pictures/mask_coverage"},
+        {"images/mask_coverage"},
     ),
     "empty mask": (
         set_rows("test/masks-00000", 0, 0),
-        {"pictures/mask_coverage", "pictures/off_body", "pictures/background_level"},
+        {"images/mask_coverage", "images/off_body", "images/background_level"},
     ),
     "mask of somebody else": (
         mask_of_somebody_else,
-        {"pictures/off_body", "pictures/background_level"},
+        {"images/off_body", "images/background_level"},
     ),
-    "background not black": (grey_background, {"pictures/background_level"}),
-    "blank picture": (set_rows("train/images-00000", 0, 0), {"pictures/brightest"}),
+    "background not black": (grey_background, {"images/background_level"}),
+    "blank image": (set_rows("train/images-00000", 0, 0), {"images/brightest"}),
     "NaN in the prior": (set_rows("prior/poses_2d", (9, 1), np.nan), {"prior/non_finite_2d"}),
     "prior outside of its crop": (set_rows("prior/poses_2d", (9, 1), 40), {"prior/outside"}),
     "tiny pose in the prior": (shrink_prior, {"prior/extent"}),
@@ -280,7 +280,7 @@ def test_suite_adapts_to_what_is_known(
     tables = measure(Dataset(folder))
     assert failing(tables) == set()
     assert ("outside" in tables["samples"]) == with_2d
-    assert ("off_body" in tables["pictures"]) == with_2d
+    assert ("off_body" in tables["images"]) == with_2d
     assert ("bone_drift" in tables["samples"]) == with_3d
     assert ("reprojection" in tables["samples"]) == (with_2d and with_3d)
 
@@ -339,7 +339,7 @@ def test_good_data_passes_and_is_documented(
     assert len(by_name) == len(validation.RULES) - 2
     assert all(e["success"] and e["unexpected"] == 0 for e in by_name.values())
     assert by_name["samples/reprojection"]["rows"] == 32
-    assert by_name["pictures/likeness"]["rows"] == 8
+    assert by_name["images/likeness"]["rows"] == 8
     check_pages(tmp_path / "reports" / "validation", "All expectations hold")
 
 
@@ -356,7 +356,7 @@ def test_bad_data_stops_with_one_line_and_is_documented(
         "2D a pixel off",
         "person in both splits",
         "copies within a split",
-        "mask of the whole picture",
+        "mask of the whole image",
         "prior of a test clip",
     ):
         FAULTS[fault][0](data)
@@ -481,7 +481,7 @@ def test_another_skeleton_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_missing_set_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert validate(tmp_path / "set", tmp_path / "reports") == 2
-    assert f"{tmp_path / 'set' / 'dataset.json'}: not there" in capsys.readouterr().err
+    assert f"{tmp_path / 'set' / 'dataset.json'}: not found" in capsys.readouterr().err
 
 
 def test_library_is_imported_only_to_judge() -> None:

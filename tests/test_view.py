@@ -13,7 +13,7 @@ import pytest
 from tiny import load_skeleton, random_pose
 
 from skelift.errors import InputError
-from skelift.view import view
+from skelift.inference.viewer import view
 
 SKELETON = load_skeleton("h36m17")
 JOINTS = np.stack([random_pose(SKELETON, np.random.default_rng(n)) for n in range(5)])
@@ -21,7 +21,7 @@ JOINTS = np.stack([random_pose(SKELETON, np.random.default_rng(n)) for n in rang
 
 @pytest.fixture
 def poses(tmp_path: Path) -> Path:
-    """Poses of two pictures, and of a video that is gone."""
+    """Poses of two images, and of a video that is gone."""
     for name in "ab":
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((40, 30, 3), np.uint8))
     places = [{"image": str(tmp_path / f"{name}.png")} for name in "ab"]
@@ -42,13 +42,13 @@ def test_recording_holds_every_pose_and_names_what_is_gone(
     out = tmp_path / "poses.rrd"
     assert view(poses, out) == str(out)
     assert out.read_bytes()[:3] == b"RRF"
-    assert "v.mp4: not there any more" in capsys.readouterr().err
+    assert "v.mp4: not found any more" in capsys.readouterr().err
     rows = rows_of(out)
     for track, count in {tmp_path.name: 2, "v": 3}.items():
-        for entity in ("body/bones", "body/joints", "picture/bones", "picture/joints"):
+        for entity in ("body/bones", "body/joints", "image/bones", "image/joints"):
             assert rows[f"/{track}/{entity}"] == count
-    assert rows[f"/{tmp_path.name}/picture"] == 2
-    assert rows["/v/picture"] == 0
+    assert rows[f"/{tmp_path.name}/image"] == 2
+    assert rows["/v/image"] == 0
 
 
 def rows_of(recording: Path) -> Counter[str]:

@@ -23,13 +23,13 @@ def test_they_are_small_and_have_a_card() -> None:
 
 
 def test_predict_uses_them_and_finds_bodies_that_they_have_not_seen(tmp_path: Path) -> None:
-    """Other bodies and clips than those of the training; against one pose for all pictures."""
+    """Other bodies and clips than those of the training; against one pose for all images."""
     few = ["data.synth.train=8", "data.synth.test=40", "data.synth.prior=8"]
     config = compose(["data=quickstart", *few, f"paths.data={tmp_path / 'data'}"])
     data = Dataset(synthesize.run(config))
     test = data.split("test")
-    for number, picture in enumerate(test.images[:]):
-        cv2.imwrite(str(tmp_path / f"{number:03}.png"), picture[..., ::-1])
+    for number, image in enumerate(test.images[:]):
+        cv2.imwrite(str(tmp_path / f"{number:03}.png"), image[..., ::-1])
     out = predict.run(sorted(tmp_path.glob("*.png")), None, tmp_path / "poses.json")
     predictions = json.loads(out.read_text())["predictions"]
     found = np.array([pose["joints_2d_px"] for pose in predictions])

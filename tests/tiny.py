@@ -17,7 +17,7 @@ SOURCE_SIZE = 1000
 FOCAL = 1145.0
 FRAMES_A_CLIP = 4
 ACTIVITIES = ("walk", "run", "jump")
-# Rest directions (x right of the picture, y down, z forward) of the bones to these joints, by
+# Rest directions (x right of the image, y down, z forward) of the bones to these joints, by
 # name; other bones go on in their parent's direction.
 REST = {
     "r_hip": (-1, 0, 0),
@@ -58,7 +58,7 @@ def tiny_dataset(
 ) -> Path:
     """Write a data set of stick people and return its folder.
 
-    Pictures, masks, 2D, 3D, crop boxes and cameras agree with one another; persons and clips of
+    Images, masks, 2D, 3D, crop boxes and cameras agree with one another; persons and clips of
     train, test and prior are distinct; the same arguments give the same bytes.
     """
     body = load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
@@ -101,7 +101,7 @@ def random_pose(body: Skeleton, rng: np.random.Generator) -> NDArray[np.float64]
 def draw(
     body: Skeleton, joints_2d: NDArray[np.floating], size: int, colour: tuple[int, int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Thick bones through (J, 2) crop pixels: the (S, S, 3) picture and its (S, S) mask."""
+    """Thick bones through (J, 2) crop pixels: the (S, S, 3) image and its (S, S) mask."""
     image = np.zeros((size, size, 3), dtype=np.uint8)
     mask = np.zeros((size, size), dtype=np.uint8)
     # cv2 counts from pixel centres, in 1/16 pixels.
@@ -135,7 +135,7 @@ def _fill_split(
 def _sample(
     body: Skeleton, size: int, split: str, row: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.void]]:
-    """(J, 3) mm in the camera frame, (J, 2) crop pixels and the SAMPLE record of one picture."""
+    """(J, 3) mm in the camera frame, (J, 2) crop pixels and the SAMPLE record of one image."""
     pose = random_pose(body, rng)
     elevation = np.radians(rng.normal(8, 6))
     distance = np.ptp(pose, axis=0).max() * rng.uniform(2.5, 3.5)

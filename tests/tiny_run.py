@@ -7,9 +7,9 @@ from tiny import load_skeleton, tiny_dataset
 
 from skelift.config import ModelConfig, compose
 from skelift.data.format import DatasetInfo
-from skelift.models.pose import PoseNet
+from skelift.models.io import save_model
+from skelift.models.posenet import PoseNet
 from skelift.stages import pretrain_flow
-from skelift.training.model_files import save_model
 
 SMALL = [
     "loss=paper",

@@ -23,8 +23,8 @@ def evaluate(
         data: folder of the data set.
         flow: folder of the flow.
         model: folder of the model.
-        metrics: the model's scores over all test pictures.
-        scores: metrics.json, with the baselines and every group of pictures.
-        report: one page: table, curves, pictures, worst cases.
+        metrics: the model's scores over all test images.
+        scores: metrics.json, with the baselines and every group of images.
+        report: one page: table, curves, images, worst cases.
     """
     return step("evaluate")

@@ -1,4 +1,4 @@
-"""Pictures and poses -> a data set."""
+"""Images and poses -> a data set."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output

@@ -20,7 +20,7 @@ def trial(
 
     Args:
         config: params.yaml.
-        data: folder of the data set; clips held out of its training pictures judge.
+        data: folder of the data set; clips held out of its training images judge.
         flow: folder of the flow.
         result: values and score of the trial, as JSON.
         metrics: the score.

@@ -1,4 +1,4 @@
-"""Pictures and unpaired poses -> a model."""
+"""Images and unpaired poses -> a model."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output

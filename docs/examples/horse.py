@@ -1,9 +1,9 @@
-"""A walking horse of capsules, for docs/own_data.md: pictures, masks, a DeepLabCut table.
+"""A walking horse of capsules, for docs/own_data.md: images, masks, a DeepLabCut table.
 
     python docs/examples/horse.py example/
 
-writes ``example/pictures/CLIP/FRAME.png``, ``example/masks/...`` and ``example/poses.csv``. The
-poses are those of other clips than the pictures: nothing is paired.
+writes ``example/images/CLIP/FRAME.png``, ``example/masks/...`` and ``example/poses.csv``. The
+poses are those of other clips than the images: nothing is paired.
 """
 
 import csv
@@ -52,7 +52,7 @@ def project(joints: dict[str, np.ndarray], azimuth: float) -> dict[str, np.ndarr
 def draw(
     pixels: dict[str, np.ndarray], bones: list[list[str]], coat: np.ndarray, seed: int
 ) -> tuple:
-    """A picture of a horse with a coat of a colour (B, G, R), and its mask."""
+    """An image of a horse with a coat of a colour (B, G, R), and its mask."""
     image = np.random.default_rng(seed).integers(90, 160, (SIZE, SIZE, 3), dtype=np.uint8)
     mask = np.zeros((SIZE, SIZE), dtype=np.uint8)
     for number, (parent, child) in enumerate(bones):
@@ -65,7 +65,7 @@ def draw(
 
 
 def main(out: Path) -> None:
-    """Write the pictures, masks and poses."""
+    """Write the images, masks and poses."""
     body = yaml.safe_load(SKELETON.read_text())
     rng, rows = np.random.default_rng(0), []
     for clip in range(2 * CLIPS):
@@ -77,14 +77,14 @@ def main(out: Path) -> None:
             if clip >= CLIPS:
                 rows.append([frame, *np.ravel([(*pixels[n], 1) for n in body["joints"]]).round(2)])
                 continue
-            for kind, picture in zip(
-                ("pictures", "masks"),
+            for kind, image in zip(
+                ("images", "masks"),
                 draw(pixels, body["bones"], coat, 1000 * clip + frame),
                 strict=True,
             ):
                 file = out / kind / f"clip{clip}" / f"{frame:03d}.png"
                 file.parent.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(file), picture)
+                cv2.imwrite(str(file), image)
     columns = [(joint, coord) for joint in body["joints"] for coord in ("x", "y", "likelihood")]
     with (out / "poses.csv").open("w", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")

@@ -13,7 +13,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from PIL import Image
 
 from pipelines.compile import COMPILED, compile_pipeline
-from pipelines.graph import PICTURE, draw, tasks_of
+from pipelines.graph import IMAGE, draw, tasks_of
 from skelift.errors import InputError
 from skelift.kubeflow.parameters import check_parameters
 
@@ -139,12 +139,12 @@ def test_defaults_are_right() -> None:
     check_parameters(COMPILED, {})
 
 
-def test_committed_picture_shows_every_task(tmp_path: Path) -> None:
+def test_committed_image_shows_every_task(tmp_path: Path) -> None:
     names = {name.split("/")[1] for name in all_tasks()}
     assert names <= {task.name for task in tasks_of(SPEC)}
     drawn, committed = (
         np.asarray(Image.open(file).convert("L"), float)
-        for file in (draw(COMPILED, tmp_path / "graph.png"), PICTURE)
+        for file in (draw(COMPILED, tmp_path / "graph.png"), IMAGE)
     )
     assert drawn.shape == committed.shape, "stale; run `python -m pipelines.graph`"
     # Another version of a font or of matplotlib moves edges of letters, and no box or arrow.

@@ -1,3 +1,3 @@
-"""3D pose from one picture, learned from unlabelled pictures and unpaired 2D poses."""
+"""3D pose from one image, learned from unlabelled images and unpaired 2D poses."""
 
 __version__ = "0.1.0"

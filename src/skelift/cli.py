@@ -30,13 +30,13 @@ class Stage:
 
 STAGES = {
     "synthesize": Stage(
-        "render pictures of posed bodies with true 2D and 3D joints",
+        "render images of posed bodies with true 2D and 3D joints",
         "bodies and motion (data.synth.bodies, data.synth.motion)",
         "paths.data",
         "data=hands data.synth.train=500",
     ),
     "prepare": Stage(
-        "make a data set from a public one, or from your own pictures and unpaired 2D poses",
+        "make a data set from a public one, or from your own images and unpaired 2D poses",
         "the root of h36m, mpi_inf_3dhp or handdb (docs/datasets.md), or data.folder.images, "
         "data.folder.masks, data.folder.poses",
         "paths.data",
@@ -56,7 +56,7 @@ STAGES = {
     ),
     "sweep": Stage(
         "search for better weights and learning rates; stopped and started again, it goes on",
-        "paths.data (clips held out of its training pictures judge), paths.flow, sweep.results",
+        "paths.data (clips held out of its training images judge), paths.flow, sweep.results",
         "paths.reports/sweep (best.yaml: skelift train --config best.yaml)",
         "sweep.trials=30",
     ),
@@ -73,7 +73,7 @@ STAGES = {
         "evaluate.baselines=[mean_pose]",
     ),
     "report": Stage(
-        "draw the score table, curves and pictures into one HTML file",
+        "draw the score table, curves and images into one HTML file",
         "paths.data, paths.model, paths.reports",
         "paths.reports (report.html, *.png)",
         "experiment=quickstart",
@@ -143,8 +143,7 @@ def _command(arguments: argparse.Namespace) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skelift",
-        description="3D pose from one picture, learned from unlabelled pictures and unpaired 2D "
-        "poses.",
+        description="3D pose from one image, learned from unlabelled images and unpaired 2D poses.",
         epilog="`skelift VERB --help` says what a verb reads and writes.",
     )
     parser.add_argument("--version", action="version", version=f"skelift {__version__}")
@@ -187,16 +186,16 @@ def _add_stage(
 
 
 def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    summary = "find the 3D pose in pictures and videos"
+    summary = "find the 3D pose in images and videos"
     parser = verbs.add_parser(
         "predict",
         help=summary,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=f"{_sentence(summary)}\n\n"
-        "Each picture shows one body on black, or has a mask: beside it (NAME.mask.png) or in\n"
+        "Each image shows one body on black, or has a mask: beside it (NAME.mask.png) or in\n"
         "--masks; before a static camera, --background finds the body that moves. The answer has\n"
-        "3D joints in mm (root-relative, camera frame) and 2D joints in pixels of the picture.\n"
-        "One picture gives no scale: mm come from the typical body size stored with the model.",
+        "3D joints in mm (root-relative, camera frame) and 2D joints in pixels of the image.\n"
+        "One image gives no scale: mm come from the typical body size stored with the model.",
         epilog="examples:\n"
         "  skelift predict person.png --out pose.json\n"
         "  skelift predict horse.png --model models/horse/model --out pose.json\n"
@@ -205,14 +204,14 @@ def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "  skelift predict person.png --endpoint http://127.0.0.1:8080 --out pose.json",
     )
     parser.add_argument(
-        "images", nargs="+", type=Path, metavar="INPUT", help="a picture, a video or a folder"
+        "images", nargs="+", type=Path, metavar="INPUT", help="an image, a video or a folder"
     )
     _add_model(parser)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="poses: .json, .csv or .npz"
     )
     parser.add_argument(
-        "--draw", type=Path, metavar="DIR", help="also draw there: PNG of pictures, MP4 of videos"
+        "--draw", type=Path, metavar="DIR", help="also draw there: PNG of images, MP4 of videos"
     )
     parser.add_argument("--masks", type=Path, metavar="DIR", help="masks with the inputs' stems")
     parser.add_argument(
@@ -231,7 +230,7 @@ def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _add_demo(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    summary = "open a page that shows the pose of a dropped picture or clip"
+    summary = "open a page that shows the pose of a dropped image or clip"
     parser = verbs.add_parser(
         "demo",
         help=summary,
@@ -285,7 +284,7 @@ def _add_serving(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "--scores", type=Path, metavar="FILE", help="metrics.json, for the model card"
     )
 
-    serve = verbs.add_parser("serve", help="answer pictures over HTTP, with TorchServe")
+    serve = verbs.add_parser("serve", help="answer images over HTTP, with TorchServe")
     serve.add_argument(
         "model",
         nargs="?",
@@ -306,8 +305,8 @@ def _add_serving(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     serve.add_argument(
         "--sample",
         type=Path,
-        metavar="PICTURE",
-        help="once ready, ask for its pose and draw it beside the picture, as NAME.pose.png",
+        metavar="IMAGE",
+        help="once ready, ask for its pose and draw it beside the image, as NAME.pose.png",
     )
     rollout = verbs.add_parser("rollout", help="bring another version to a running server")
     rollout.add_argument("archive", type=Path, metavar="ARCHIVE", help="a .mar of another version")

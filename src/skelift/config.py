@@ -80,9 +80,9 @@ class SynthConfig:
 
 @dataclass
 class FolderConfig:
-    """Pictures that ``skelift prepare`` turns into a data set, and the unpaired 2D poses."""
+    """Images that ``skelift prepare`` turns into a data set, and the unpaired 2D poses."""
 
-    images: str = ""  # folder of pictures or videos (sub-folders too), or a video file
+    images: str = ""  # folder of images or videos (sub-folders too), or a video file
     # What sub-folders, and a video's own name, stand for, from the outermost in: any of
     # person, clip, camera, activity, as in person/clip/camera.
     layout: str = "clip"
@@ -95,7 +95,7 @@ class FolderConfig:
     # Joints of an .npz without names: coco17 | openpose25 | h36m17 | mpi17 | mpi28; empty: those of
     # the skeleton.
     joints: str = ""
-    focal_px: float = 0.0  # in pixels of the source pictures; 0: unknown
+    focal_px: float = 0.0  # in pixels of the source images; 0: unknown
     test_fraction: float = 0.1  # by person where known, else by clip; of a single clip, its end
     every: int = 1  # keep every n-th frame
     provenance: str = ""
@@ -108,7 +108,7 @@ class SourceConfig:
 
     root: str = ""  # the folder with the unpacked archives
     workers: int = 0  # processes; 0: one a core
-    prior: float = 0.5  # share of each training clip, its end, that gives 2D poses and no picture
+    prior: float = 0.5  # share of each training clip, its end, that gives 2D poses and no image
 
 
 @dataclass
@@ -127,7 +127,7 @@ class Mpi3dhpConfig(SourceConfig):
     every: int = 1  # keep every n-th training frame ...
     test_every: int = 1  # ... and valid test frame
     universal: bool = True  # 3D poses at the size of the data set's universal skeleton
-    chair: bool = False  # leave the chair in the picture
+    chair: bool = False  # leave the chair in the image
     # Training sequences for which the data set has no masks: skip them, or cut the body out by a
     # median over time, as is always done for the test sequences.
     unmasked: str = "skip"  # skip | median
@@ -199,7 +199,7 @@ class ModelConfig:
     # A network that gives the likely pose near Omega's, taught by the unpaired poses when all else
     # is trained; a departure.
     refine: bool = False
-    flip_test: bool = False  # read the mirrored picture, too, when not training; twice the time
+    flip_test: bool = False  # read the mirrored image, too, when not training; twice the time
     channels: str = "single"  # single | sides: one skeleton channel, or one a body side
     # Where Lambda's elevation starts; positive: the camera is above and looks down. A departure: at
     # 0 chance decides between the body and its mirror image in depth.
@@ -226,24 +226,24 @@ class LossConfig:
     gan_form: str = "log"  # log | least_squares
     norms: str = "squared"  # squared | elepose
     judge_redrawn: bool = False  # D judges kappa(y) instead of s
-    from_behind: bool = False  # D and Omega learn from prior poses named as if seen from behind
+    canonical_sides: bool = False  # D and Omega learn from prior poses named as if seen from behind
     detach_skeleton: bool = False  # Eq. 9's second term moves Omega only
     silhouette: float = 0.0  # the drawn body covers the mask, and nothing else
-    mirror: float = 0.0  # a mirrored picture gives the mirrored pose
-    base_boost: float = 1.0  # factor on L_base at the first step, falling to 1 ...
-    boost_steps: int = 0  # ... geometrically, over so many steps
+    mirror: float = 0.0  # a mirrored image gives the mirrored pose
+    cycle_weight_init: float = 1.0  # factor on L_base at the first step, falling to 1 ...
+    cycle_weight_steps: int = 0  # ... geometrically, over so many steps
     lifted_prior: int = 0  # poses of the prior that Lambda also lifts, a step
-    warm_up: int = 0  # steps before the poses of pictures are lifted at all ...
+    warm_up: int = 0  # steps before the poses of images are lifted at all ...
     ramp: int = 0  # ... steps over which the lifting losses' reach to Phi and Omega then grows ...
     reach: float = 1.0  # ... to this share of their gradient
 
 
 @dataclass
 class AugmentConfig:
-    """Random changes of the training pictures, drawn anew each step; all off by default."""
+    """Random changes of the training images, drawn anew each step; all off by default."""
 
-    flip: float = 0.0  # chance that a picture is mirrored
-    brightness: float = 0.0  # a picture is multiplied by a number uniform in 1 -+ this ...
+    flip: float = 0.0  # chance that an image is mirrored
+    brightness: float = 0.0  # an image is multiplied by a number uniform in 1 -+ this ...
     colour: float = 0.0  # ... and each of its colour channels by one of 1 -+ this
 
 
@@ -263,10 +263,10 @@ class TrainConfig:
     decay: float = 1.0  # learning rates at the last step, as a fraction of the first
     clip: float = 1.0  # gradient norm per optimiser; 0: off
     ema: float = 0.0  # decay of the averaged weights that are saved; 0: off
-    # A finished model, of pictures of any size, whose weights a run starts from: its folder, or
+    # A finished model, of images of any size, whose weights a run starts from: its folder, or
     # `shipped`, the one in the package. Empty: at random.
     start: str = ""
-    # Of 64 pictures, for model.facing, when all else is trained; 0: as the start has it.
+    # Of 64 images, for model.facing, when all else is trained; 0: as the start has it.
     facing_steps: int = 1500
     refine_steps: int = 4000  # of 256 unpaired poses, for model.refine, when all else is trained
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -279,7 +279,7 @@ class TrainConfig:
     # Steps between the weights that are kept beside the checkpoint, for `evaluate` to score the
     # course of a run on the same machine; 0: none.
     snapshot_every: int = 0
-    # Snapshots without a better label-free score (on training pictures) after which a run ends; the
+    # Snapshots without a better label-free score (on training images) after which a run ends; the
     # best is the model. 0: it takes all its steps, and the last weights are the model.
     patience: int = 0
     seed: int = 0
@@ -305,9 +305,9 @@ class EvaluateConfig:
     image_steps: int = 1000
     image_batch: int = 32
     learning_rate: float = 1e-3
-    base_boost: float = 50.0  # of the unsupervised lifter; see docs/experiments.md
-    shown: int = 12  # test pictures in the report, and as many of the worst
-    snapshot_pictures: int = 1000  # of a split, that snapshots are scored on
+    cycle_weight_init: float = 50.0  # of the unsupervised lifter; see docs/experiments.md
+    shown: int = 12  # test images in the report, and as many of the worst
+    snapshot_images: int = 1000  # of a split, that snapshots are scored on
 
 
 @dataclass
@@ -501,7 +501,7 @@ def _load_yaml(file: Path) -> Any:
     try:
         content = OmegaConf.load(file)
     except FileNotFoundError:
-        raise InputError(f"{file}: not there; name an existing YAML file") from None
+        raise InputError(f"{file}: not found; name an existing YAML file") from None
     except (YAMLError, OSError) as error:
         raise InputError(f"{file}: no readable YAML ({_one_line(error)})") from None
     if not OmegaConf.is_dict(content):

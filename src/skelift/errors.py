@@ -15,7 +15,7 @@ class RunError(Exception):
 
 
 class RequestError(InputError):
-    """One picture or request that cannot be answered, with what a server says of it.
+    """One image or request that cannot be answered, with what a server says of it.
 
     Args:
         status: HTTP status.

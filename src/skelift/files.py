@@ -88,10 +88,10 @@ def read_json(path: Path, made_by: str) -> Any:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise InputError(f"{path}: not there; `{made_by}` makes it") from None
+        raise InputError(f"{path}: not found; run `{made_by}` first") from None
     except (ValueError, OSError) as error:
         raise InputError(
-            f"{path}: cannot be read ({error}); make it anew with `{made_by}`"
+            f"{path}: cannot be read ({error}); recreate it with `{made_by}`"
         ) from None
 
 

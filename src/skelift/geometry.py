@@ -19,7 +19,7 @@ Units = Literal["camera", "crop"]
 
 @dataclass(frozen=True)
 class View:
-    """Where each crop lies in its source picture, and that picture's camera.
+    """Where each crop lies in its source image, and that image's camera.
 
     Attributes:
         crop: (B, 3) centre x, centre y and side of the crop, source pixels.
@@ -39,9 +39,9 @@ class View:
         return View(*(t[rows] for t in self._fields))
 
     def mirrored(self, where: Tensor) -> "View":
-        """The views of the rows ``where`` (B,) is true are those of the mirrored pictures.
+        """The views of the rows ``where`` (B,) is true are those of the mirrored images.
 
-        A picture mirrored about its principal point is what the same camera sees of the mirrored
+        An image mirrored about its principal point is what the same camera sees of the mirrored
         scene. So a crop's centre changes sides; it stays where the principal point is unknown.
         """
         opposite = 2 * self.principal[:, 0] - self.crop[:, 0]
@@ -58,7 +58,7 @@ def root_relative_2d(y: Tensor, view: View, root: int, units: Units) -> Tensor:
 
     A tight crop scales every pose differently, which breaks the constant scale that loop and flow
     assume. ``camera`` undoes the crop and divides by the focal length (x / z); ``crop`` keeps the
-    crop's own units, for pictures whose camera is unknown.
+    crop's own units, for images whose camera is unknown.
 
     Args:
         y: (B, J, 2) in [-1, 1] over the crop.
@@ -79,7 +79,7 @@ def pose_scale(y: Tensor, head: int) -> float:
     scale = y[:, head].norm(dim=-1).mean().item()
     if not scale > 0:
         raise InputError(
-            "the 2D poses have no size (or no focal length): set model.units=crop for pictures "
+            "the 2D poses have no size (or no focal length): set model.units=crop for images "
             "whose camera is unknown"
         )
     return scale
@@ -146,7 +146,7 @@ def rotate(rotation: Tensor, v: Tensor) -> Tensor:
 
 
 def mirror_pose(y: Tensor, swap: Tensor) -> Tensor:
-    """The pose that the mirrored picture shows: x negated, left and right exchanged.
+    """The pose that the mirrored image shows: x negated, left and right exchanged.
 
     Args:
         y: (B, J, 2) in [-1, 1] over the crop.

@@ -1,6 +1,6 @@
 """The losses of the paper, one function an equation, and the departures, one function each.
 
-Symbols: u poses of the prior, y poses of pictures (both in [-1, 1] over the crop); s = Phi(x)
+Symbols: u poses of the prior, y poses of images (both in [-1, 1] over the crop); s = Phi(x)
 skeleton images; v 3D poses (B, J, 3); ``_hat`` after the random rotation, ``_prime`` after the
 second lift. Every loss is summed over the pose and averaged over the batch.
 """
@@ -11,39 +11,39 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from skelift.geometry import mirror_pose
 
-SURE_APPROACH = 0.1  # from here on an approach counts in full
+SURE_RADIAL_MOTION = 0.1  # from here on radial motion counts in full
 
 
-def discriminator_loss(on_prior: list[Tensor], on_pictures: list[Tensor], form: str) -> Tensor:
+def discriminator_loss(on_prior: list[Tensor], on_images: list[Tensor], form: str) -> Tensor:
     """What D minimises: the negative of Eq. 3, or its least-squares form.
 
     Args:
         on_prior: D's logits on kappa(u), one map a scale.
-        on_pictures: D's logits on Phi(x).
+        on_images: D's logits on Phi(x).
         form: ``log`` (Eq. 3) or ``least_squares`` (KeypointGAN).
     """
     if form == "least_squares":
         terms = [
             0.5 * ((real - 1).square().mean() + fake.square().mean())
-            for real, fake in zip(on_prior, on_pictures, strict=True)
+            for real, fake in zip(on_prior, on_images, strict=True)
         ]
     else:
         terms = [
             softplus(-real).mean() + softplus(fake).mean()
-            for real, fake in zip(on_prior, on_pictures, strict=True)
+            for real, fake in zip(on_prior, on_images, strict=True)
         ]
     return torch.stack(terms).mean()
 
 
-def adversarial_loss(on_pictures: list[Tensor], form: str) -> Tensor:
+def adversarial_loss(on_images: list[Tensor], form: str) -> Tensor:
     """Eq. 3 as Phi sees it: its skeleton images should pass for drawn ones.
 
     The log form is the non-saturating one, -log D(s), which has the same fixed point as
     log(1 - D(s)) and a gradient where D is sure (Goodfellow et al., Section 3).
     """
     if form == "least_squares":
-        return torch.stack([(fake - 1).square().mean() for fake in on_pictures]).mean()
-    return torch.stack([softplus(-fake).mean() for fake in on_pictures]).mean()
+        return torch.stack([(fake - 1).square().mean() for fake in on_images]).mean()
+    return torch.stack([softplus(-fake).mean() for fake in on_images]).mean()
 
 
 def pose_from_skeleton_loss(read: Tensor, u: Tensor) -> Tensor:
@@ -100,24 +100,24 @@ def relative_bone_lengths(v: Tensor, bones: Tensor) -> Tensor:
 def silhouette_loss(body: Tensor, mask: Tensor) -> Tensor:
     """Departure: the pose drawn with thick limbs covers the mask, and nothing else.
 
-    Ties the pose to the picture, which nothing in Eq. 12 does.
+    Ties the pose to the image, which nothing in Eq. 12 does.
 
     Args:
         body: (B, 1, S, S) the pose y drawn by a wide kappa.
-        mask: (B, 1, S, S) silhouette of the picture in [0, 1].
+        mask: (B, 1, S, S) silhouette of the image in [0, 1].
     """
     return (body - mask).square().mean()
 
 
-def facing_loss(facing: Tensor, approach: Tensor) -> Tensor:
+def facing_loss(facing: Tensor, radial_motion: Tensor) -> Tensor:
     """Departure: who comes nearer faces the camera, for bodies mostly move forwards.
 
     Args:
         facing: (B,) log-odds that the body faces the camera.
-        approach: (B,) how much nearer it comes, in its own size (``data.film``).
+        radial_motion: (B,) how much nearer it comes, in its own size (``data.film``).
     """
-    sure = (approach.abs() / SURE_APPROACH).clamp(max=1)
-    return binary_cross_entropy_with_logits(facing, (approach > 0).float(), sure)
+    sure = (radial_motion.abs() / SURE_RADIAL_MOTION).clamp(max=1)
+    return binary_cross_entropy_with_logits(facing, (radial_motion > 0).float(), sure)
 
 
 def refine_loss(refined: Tensor, u: Tensor) -> Tensor:
@@ -131,11 +131,11 @@ def refine_loss(refined: Tensor, u: Tensor) -> Tensor:
 
 
 def mirror_loss(y: Tensor, y_mirrored: Tensor, swap: Tensor) -> Tensor:
-    """Departure: a mirrored picture shows the mirrored pose, left and right exchanged.
+    """Departure: a mirrored image shows the mirrored pose, left and right exchanged.
 
     Args:
-        y: (B, J, 2) poses of the pictures, [-1, 1].
-        y_mirrored: (B, J, 2) poses of the mirrored pictures.
+        y: (B, J, 2) poses of the images, [-1, 1].
+        y_mirrored: (B, J, 2) poses of the mirrored images.
         swap: (J,) permutation that exchanges left and right joints.
     """
     return _squared(mirror_pose(y, swap) - y_mirrored)

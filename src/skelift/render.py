@@ -1,6 +1,6 @@
 """kappa (Eq. 2): draws a 2D pose as a skeleton image, differentiably.
 
-Coordinates are those of the picture, [-1, 1] in x and y (y down); pixel i of S has its centre at
+Coordinates are those of the image, [-1, 1] in x and y (y down); pixel i of S has its centre at
 (2 i + 1) / S - 1.
 
 The plain form, a broadcast over pixels x limbs, is the slowest operation of a training step on a
@@ -34,7 +34,7 @@ class Kappa:
     Attributes:
         bones: (N, 2) joint indices, the set C of connected joints.
         channel: (N,) channel that each bone is drawn in.
-        size: side S of the square picture, in pixels.
+        size: side S of the square image, in pixels.
         gamma: fall-off. 25 with the plain distance (KeypointGAN's code: sigma = 0.2) gives limbs
             of 1.8 px half-width at 128 px; the squared form needs about 900 for the same.
         squared: square the distance, as Eq. 2 is printed.

@@ -21,7 +21,7 @@ class Skeleton:
         bones: (parent, child) joint names; kappa draws one limb per bone.
         bone_lengths_mm: typical length of each bone. Their ratios are the prior of the
             relative-bone-length loss (Eq. 10), their mean gives predictions a size in mm.
-        pairs: (left, right) partner joints; a mirrored picture exchanges them.
+        pairs: (left, right) partner joints; a mirrored image exchanges them.
         root: joint that poses are relative to.
         head: joint whose distance to the root sets the scale of the 2D poses.
         evaluated: joints of the headline PCK and AUC; empty means all.
@@ -185,7 +185,7 @@ class Skeleton:
 
     @cached_property
     def mirrored_channels(self) -> NDArray[np.int64]:
-        """(C,) permutation of the channels under mirroring of the picture."""
+        """(C,) permutation of the channels under mirroring of the image."""
         channels = self._channel_of_child
         partner = {self.joints[i]: self.joints[j] for i, j in enumerate(self.swap)}
         mirrored = [frozenset(partner[child] for child in ch) for ch in channels.values()]

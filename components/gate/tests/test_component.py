@@ -41,7 +41,7 @@ def test_label_free_score_decides_without_truth() -> None:
     assert "label_free" in verdict.reason
 
 
-def test_champion_is_scored_on_the_same_pictures(tiny_run: TinyRun, tmp_path: Path) -> None:
+def test_champion_is_scored_on_the_same_images(tiny_run: TinyRun, tmp_path: Path) -> None:
     model = tiny_run.trained["model"]
     inputs = {
         **tiny_run.inputs,

@@ -35,17 +35,17 @@ def test_takes_a_finished_data_set_as_it_is(tiny_run: TinyRun, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_prepares_pictures_and_poses(tmp_path: Path) -> None:
+def test_prepares_images_and_poses(tmp_path: Path) -> None:
     import cv2
     import numpy as np
     from tiny import tiny_dataset
 
     made = Dataset(tiny_dataset(tmp_path / "made", size=32))
     source = tmp_path / "source"
-    for row, picture in enumerate(made.split("train").images[:12]):
-        clip = source / "pictures" / f"clip{row % 4}"
+    for row, image in enumerate(made.split("train").images[:12]):
+        clip = source / "images" / f"clip{row % 4}"
         clip.mkdir(parents=True, exist_ok=True)
-        enlarged = cv2.resize(picture, (128, 128), interpolation=cv2.INTER_NEAREST)
+        enlarged = cv2.resize(image, (128, 128), interpolation=cv2.INTER_NEAREST)
         cv2.imwrite(str(clip / f"{row:03d}.png"), enlarged[..., ::-1])
     np.savez(source / "poses.npz", poses_2d=made.prior.poses_2d)
     config = run_component(
@@ -57,7 +57,7 @@ def test_prepares_pictures_and_poses(tmp_path: Path) -> None:
             "data.size=32",
             "model.disc_scales=1",
             "model.units=crop",
-            "data.folder.images=pictures",
+            "data.folder.images=images",
             "data.folder.poses=poses.npz",
             "data.folder.test_fraction=0.25",
             "data.folder.provenance=drawn",
@@ -69,7 +69,7 @@ def test_prepares_pictures_and_poses(tmp_path: Path) -> None:
     assert counts["train"] + counts["test"] == 12
 
 
-def test_pictures_without_a_place_end_with_one_line(
+def test_images_without_a_place_end_with_one_line(
     tmp_path: Path, tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(StepFailed, match="2"):

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 from components.conftest import TinyRun
 from components.testing import run_component
 from components.train.component import train
-from skelift.training import self_supervised
+from skelift.training import trainer
 
 
 def test_model_and_losses_come_out(tiny_run: TinyRun) -> None:
@@ -23,7 +23,7 @@ def test_killed_training_goes_on_from_its_checkpoint(
     class Killed(BaseException):
         pass
 
-    whole, taken = self_supervised.Trainer.step, []
+    whole, taken = trainer.Trainer.step, []
 
     def step(trainer: object, number: int) -> object:
         taken.append(number)
@@ -31,7 +31,7 @@ def test_killed_training_goes_on_from_its_checkpoint(
             raise Killed
         return whole(trainer, number)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(self_supervised.Trainer, "step", step)
+    monkeypatch.setattr(trainer.Trainer, "step", step)
     arguments = {**tiny_run.inputs, "checkpoints": str(tmp_path / "volume")}
     with pytest.raises(Killed):
         run_component(train, tmp_path / "first", **arguments)

@@ -1,7 +1,7 @@
 """The body in front of a static camera: who moves is cut out, what rests is background.
 
-Pictures are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body. The work is done on
-pictures of at most ``WORK_SIDE`` pixels a side; a crop of a body is smaller still.
+Images are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body. The work is done on
+images of at most ``WORK_SIDE`` pixels a side; a crop of a body is smaller still.
 """
 
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.pictures import binary, filled
+from skelift.data.images import binary, filled
 
 WORK_SIDE = 480
 SAMPLES = 32  # frames that teach a background, spread over the clip
-CUT_SIDE = 240  # longer side of the single pictures that `cut_out` works on: servers are in a hurry
+CUT_SIDE = 240  # longer side of the single images that `cut_out` works on: servers are in a hurry
 
 # Distances between colours: the largest difference over the channels, of 255.
 NOISE = 9  # up to here a pixel surely shows the background ...
@@ -27,17 +27,17 @@ STRONG_CHANGE = 40  # a moving body changes at least some pixel by so much
 # then with caution, in the end nearly wherever the background is known.
 CERTAIN_CHANGE = (256, 54, 54, 27)
 
-SMALLEST_BODY = 0.001  # of the picture's pixels
+SMALLEST_BODY = 0.001  # of the image's pixels
 GAP = 20  # parts of one body are no further apart, in pixels
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
 
 class Background(Protocol):
     """A learnt static background."""
 
-    def mask(self, picture: Picture) -> Mask:
+    def mask(self, image: ImageArray) -> Mask:
         """Mask of the body; all 0 where nobody is in sight."""
 
 
@@ -50,11 +50,11 @@ class MedianBackground:
     nearly everywhere. Where it never is, GrabCut decides from colour and edges.
 
     Args:
-        frames: pictures of one camera and one size, spread over the clip.
+        frames: images of one camera and one size, spread over the clip.
         threads: how many of them are looked at at the same time.
     """
 
-    def __init__(self, frames: Iterable[Picture], threads: int = 1) -> None:
+    def __init__(self, frames: Iterable[ImageArray], threads: int = 1) -> None:
         stack = np.stack([_shrink(frame) for frame in frames])
         self._median = np.median(stack, axis=0).astype(np.float32)
         hulls = np.stack([self._hull(frame) for frame in stack])
@@ -64,11 +64,11 @@ class MedianBackground:
                 bodies = pool.map(partial(self._body, certain=certain), stack, hulls)
                 self._learn(stack, _grow(np.stack(list(bodies)), 3))
 
-    def mask(self, picture: Picture) -> Mask:
-        """Mask of the body in a picture of the same camera; all 0 where nobody is in sight."""
-        small = _shrink(picture)
+    def mask(self, image: ImageArray) -> Mask:
+        """Mask of the body in an image of the same camera; all 0 where nobody is in sight."""
+        small = _shrink(image)
         body = self._cut(small, self._hull(small), CERTAIN_CHANGE[-1])
-        return _enlarge(_clean(body), picture)
+        return _enlarge(_clean(body), image)
 
     def _learn(self, stack: NDArray[np.uint8], covered: NDArray[np.uint8]) -> None:
         """Median of the (T, h, w, 3) frames where ``covered`` (T, h, w) is 0, and its trust."""
@@ -81,16 +81,16 @@ class MedianBackground:
         # A limb that rests for most of the clip is betrayed by the frames in which it is away.
         self._known = (seen >= max(2, len(stack) // 20)) & (disagreeing <= 0.15 * seen)
 
-    def _body(self, frame: Picture, hull: Mask, certain: int) -> Mask:
+    def _body(self, frame: ImageArray, hull: Mask, certain: int) -> Mask:
         return _largest_part(self._cut(frame, hull, certain), gap=0)
 
-    def _hull(self, frame: Picture) -> Mask:
+    def _hull(self, frame: ImageArray) -> Mask:
         """Convex hull of the changes against the plain median: the body and more."""
         change = cv2.GaussianBlur(_distance(frame, self._median), (3, 3), 0)
         moving = _connected(change > 12, change > STRONG_CHANGE)
         return _convex_hull(_large_parts(_opened(moving), gap=12, share=0.1))
 
-    def _cut(self, frame: Picture, hull: Mask, certain: int) -> Mask:
+    def _cut(self, frame: ImageArray, hull: Mask, certain: int) -> Mask:
         """GrabCut inside the grown hull, with the pixels that the background explains given."""
         inside = _grow(hull[None], 16)[0] > 0
         if not inside.any():
@@ -107,10 +107,10 @@ class MedianBackground:
 class SubtractorBackground:
     """OpenCV's Gaussian-mixture subtractor (MOG2), taught by sample frames and then frozen.
 
-    Quicker than ``MedianBackground`` and good enough for bodies that walk through the picture.
+    Quicker than ``MedianBackground`` and good enough for bodies that walk through the image.
     """
 
-    def __init__(self, frames: Iterable[Picture]) -> None:
+    def __init__(self, frames: Iterable[ImageArray]) -> None:
         self._subtractor = cv2.createBackgroundSubtractorMOG2(
             history=SAMPLES, varThreshold=25, detectShadows=True
         )
@@ -120,24 +120,24 @@ class SubtractorBackground:
         for frame in frames:
             self._subtractor.apply(_shrink(frame))
 
-    def mask(self, picture: Picture) -> Mask:
-        """Mask of the body in a picture of the same camera; all 0 where nobody is in sight."""
-        small = _shrink(picture)
+    def mask(self, image: ImageArray) -> Mask:
+        """Mask of the body in an image of the same camera; all 0 where nobody is in sight."""
+        small = _shrink(image)
         # Shadows come as 127 and count as background.
         moving = np.asarray(self._subtractor.apply(small, learningRate=0), dtype=np.uint8)
-        return _enlarge(_clean(binary(moving)), picture)
+        return _enlarge(_clean(binary(moving)), image)
 
 
-def _shrink(picture: Picture, side: int = WORK_SIDE) -> Picture:
-    height, width = picture.shape[:2]
+def _shrink(image: ImageArray, side: int = WORK_SIDE) -> ImageArray:
+    height, width = image.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:
-        return picture
+        return image
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
-def _enlarge(mask: Mask, like: Picture) -> Mask:
+def _enlarge(mask: Mask, like: ImageArray) -> Mask:
     height, width = like.shape[:2]
     resized: Mask = np.asarray(cv2.resize(mask, (width, height)), dtype=np.uint8)
     return binary(resized)
@@ -150,7 +150,7 @@ def _distance(frames: NDArray[np.uint8], background: NDArray[np.float32]) -> NDA
 
 
 def _disc(like: Mask, pixels: float) -> NDArray[np.uint8]:
-    """Disc of a radius given in pixels of a picture with ``WORK_SIDE``, scaled to this one."""
+    """Disc of a radius given in pixels of an image with ``WORK_SIDE``, scaled to this one."""
     size = 2 * max(1, round(pixels * max(like.shape) / WORK_SIDE)) + 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))  # type: ignore[return-value]
 
@@ -201,7 +201,7 @@ def _convex_hull(mask: Mask) -> Mask:
     return hull
 
 
-def _grab_cut(frame: Picture, labels: NDArray[np.uint8], inside: NDArray[np.bool_]) -> Mask:
+def _grab_cut(frame: ImageArray, labels: NDArray[np.uint8], inside: NDArray[np.bool_]) -> Mask:
     """GrabCut (Rother et al. 2004) in the box around ``inside``; labels are cv2.GC_*."""
     x, y, width, height = cv2.boundingRect(inside.astype(np.uint8))
     border = 8  # some certain background for its colours
@@ -215,8 +215,8 @@ def _grab_cut(frame: Picture, labels: NDArray[np.uint8], inside: NDArray[np.bool
     if foreground.any() and not foreground.all():
         colours = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.setRNGSeed(0)  # its k-means draws from OpenCV's global generator
-        picture = np.ascontiguousarray(frame[box])
-        cv2.grabCut(picture, part, None, *colours, 2, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+        image = np.ascontiguousarray(frame[box])
+        cv2.grabCut(image, part, None, *colours, 2, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
         body[box] = np.isin(part, (cv2.GC_FGD, cv2.GC_PR_FGD)) * np.uint8(255)
     return _opened(body)
 
@@ -229,24 +229,24 @@ def _clean(body: Mask) -> Mask:
     return solid if np.count_nonzero(solid) >= SMALLEST_BODY * solid.size else np.zeros_like(solid)
 
 
-def cut_out(picture: Picture, low: tuple[float, float], high: tuple[float, float]) -> Mask:
-    """Mask of what stands in the box (low, high) of one picture, by GrabCut from its colours.
+def cut_out(image: ImageArray, low: tuple[float, float], high: tuple[float, float]) -> Mask:
+    """Mask of what stands in the box (low, high) of one image, by GrabCut from its colours.
 
-    What lies outside of the box is background for certain. One picture tells no more: a body
+    What lies outside of the box is background for certain. One image tells no more: a body
     coloured like what is behind it comes out with holes.
 
     Args:
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
         low: x, y of the box's corner, in pixels.
         high: x, y of the opposite corner.
     """
-    small = _shrink(picture, CUT_SIDE)
-    scale = max(small.shape) / max(picture.shape)
+    small = _shrink(image, CUT_SIDE)
+    scale = max(small.shape) / max(image.shape)
     inside = np.zeros(small.shape[:2], dtype=bool)
     left, top = (max(int(value * scale), 0) for value in low)
     right, bottom = (max(int(np.ceil(value * scale)), 0) for value in high)
     inside[top:bottom, left:right] = True
     labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     if not inside.any() or inside.all():
-        return np.zeros(picture.shape[:2], dtype=np.uint8)
-    return _enlarge(_clean(_grab_cut(small, labels, inside)), picture)
+        return np.zeros(image.shape[:2], dtype=np.uint8)
+    return _enlarge(_clean(_grab_cut(small, labels, inside)), image)

@@ -1,6 +1,6 @@
-"""Clips in a folder: which pictures and videos belong together, and their masks.
+"""Clips in a folder: which images and videos belong together, and their masks.
 
-A clip is what one camera saw in one go: the pictures of a folder in the order of their names, or
+A clip is what one camera saw in one go: the images of a folder in the order of their names, or
 one video.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skelift.config import FolderConfig
 from skelift.data.format import SAMPLE
-from skelift.data.pictures import PICTURES, VIDEOS, frame_count, read_picture, read_video
+from skelift.data.images import IMAGES, VIDEOS, frame_count, read_image, read_video
 from skelift.errors import InputError
 
 LEVELS = ("person", "clip", "camera", "activity")  # what a folder can stand for
@@ -22,14 +22,14 @@ LEVELS = ("person", "clip", "camera", "activity")  # what a folder can stand for
 
 @dataclass(frozen=True)
 class Clip:
-    """Pictures of one camera in temporal order.
+    """Images of one camera in temporal order.
 
     Attributes:
         name: name of the clip, unique over persons, shared by the cameras that saw it.
         person: person in it; empty where unknown.
         camera: camera; empty where unknown.
         activity: activity; empty where unknown.
-        files: the pictures, or one video.
+        files: the images, or one video.
         masks: the mask of each of ``files``; empty where none are given.
         indices: the frames in use.
     """
@@ -48,12 +48,12 @@ class Clip:
         return is_video_file(self.files[0])
 
     def frames(self, wanted: Collection[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Yield (index, RGB picture) of the wanted frames, one at a time."""
+        """Yield (index, RGB image) of the wanted frames, one at a time."""
         if self.is_video:
             yield from read_video(self.files[0], wanted)
         else:
             chosen = (i for i in range(len(self.files)) if i in wanted)
-            yield from ((i, read_picture(self.files[i])) for i in chosen)
+            yield from ((i, read_image(self.files[i])) for i in chosen)
 
     def file(self, index: int) -> Path:
         """The file that holds a frame."""
@@ -64,16 +64,16 @@ def find_clips(folder: FolderConfig) -> list[Clip]:
     """The clips of ``folder.images``, in the order of their paths.
 
     Raises:
-        InputError: no pictures there, a mask missing, or a name too long for the format.
+        InputError: no images there, a mask missing, or a name too long for the format.
     """
     root = Path(folder.images)
     if not root.exists():
-        raise InputError(f"{root}: not there; set data.folder.images to a folder or a video")
+        raise InputError(f"{root}: not found; set data.folder.images to a folder or a video")
     base = root if root.is_dir() else root.parent
     files = readable_below(root) if root.is_dir() else [root]
     if not files:
         raise InputError(
-            f"{root}: no pictures ({' '.join(PICTURES)}) or videos ({' '.join(VIDEOS)}) in it"
+            f"{root}: no images ({' '.join(IMAGES)}) or videos ({' '.join(VIDEOS)}) in it"
         )
     clips = []
     for levels, group in groupby(files, lambda file: _levels_of(file.relative_to(base))):
@@ -88,11 +88,11 @@ def find_clips(folder: FolderConfig) -> list[Clip]:
 
 
 def readable_below(root: Path) -> list[Path]:
-    """Pictures and videos below a folder, folder by folder, hidden ones left out."""
+    """Images and videos below a folder, folder by folder, hidden ones left out."""
     files = (
         path
         for path in root.rglob("*")
-        if path.suffix.lower() in PICTURES + VIDEOS
+        if path.suffix.lower() in IMAGES + VIDEOS
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
     )
     return sorted(files, key=lambda path: (_levels_of(path.relative_to(root)), path))
@@ -130,7 +130,7 @@ def _mask_of(file: Path, base: Path, masks: Path) -> Path:
     if masks.is_file():
         return masks
     twin = masks / file.relative_to(base)
-    for suffix in VIDEOS if is_video_file(file) else PICTURES:
+    for suffix in VIDEOS if is_video_file(file) else IMAGES:
         if twin.with_suffix(suffix).exists():
             return twin.with_suffix(suffix)
     expected = twin.with_suffix(file.suffix if is_video_file(file) else ".png")

@@ -76,11 +76,11 @@ def count_published(
     """One row a published part: its name, and the share of its frames that is missing.
 
     Of a clip of which every n-th frame was taken, each counts n times. A frame that is there more
-    than once (turned copies, poses without their pictures) counts once.
+    than once (turned copies, poses without their images) counts once.
 
     Args:
         name: name of the data set; one that is not in ``PUBLISHED`` has no rows.
-        samples: (N,) SAMPLE records of all its pictures and poses.
+        samples: (N,) SAMPLE records of all its images and poses.
         details: what the data set says of its preparation; one in another ``layout`` than the
             official has no rows.
     """

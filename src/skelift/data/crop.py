@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.pictures import binary
+from skelift.data.images import binary
 from skelift.errors import InputError
 
 
 @dataclass(frozen=True)
 class CropBox:
-    """A square of the source picture: centre and side in source pixels."""
+    """A square of the source image: centre and side in source pixels."""
 
     x: float
     y: float
@@ -55,32 +55,32 @@ class CropBox:
         left, top = round(self.x - side / 2), round(self.y - side / 2)
         return CropBox(left + side / 2, top + side / 2, side)
 
-    def window(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The (side, side[, C]) pixels of a snapped box; outside of the picture they are black."""
+    def window(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The (side, side[, C]) pixels of a snapped box; outside of the image they are black."""
         side = int(self.side)
         left, top = int(self.x - self.side / 2), int(self.y - self.side / 2)
-        inside = picture[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+        inside = image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
         if inside.shape[:2] == (side, side):
             return inside
-        padded = np.zeros((side, side, *picture.shape[2:]), dtype=np.uint8)
+        padded = np.zeros((side, side, *image.shape[2:]), dtype=np.uint8)
         if inside.size:
             y, x = max(-top, 0), max(-left, 0)
             padded[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
         return padded
 
-    def cut(self, picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-        """Resample the square to (size, size[, C]); outside of the picture it is black.
+    def cut(self, image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+        """Resample the square to (size, size[, C]); outside of the image it is black.
 
         Shrinking averages over the covered area, so that thin limbs survive.
         """
         scale = size / self.side
         if scale < 1:
             factor = int(np.ceil(1 / scale))
-            fine = self.cut_exact(picture, size * factor)
+            fine = self.cut_exact(image, size * factor)
             return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
-        return self.cut_exact(picture, size)
+        return self.cut_exact(image, size)
 
-    def cut_exact(self, picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    def cut_exact(self, image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         """Bilinear resampling of the square to (size, size[, C])."""
         scale = size / self.side
         # cv2 counts from pixel centres, the project from edges: hence the halves.
@@ -90,11 +90,11 @@ class CropBox:
                 [0, scale, (0.5 - self.y) * scale + size / 2 - 0.5],
             ]
         )
-        return cv2.warpAffine(picture, to_crop, (size, size), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
+        return cv2.warpAffine(image, to_crop, (size, size), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
 def cut_body(
-    picture: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     mask: NDArray[np.uint8],
     box: CropBox,
     size: int,
@@ -103,7 +103,7 @@ def cut_body(
     """Cut the body out and shrink it: what ``cut`` does, as fast as a video is decoded.
 
     Args:
-        picture: (H, W, C) of the source.
+        image: (H, W, C) of the source.
         mask: (H, W), above ``level`` on the body; any strides.
         box: a snapped box.
         size: side of the result.
@@ -114,7 +114,7 @@ def cut_body(
     """
     window = np.ascontiguousarray(box.window(mask))
     body = np.asarray(cv2.compare(window, level, cv2.CMP_GT), dtype=np.uint8)  # type: ignore[call-overload]
-    region = np.asarray(cv2.copyTo(box.window(picture), body), dtype=np.uint8)
+    region = np.asarray(cv2.copyTo(box.window(image), body), dtype=np.uint8)
     return _shrink(region, size), _shrink(body, size)
 
 

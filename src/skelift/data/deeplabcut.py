@@ -1,6 +1,6 @@
 """DeepLabCut's tables, labelled by hand or predicted: CSV and HDF5 (.h5).
 
-A row is a picture, a column one of x, y and likelihood of a body part; its name has the levels
+A row is an image, a column one of x, y and likelihood of a body part; its name has the levels
 scorer, (individuals,) bodyparts, coords. Labelled tables have no likelihood and are empty (NaN)
 where a part is not seen.
 """
@@ -60,7 +60,7 @@ def _read_csv(path: Path) -> tuple[list[Column], NDArray[np.float64]]:
             f"{path}: no line `coords` among the first four; give a table that DeepLabCut wrote"
         )
     header, body = rows[: titles.index("coords") + 1], rows[titles.index("coords") + 1 :]
-    # A labelled table may spell a picture's path in several columns, which have no coordinate.
+    # A labelled table may spell an image's path in several columns, which have no coordinate.
     used = [i for i, coord in enumerate(header[-1]) if coord in COORDS]
     columns = [tuple(level[i] for level in header) for i in used]
     try:

@@ -1,4 +1,4 @@
-"""One's own pictures or videos become a data set: masked, cropped as in training, and split."""
+"""One's own images or videos become a data set: masked, cropped as in training, and split."""
 
 import shutil
 import sys
@@ -21,7 +21,7 @@ from skelift.data.format import (
     parts_folder,
     write_dataset,
 )
-from skelift.data.pictures import (
+from skelift.data.images import (
     binary,
     check_size,
     frame_count,
@@ -33,7 +33,7 @@ from skelift.data.poses import UnpairedPoses, read_poses
 from skelift.data.static_camera import BACKGROUNDS, cut_out_bodies
 from skelift.errors import InputError
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
 KEEP = "keep"
@@ -46,11 +46,11 @@ def prepare(config: Config) -> Path:
     until it is complete, so that a run that is killed goes on from them.
 
     Raises:
-        InputError: pictures, masks or poses that cannot be used; nothing is written then.
+        InputError: images, masks or poses that cannot be used; nothing is written then.
     """
     folder = config.data.folder
     if folder is None:
-        raise InputError(f"data={config.data.name}: no own pictures; `skelift synthesize` makes it")
+        raise InputError(f"data={config.data.name}: no own images; `skelift synthesize` makes it")
     _check(folder)
     poses = read_poses(
         Path(folder.poses), config.body, config.data.size, config.data.margin, folder.joints
@@ -60,7 +60,7 @@ def prepare(config: Config) -> Path:
     out = Path(config.paths.data)
     kept = parts_folder(out)
     with write_dataset(out, _describe(config, folder, poses, split_by)) as writer:
-        skipped = _write_pictures(writer, clips, firsts, folder, kept)
+        skipped = _write_images(writer, clips, firsts, folder, kept)
         writer.write_prior(poses.poses_2d, poses.samples)
     shutil.rmtree(kept, ignore_errors=True)
     if skipped:
@@ -73,7 +73,7 @@ def prepare(config: Config) -> Path:
 def split_clips(clips: Sequence[Clip], fraction: float, seed: int) -> tuple[str, list[int]]:
     """Which part of each clip is for testing.
 
-    Whole persons go to one side where persons are known, else whole clips. Where all pictures are
+    Whole persons go to one side where persons are known, else whole clips. Where all images are
     of one person (or one clip), the last part in time of each clip is the test.
 
     Returns:
@@ -86,7 +86,7 @@ def split_clips(clips: Sequence[Clip], fraction: float, seed: int) -> tuple[str,
     if len(set(groups)) == 1:
         if min(lengths) < 2:
             raise InputError(
-                f"{clips[0].files[0].parent}: one picture cannot be split into train and test; "
+                f"{clips[0].files[0].parent}: one image cannot be split into train and test; "
                 "give at least two"
             )
         return "time", [n - min(max(1, round(fraction * n)), n - 1) for n in lengths]
@@ -134,13 +134,13 @@ def _describe(
         size=config.data.size,
         margin=config.data.margin,
         synthetic=False,
-        provenance=f"{folder.provenance or f'Pictures of {folder.images}'}. {poses.provenance}",
-        licence=f"pictures: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
+        provenance=f"{folder.provenance or f'Images of {folder.images}'}. {poses.provenance}",
+        licence=f"images: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
         details={"folder": asdict(folder), "split_by": split_by},
     )
 
 
-def _write_pictures(
+def _write_images(
     writer: DatasetWriter,
     clips: Sequence[Clip],
     firsts: Sequence[int],
@@ -153,22 +153,22 @@ def _write_pictures(
         writer.allocate_split(name, room[name], with_2d=False, with_3d=False)
     rows = {name: SplitRows(writer.folder / name) for name in SPLITS}
     used = dict.fromkeys(SPLITS, 0)
-    for clip, position, index, picture, mask in _all_frames(clips, folder, kept):
+    for clip, position, index, image, mask in _all_frames(clips, folder, kept):
         if not mask.any():
             continue
         name = "train" if position < firsts[clip] else "test"
         box = CropBox.around_mask(mask, writer.info.margin)
         rows[name].put(
             used[name],
-            box.cut(picture * (mask[..., None] > 0), writer.info.size),
+            box.cut(image * (mask[..., None] > 0), writer.info.size),
             box.cut(mask, writer.info.size),
-            samples=_record(clips[clip], index, box, picture, folder.focal_px),
+            samples=_record(clips[clip], index, box, image, folder.focal_px),
         )
         used[name] += 1
     for name in SPLITS:
         if not used[name]:
             raise InputError(
-                f"{folder.images}: no body in any of the {room[name]} {name} pictures; masks mark "
+                f"{folder.images}: no body in any of the {room[name]} {name} images; masks mark "
                 "it with 255, and before a static camera it has to move"
             )
         writer.trim_split(name, used[name])
@@ -177,8 +177,8 @@ def _write_pictures(
 
 def _all_frames(
     clips: Sequence[Clip], folder: FolderConfig, kept: Path
-) -> Iterator[tuple[int, int, int, Picture, Mask]]:
-    """Yield (clip, position in it, frame index, picture, mask), with a progress bar."""
+) -> Iterator[tuple[int, int, int, ImageArray, Mask]]:
+    """Yield (clip, position in it, frame index, image, mask), with a progress bar."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -190,22 +190,24 @@ def _all_frames(
                 progress.advance(task)
 
 
-def _masked_frames(clip: Clip, background: str, kept: Path) -> Iterator[tuple[int, Picture, Mask]]:
-    """Yield (index, picture, mask) of the frames in use; the mask is all 0 without a body."""
+def _masked_frames(
+    clip: Clip, background: str, kept: Path
+) -> Iterator[tuple[int, ImageArray, Mask]]:
+    """Yield (index, image, mask) of the frames in use; the mask is all 0 without a body."""
     if clip.masks and clip.is_video:
         yield from frames_with_mask_video(clip)
     elif clip.masks:
-        for index, picture in clip.frames(clip.indices):
-            yield index, picture, read_mask(clip.masks[index], like=picture)
+        for index, image in clip.frames(clip.indices):
+            yield index, image, read_mask(clip.masks[index], like=image)
     elif background == KEEP:
-        for index, picture in clip.frames(clip.indices):
-            yield index, picture, _mask_kept(clip.file(index), picture)
+        for index, image in clip.frames(clip.indices):
+            yield index, image, _mask_kept(clip.file(index), image)
     else:
         yield from cut_out_bodies(clip, background, kept)
 
 
-def frames_with_mask_video(clip: Clip) -> Iterator[tuple[int, Picture, Mask]]:
-    """Yield (index, picture, mask) of a video whose masks are a video too; InputError if unlike."""
+def frames_with_mask_video(clip: Clip) -> Iterator[tuple[int, ImageArray, Mask]]:
+    """Yield (index, image, mask) of a video whose masks are a video too; InputError if unlike."""
     video, masks = clip.files[0], clip.masks[0]
     if frame_count(video) != frame_count(masks):
         raise InputError(
@@ -213,13 +215,13 @@ def frames_with_mask_video(clip: Clip) -> Iterator[tuple[int, Picture, Mask]]:
             "give one mask a frame"
         )
     pairs = zip(clip.frames(clip.indices), read_video(masks, clip.indices), strict=False)
-    for (index, picture), (_, mask) in pairs:
-        check_size(masks, mask, picture.shape)
-        yield index, picture, binary(mask[..., 0])
+    for (index, image), (_, mask) in pairs:
+        check_size(masks, mask, image.shape)
+        yield index, image, binary(mask[..., 0])
 
 
-def _mask_kept(file: Path, picture: Picture) -> Mask:
-    mask = mask_of_black_background(picture)
+def _mask_kept(file: Path, image: ImageArray) -> Mask:
+    mask = mask_of_black_background(image)
     if mask.all():
         raise InputError(
             f"{file}: its background is not black; give data.folder.masks or, for a static "
@@ -229,9 +231,9 @@ def _mask_kept(file: Path, picture: Picture) -> Mask:
 
 
 def _record(
-    clip: Clip, index: int, box: CropBox, picture: Picture, focal: float
+    clip: Clip, index: int, box: CropBox, image: ImageArray, focal: float
 ) -> NDArray[np.void]:
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     record = np.zeros((), dtype=SAMPLE)
     record["person"], record["clip"] = clip.person, clip.name
     record["camera"], record["activity"] = clip.camera, clip.activity

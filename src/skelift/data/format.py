@@ -9,12 +9,12 @@ A data set is a folder::
         samples.npy              (N,) records of dtype SAMPLE
         joints_2d.npy            (N, J, 2) float32 pixels of the crop   (where known)
         joints_3d_mm.npy         (N, J, 3) float32 mm, camera frame     (where known)
-        approach.npy             (N,) float32, see data/film.py         (where samples do not tell)
+        radial_motion.npy        (N,) float32, data/motion_cue.py  (where samples do not tell)
     prior/
-        poses_2d.npy             (M, J, 2) float32 pixels of the crop, of no picture in the set
+        poses_2d.npy             (M, J, 2) float32 pixels of the crop, of no image in the set
         samples.npy              (M,) records of dtype SAMPLE
 
-Coordinates are continuous: x = 0 is the left edge of the picture, the centre of pixel i lies at
+Coordinates are continuous: x = 0 is the left edge of the image, the centre of pixel i lies at
 i + 0.5; y points down. The camera frame is x right, y down, z forward.
 """
 
@@ -34,7 +34,7 @@ from skelift.files import atomic_folder, read_json, sha256, write_json
 from skelift.processes import cores
 from skelift.skeleton import Skeleton
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: approach.npy became radial_motion.npy
 SHARD_IMAGES = 16384
 
 SAMPLE = np.dtype(
@@ -45,7 +45,7 @@ SAMPLE = np.dtype(
         ("activity", "U32"),
         ("frame", "<i4"),
         ("crop", "<f4", (3,)),  # centre x, centre y, side of the square crop, in source pixels
-        ("source_size", "<i4", (2,)),  # width, height of the source picture, in pixels
+        ("source_size", "<i4", (2,)),  # width, height of the source image, in pixels
         ("focal", "<f4", (2,)),  # fx, fy in source pixels; NaN where unknown
         ("principal", "<f4", (2,)),  # principal point in source pixels; NaN where unknown
     ]
@@ -62,8 +62,8 @@ class DatasetInfo:
         skeleton: the skeleton of every pose in it, with bone lengths measured where possible.
         size: side of the square images, in pixels.
         margin: free border of the crop around the body, as a fraction of the body's larger side.
-        synthetic: True when the pictures are rendered.
-        provenance: where pictures and poses come from, in one or two sentences.
+        synthetic: True when the images are rendered.
+        provenance: where images and poses come from, in one or two sentences.
         licence: licence of the data.
         details: anything else worth keeping, such as the configuration that made it.
     """
@@ -113,7 +113,7 @@ class Shards:
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures of one split, with what is known of each. Arrays are memory-mapped."""
+    """Images of one split, with what is known of each. Arrays are memory-mapped."""
 
     folder: Path
 
@@ -143,9 +143,9 @@ class Split:
         return self._optional("joints_3d_mm.npy")
 
     @cached_property
-    def approach(self) -> NDArray[np.float32] | None:
+    def radial_motion(self) -> NDArray[np.float32] | None:
         """(N,) how much nearer the body comes, NaN without film; None where ``samples`` tell."""
-        return self._optional("approach.npy")
+        return self._optional("radial_motion.npy")
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -153,7 +153,7 @@ class Split:
     def _shards(self, kind: str) -> Shards:
         paths = sorted(self.folder.glob(f"{kind}-*.npy"))
         if not paths:
-            raise InputError(f"{self.folder}: holds no {kind}; make the data set anew")
+            raise InputError(f"{self.folder}: holds no {kind}; recreate the data set")
         return Shards(paths)
 
     def _optional(self, name: str) -> NDArray[np.float32] | None:
@@ -197,13 +197,13 @@ class Dataset:
         if version != FORMAT_VERSION:
             raise InputError(
                 f"{description}: format {version}, this version reads {FORMAT_VERSION}; "
-                f"make the data set anew with `{made_by}`"
+                f"recreate the data set with `{made_by}`"
             )
         missing = {"counts", "checksums", "skeleton", *_INFO_KEYS} - set(content)
         if missing:
             raise InputError(
                 f"{description}: lacks {', '.join(sorted(missing))}; "
-                f"make the data set anew with `{made_by}`"
+                f"recreate the data set with `{made_by}`"
             )
         self.counts: dict[str, int] = content["counts"]
         self.checksums: dict[str, str] = content["checksums"]
@@ -215,7 +215,7 @@ class Dataset:
             if not (self.folder / name).exists():
                 raise InputError(
                     f"{self.folder / name}: missing, though dataset.json lists it; "
-                    f"make the data set anew with `{made_by}`"
+                    f"recreate the data set with `{made_by}`"
                 )
 
     @property
@@ -224,7 +224,7 @@ class Dataset:
         return self.info.skeleton
 
     def split(self, name: str) -> Split:
-        """The pictures of ``train`` or ``test``."""
+        """The images of ``train`` or ``test``."""
         if name not in self.counts:
             raise InputError(f"{self.folder}: has no split {name!r}; it has {sorted(self.counts)}")
         return Split(self.folder / name)
@@ -240,7 +240,7 @@ class Dataset:
             if sha256(self.folder / name) != expected:
                 raise InputError(
                     f"{self.folder / name}: content differs from dataset.json's checksum; "
-                    "restore it (dvc checkout) or make the data set anew"
+                    "restore it (dvc checkout) or recreate the data set"
                 )
 
 
@@ -260,9 +260,15 @@ class DatasetWriter:
         self.counts: dict[str, int] = {}
 
     def allocate_split(
-        self, name: str, count: int, *, with_2d: bool, with_3d: bool, with_approach: bool = False
+        self,
+        name: str,
+        count: int,
+        *,
+        with_2d: bool,
+        with_3d: bool,
+        with_radial_motion: bool = False,
     ) -> None:
-        """Create the arrays of a split of ``count`` pictures, to be filled by ``SplitRows``."""
+        """Create the arrays of a split of ``count`` images, to be filled by ``SplitRows``."""
         folder, size, joints = self.folder / name, self.info.size, len(self.info.skeleton)
         folder.mkdir()
         self.counts[name] = count
@@ -275,8 +281,8 @@ class DatasetWriter:
             _create_npy(folder / "joints_2d.npy", (count, joints, 2), np.float32)
         if with_3d:
             _create_npy(folder / "joints_3d_mm.npy", (count, joints, 3), np.float32)
-        if with_approach:
-            _create_npy(folder / "approach.npy", (count,), np.float32)
+        if with_radial_motion:
+            _create_npy(folder / "radial_motion.npy", (count,), np.float32)
 
     def trim_split(self, name: str, count: int) -> None:
         """Keep the first ``count`` rows of a split that was allocated for more."""
@@ -327,14 +333,14 @@ class SplitRows:
         self._masks = [np.load(p, mmap_mode="r+") for p in sorted(folder.glob("masks-*.npy"))]
         self._columns = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r+")
-            for name in ("samples", "joints_2d", "joints_3d_mm", "approach")
+            for name in ("samples", "joints_2d", "joints_3d_mm", "radial_motion")
             if (folder / f"{name}.npy").exists()
         }
 
     def put(
         self, row: int, image: NDArray[np.uint8], mask: NDArray[np.uint8], **columns: Any
     ) -> None:
-        """Write one picture and its columns: ``samples``, and those that were allocated."""
+        """Write one image and its columns: ``samples``, and those that were allocated."""
         shard, offset = divmod(row, SHARD_IMAGES)
         self._images[shard][offset] = image
         self._masks[shard][offset] = mask
@@ -411,7 +417,7 @@ def _open_npy(path: Path) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise InputError(f"{path}: missing; make the data set anew") from None
+        raise InputError(f"{path}: missing; recreate the data set") from None
     except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); make the data set anew") from None
+        raise InputError(f"{path}: cannot be read ({error}); recreate the data set") from None
     return array

@@ -14,7 +14,7 @@ from skelift.data.format import Dataset, Shards, Split
 def held_out_rows(clips: NDArray[np.str_], share: float, seed: int) -> NDArray[np.bool_]:
     """(N,) True for the rows of a share of the clips (at least one, not all).
 
-    A single clip gives its end, since neighbouring frames are nearly the same picture.
+    A single clip gives its end, since neighbouring frames are nearly the same image.
     """
     names = np.unique(clips)
     if len(names) == 1:
@@ -30,12 +30,12 @@ def some(split: Split, rows: NDArray[np.int64]) -> "Part":
 
 
 def spread(split: Split, count: int) -> "Part":
-    """About ``count`` pictures of a split, evenly spread."""
+    """About ``count`` images of a split, evenly spread."""
     return some(split, np.arange(0, len(split), max(len(split) // count, 1)))
 
 
 class HeldOut(Dataset):
-    """A data set whose ``test`` are held-out clips of its training pictures.
+    """A data set whose ``test`` are held-out clips of its training images.
 
     ``train`` is what remains; the true test split cannot be reached through it. Nothing is copied.
 
@@ -53,7 +53,7 @@ class HeldOut(Dataset):
         self.checksums = self.checksums | {"held-out clips": f"{share} of seed {seed}"}
 
     def split(self, name: str) -> "Part":
-        """The remaining (``train``) or the held-out (``test``) training pictures."""
+        """The remaining (``train``) or the held-out (``test``) training images."""
         return Part(super().split("train").folder, self._rows[name])
 
 

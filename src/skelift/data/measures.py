@@ -17,8 +17,8 @@ from skelift.data.crop import to_crop
 from skelift.data.format import SPLITS, Dataset, Split
 from skelift.skeleton import Skeleton
 
-MOST_PICTURES = 4000  # of a split, drawn at random, whose pixels are looked at
-CHUNK = 1024  # pictures in memory at a time
+MOST_IMAGES = 4000  # of a split, drawn at random, whose pixels are looked at
+CHUNK = 1024  # images in memory at a time
 NEAR = 0.04  # a joint this close to the mask is on the body, as a fraction of the crop's side
 THUMBNAIL = 16
 FEWEST_BENT = 20  # poses of a person from which on the mean bend of the knees says something
@@ -37,7 +37,7 @@ def measure(data: Dataset) -> dict[str, Table]:
     return {
         "arrays": arrays,
         "samples": samples_table(data),
-        "pictures": pictures_table(data),
+        "images": images_table(data),
         "prior": prior_table(data),
     } | ({"published": published} if published else {})
 
@@ -61,8 +61,8 @@ def arrays_table(data: Dataset) -> Table:
             compare(f"{name}/joints_2d", split.joints_2d.shape, (joints, 2), poses=True)
         if split.joints_3d_mm is not None:
             compare(f"{name}/joints_3d_mm", split.joints_3d_mm.shape, (joints, 3), poses=True)
-        if split.approach is not None:
-            compare(f"{name}/approach", split.approach.shape, (), poses=False)
+        if split.radial_motion is not None:
+            compare(f"{name}/radial_motion", split.radial_motion.shape, (), poses=False)
     compare("prior/poses_2d", data.prior.poses_2d.shape, (joints, 2), poses=True)
     compare("prior/samples", data.prior.samples.shape, (), poses=False)
     names = ("row", "wrong_rows", "wrong_joints", "wrong_size")
@@ -72,7 +72,7 @@ def arrays_table(data: Dataset) -> Table:
 
 
 def samples_table(data: Dataset) -> Table:
-    """One row a picture of either split: poses, cameras, leaks and exact copies."""
+    """One row an image of either split: poses, cameras, leaks and exact copies."""
     samples = np.concatenate([data.split(name).samples for name in SPLITS])
     of_split = np.concatenate([[name] * data.counts[name] for name in SPLITS])
     table = {"row": _row_names(data), "wrong_crop": _wrong_crops(samples)}
@@ -90,8 +90,8 @@ def samples_table(data: Dataset) -> Table:
     return table
 
 
-def pictures_table(data: Dataset) -> Table:
-    """One row a picture whose pixels are looked at: all, or ``MOST_PICTURES`` of a split."""
+def images_table(data: Dataset) -> Table:
+    """One row an image whose pixels are looked at: all, or ``MOST_IMAGES`` of a split."""
     chosen = {name: _spread(data.counts[name]) for name in SPLITS}
     names = np.split(_row_names(data), [data.counts[SPLITS[0]]])
     parts = [measure_pixels(data.split(name), chosen[name]) for name in SPLITS]
@@ -232,7 +232,7 @@ def reprojection(
 
 
 def measure_pixels(split: Split, rows: NDArray[np.intp]) -> Table:
-    """Mask, background and brightness of the given pictures, and their thumbnails.
+    """Mask, background and brightness of the given images, and their thumbnails.
 
     Returns:
         ``mask_coverage``: share of the crop; ``off_body``: share of the joints further from the
@@ -308,7 +308,7 @@ def _too_early(
 
 
 def _copies(data: Dataset, of_split: NDArray[np.str_]) -> Table:
-    """Rows whose picture is, byte by byte, an earlier one of its split, or one of the other."""
+    """Rows whose image is, byte by byte, an earlier one of its split, or one of the other."""
     from rich.console import Console
     from rich.progress import track
 
@@ -317,7 +317,7 @@ def _copies(data: Dataset, of_split: NDArray[np.str_]) -> Table:
         [
             hashlib.blake2b(image, digest_size=8).digest()
             for name, rows in track(
-                chunks, "Comparing pictures", console=Console(stderr=True), transient=True
+                chunks, "Comparing images", console=Console(stderr=True), transient=True
             )
             for image in data.split(name).images[rows]
         ]
@@ -343,7 +343,7 @@ def _known(data: Dataset, name: str) -> NDArray[np.float32] | None:
 
 
 def _row_names(data: Dataset) -> NDArray[np.str_]:
-    """Each picture as a person finds it: its row, and the take and frame that it came from."""
+    """Each image as a person finds it: its row, and the take and frame that it came from."""
     return np.array(
         [
             f"{name}[{i}] (person {sample['person'] or 'unknown'}, clip {sample['clip']}, "
@@ -356,9 +356,9 @@ def _row_names(data: Dataset) -> NDArray[np.str_]:
 
 
 def _spread(count: int) -> NDArray[np.intp]:
-    if count <= MOST_PICTURES:
+    if count <= MOST_IMAGES:
         return np.arange(count)
-    return np.sort(np.random.default_rng(0).choice(count, MOST_PICTURES, replace=False))
+    return np.sort(np.random.default_rng(0).choice(count, MOST_IMAGES, replace=False))
 
 
 def _chunks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:

@@ -1,7 +1,7 @@
 """Unpaired 2D poses from COCO keypoints, DeepLabCut tables, .npz files or another data set.
 
 However they come, they leave in the project's form: joints in the skeleton's order, pixels of the
-same square crop as the pictures, and one SAMPLE record a pose.
+same square crop as the images, and one SAMPLE record a pose.
 """
 
 import json
@@ -27,7 +27,7 @@ REACH = 0.05
 
 @dataclass(frozen=True)
 class UnpairedPoses:
-    """Poses of no picture in the set.
+    """Poses of no image in the set.
 
     Attributes:
         poses_2d: (M, J, 2) pixels of the crop.
@@ -49,7 +49,7 @@ class UnpairedPoses:
 def read_poses(
     path: Path, skeleton: Skeleton, size: int, margin: float, layout: str = ""
 ) -> UnpairedPoses:
-    """Read unpaired poses, through the same crop as the pictures.
+    """Read unpaired poses, through the same crop as the images.
 
     Args:
         path: a COCO keypoints ``.json``; a DeepLabCut ``.csv`` or ``.h5``; an ``.npz`` with
@@ -68,7 +68,7 @@ def read_poses(
     """
     if not path.exists():
         raise InputError(
-            f"{path}: not there; name a COCO .json, a DeepLabCut .csv or .h5, "
+            f"{path}: not found; name a COCO .json, a DeepLabCut .csv or .h5, "
             "an .npz or a data set folder"
         )
     if path.is_dir():
@@ -113,8 +113,8 @@ def _from_coco(path: Path, skeleton: Skeleton) -> tuple[NDArray[Any], NDArray[np
     names = [str(name) for name in category["keypoints"]]
     weights = _weights(path, skeleton, names)
     sizes = {
-        picture["id"]: (picture.get("width", 0), picture.get("height", 0))
-        for picture in content.get("images", [])
+        image["id"]: (image.get("width", 0), image.get("height", 0))
+        for image in content.get("images", [])
     }
     annotations = [
         a for a in content["annotations"] if a.get("category_id", category["id"]) == category["id"]

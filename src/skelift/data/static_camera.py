@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from skelift.data.background import SAMPLES, Background, MedianBackground, SubtractorBackground
 from skelift.data.clips import Clip
-from skelift.data.pictures import check_size
+from skelift.data.images import check_size
 from skelift.errors import InputError
 from skelift.files import atomic_file
 from skelift.processes import cores
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
 FEWEST_FRAMES = 5  # that tell a background from a body
@@ -24,11 +24,11 @@ BLOCK = 16  # frames in memory at a time, cut out by as many threads as there ar
 VERSION = 1  # of how masks are found: a new one makes kept masks anew
 
 
-def _learn_median(frames: Iterable[Picture]) -> Background:
+def _learn_median(frames: Iterable[ImageArray]) -> Background:
     return MedianBackground(frames, threads=cores())
 
 
-BACKGROUNDS: dict[str, Callable[[Iterable[Picture]], Background]] = {
+BACKGROUNDS: dict[str, Callable[[Iterable[ImageArray]], Background]] = {
     "median": _learn_median,
     "subtractor": SubtractorBackground,
 }
@@ -37,11 +37,11 @@ ONE_AT_A_TIME = ("subtractor",)  # OpenCV's object keeps a state while it works
 
 def cut_out_bodies(
     clip: Clip, background: str, kept: Path | None = None
-) -> Iterator[tuple[int, Picture, Mask]]:
-    """Yield (index, picture, mask) of a clip's frames in use; a mask is all 0 without a body.
+) -> Iterator[tuple[int, ImageArray, Mask]]:
+    """Yield (index, image, mask) of a clip's frames in use; a mask is all 0 without a body.
 
     Args:
-        clip: pictures of a static camera.
+        clip: images of a static camera.
         background: one of ``BACKGROUNDS``.
         kept: folder in which masks wait, so that a run that is killed goes on from them.
 
@@ -53,17 +53,17 @@ def cut_out_bodies(
     frames = frames_of_one_size(clip, clip.indices)
     with ThreadPoolExecutor(1 if background in ONE_AT_A_TIME else cores()) as pool:
         while block := list(islice(frames, BLOCK)):
-            pictures = [picture for _, picture in block]
+            images = [image for _, image in block]
             file = name and name.with_name(f"{name.name}-{block[0][0]}.npz")
             if file and file.exists():
                 masks = _load(file)
             else:
                 learnt = learnt or learn_background(clip, background)
-                masks = list(pool.map(learnt.mask, pictures))
+                masks = list(pool.map(learnt.mask, images))
                 if file:
                     _save(file, masks)
-            for (index, picture), mask in zip(block, masks, strict=True):
-                yield index, picture, mask
+            for (index, image), mask in zip(block, masks, strict=True):
+                yield index, image, mask
 
 
 def learn_background(clip: Clip, background: str) -> Background:
@@ -75,16 +75,16 @@ def learn_background(clip: Clip, background: str) -> Background:
         )
     spread = np.linspace(0, len(clip.indices) - 1, SAMPLES).round().astype(int)
     wanted = {clip.indices[i] for i in spread}
-    return BACKGROUNDS[background](picture for _, picture in frames_of_one_size(clip, wanted))
+    return BACKGROUNDS[background](image for _, image in frames_of_one_size(clip, wanted))
 
 
-def frames_of_one_size(clip: Clip, wanted: range | set[int]) -> Iterator[tuple[int, Picture]]:
-    """Yield (index, picture) of the wanted frames; InputError where one has another size."""
+def frames_of_one_size(clip: Clip, wanted: range | set[int]) -> Iterator[tuple[int, ImageArray]]:
+    """Yield (index, image) of the wanted frames; InputError where one has another size."""
     shape: tuple[int, ...] | None = None
-    for index, picture in clip.frames(wanted):
-        shape = shape or picture.shape
-        check_size(clip.file(index), picture, shape)
-        yield index, picture
+    for index, image in clip.frames(wanted):
+        shape = shape or image.shape
+        check_size(clip.file(index), image, shape)
+        yield index, image
 
 
 def _digest(clip: Clip, background: str) -> str:

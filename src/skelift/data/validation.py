@@ -2,7 +2,7 @@
 
 Poses are flattened to columns first (see ``measures``), so every expectation is a range of one
 column. Exact copies, poses, cameras and leaks are looked at in every row; pixels in at most
-``MOST_PICTURES`` rows of a split.
+``MOST_IMAGES`` rows of a split.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 from skelift.data.data_docs import make_offline
 from skelift.data.format import Dataset
-from skelift.data.measures import MOST_PICTURES, Table, measure
+from skelift.data.measures import MOST_IMAGES, Table, measure
 from skelift.errors import InputError
 from skelift.files import atomic_folder, write_json
 
@@ -46,13 +46,13 @@ def _none(table: str, column: str, says: str, mostly: float = 1.0) -> Rule:
 RULES = (
     _none("arrays", "wrong_rows", "every array has the rows that dataset.json counts"),
     _none("arrays", "wrong_joints", "poses have the skeleton's joints"),
-    _none("arrays", "wrong_size", "pictures and masks have the data set's size"),
+    _none("arrays", "wrong_size", "images and masks have the data set's size"),
     _none("samples", "wrong_crop", "crop boxes are finite and not empty"),
     _none("samples", "person_shared", "train and test show different persons"),
     _none("samples", "clip_shared", "train and test come from different clips"),
     _none("samples", "time_overlaps", "test frames come after all training frames of their clip"),
-    _none("samples", "copy", "pictures of a split differ from one another", mostly=0.99),
-    _none("samples", "copy_of_other_split", "no picture is both in train and in test"),
+    _none("samples", "copy", "images of a split differ from one another", mostly=0.99),
+    _none("samples", "copy_of_other_split", "no image is both in train and in test"),
     _none("samples", "non_finite_2d", "2D joints are finite"),
     Rule("samples", "outside", "2D joints lie inside the crop, give or take 10 %", high=0.1),
     _none("samples", "non_finite_3d", "3D joints are finite"),
@@ -96,22 +96,22 @@ RULES = (
         "knees bend forward, in the mean of a person: left and right are not exchanged",
         low=-0.02,
     ),
-    Rule("pictures", "mask_coverage", "the mask covers 1 to 90 % of the crop", low=0.01, high=0.9),
-    Rule("pictures", "background_level", "the background is black", high=4),
-    Rule("pictures", "brightest", "pictures are not blank", low=16),
+    Rule("images", "mask_coverage", "the mask covers 1 to 90 % of the crop", low=0.01, high=0.9),
+    Rule("images", "background_level", "the background is black", high=4),
+    Rule("images", "brightest", "images are not blank", low=16),
     Rule(
-        "pictures",
+        "images",
         "off_body",
         "at most a tenth of the joints lie off the mask (grown by 4 % of the crop)",
         high=0.1,
         mostly=0.98,
     ),
-    Rule("pictures", "likeness", "no test picture nearly equals a training picture", high=0.995),
+    Rule("images", "likeness", "no test image nearly equals a training image", high=0.995),
     _none("prior", "wrong_crop", "crop boxes of the prior are finite and not empty"),
     _none("prior", "non_finite_2d", "prior poses are finite"),
     Rule("prior", "outside", "prior poses lie inside the crop, give or take 10 %", high=0.1),
     Rule("prior", "extent", "prior poses fill at least a third of the crop", low=1 / 3),
-    _none("prior", "clip_shared", "prior poses come from other clips than the pictures"),
+    _none("prior", "clip_shared", "prior poses come from other clips than the images"),
     Rule(
         "published",
         "frames_missing",
@@ -267,7 +267,7 @@ def _report(data: Dataset, outcomes: Sequence[Outcome], folder: Path) -> None:
             "data": data.info.name,
             "success": not any(outcome.stops for outcome in outcomes),
             "counts": data.counts,
-            "pictures_looked_at_per_split": MOST_PICTURES,
+            "images_looked_at_per_split": MOST_IMAGES,
             "expectations": [asdict(outcome) for outcome in outcomes],
         },
     )

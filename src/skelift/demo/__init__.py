@@ -1,1 +1,1 @@
-"""The page: drop a picture or a clip, see its pose turn, take the JSON away."""
+"""The page: drop an image or a clip, see its pose turn, take the JSON away."""

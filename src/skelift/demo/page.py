@@ -26,9 +26,9 @@ BACKGROUNDS = [
     ("Plain: cut the body out by its colours", REMOVE),
     ("Static camera, the body moves (clips)", STATIC),
 ]
-HEAD = "# skelift\nDrop a picture or a short clip of one body and see its pose in 3D."
+HEAD = "# skelift\nDrop an image or a short clip of one body and see its pose in 3D."
 LIMITS = (
-    "One picture gives no scale: millimetres are those of a typical body. A picture works best "
+    "One image gives no scale: millimetres are those of a typical body. An image works best "
     "when the body is alone on **black**; a clip may come from a camera that stands still."
 )
 
@@ -49,9 +49,7 @@ def build_page(engine: Engine, about: str) -> "Blocks":
         gr.Markdown(HEAD, elem_id="head")
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                file = gr.File(
-                    label="Picture or clip", file_types=["image", "video"], elem_id="file"
-                )
+                file = gr.File(label="Image or clip", file_types=["image", "video"], elem_id="file")
                 background = gr.Radio(BACKGROUNDS, value=KEEP, label="Background")
                 button = gr.Button("Find the pose", variant="primary", elem_id="go")
                 facts = gr.Markdown(LIMITS, elem_id="facts")
@@ -60,7 +58,7 @@ def build_page(engine: Engine, about: str) -> "Blocks":
             with gr.Column(scale=3):
                 problem = gr.Markdown(visible=False, elem_id="problem")
                 with gr.Row():
-                    picture = gr.Image(
+                    image = gr.Image(
                         label="2D pose", interactive=False, height=440, elem_id="pose-2d",
                         buttons=["fullscreen"],
                     )  # fmt: skip
@@ -74,15 +72,13 @@ def build_page(engine: Engine, about: str) -> "Blocks":
                 video = gr.Video(
                     label="2D pose over the clip", visible=False, elem_id="clip", height=320
                 )
-        outputs = [shown, picture, figure, number, video, download, facts, problem]
+        outputs = [shown, image, figure, number, video, download, facts, problem]
         find = _finder(gr, engine)
         for event in (button.click, file.upload):
             event(find, [file, background], outputs, concurrency_limit=1)
         file.clear(lambda: _nothing(gr), None, outputs)
         # Poses are drawn here already, so the queue would only slow the slider down.
-        number.change(
-            _pick, [shown, number], [picture, figure], queue=False, show_progress="hidden"
-        )
+        number.change(_pick, [shown, number], [image, figure], queue=False, show_progress="hidden")
     return page
 
 
@@ -138,7 +134,7 @@ def import_gradio() -> Any:
 def _finder(gr: Any, engine: Engine) -> Callable[..., list[Any]]:
     def find(file: str | None, background: str, progress: Any = gr.Progress()) -> list[Any]:  # noqa: B008
         if file is None:
-            return _problem(gr, "Nothing to look at yet", "Drop a picture or a clip first.")
+            return _problem(gr, "Nothing to look at yet", "Drop an image or a clip first.")
         path = Path(file)
         try:
             found = show(path, engine, background, lambda done: progress(done, desc="Looking"))
@@ -188,10 +184,10 @@ def _facts(shown: Shown) -> str:
     if shown.video:
         thinned = f", every {shown.every}. of the clip" if shown.every > 1 else ""
         lines.insert(0, f"**{len(shown.entries)} frames**{thinned}.")
-    if entry["crop"]["from"] == "whole picture":
+    if entry["crop"]["from"] == "whole image":
         lines.append(
             "Nothing marks the body here: expect a poor pose. Choose another background, or give "
-            "a picture whose background is black."
+            "an image whose background is black."
         )
     return "\n\n".join([*lines, LIMITS])
 
@@ -199,7 +195,7 @@ def _facts(shown: Shown) -> str:
 def _friendly(path: Path, error: InputError) -> str:
     """The message without the server's folders."""
     text = str(error).replace(str(path), path.name).replace(f"{path.parent}/", "")
-    return f"{text}. The page takes pictures (PNG, JPEG, WebP) and clips (MP4, WebM)."
+    return f"{text}. The page takes images (PNG, JPEG, WebP) and clips (MP4, WebM)."
 
 
 def _legend() -> str:

@@ -26,16 +26,16 @@ QUALITY = 85
 
 @dataclass(frozen=True)
 class Shown:
-    """The poses of a picture or clip, ready to show.
+    """The poses of an image or clip, ready to show.
 
     Attributes:
         skeleton: their skeleton.
         entries: an answer's entries, in temporal order.
-        overlays: the 2D pose over the picture of each, as JPEG.
+        overlays: the 2D pose over the image of each, as JPEG.
         every: only every n-th frame of the clip was used.
-        rate: frames a second; 0 for a picture.
+        rate: frames a second; 0 for an image.
         json: the file of poses.
-        video: the overlays as a video; None for a picture.
+        video: the overlays as a video; None for an image.
     """
 
     skeleton: Skeleton
@@ -56,9 +56,9 @@ def show(file: Path, engine: Engine, background: str, progress: Callable[[float]
     """Find and draw the poses of a file.
 
     Args:
-        file: a picture or a video.
+        file: an image or a video.
         engine: who finds the poses.
-        background: see ``Source.frames``; one that takes a clip is kept of a picture.
+        background: see ``Source.frames``; one that takes a clip is kept of an image.
         progress: is told the share that is done.
 
     Raises:
@@ -70,7 +70,7 @@ def show(file: Path, engine: Engine, background: str, progress: Callable[[float]
     total, entries, overlays = len(source.clip.indices), [], []
     answer_file = file.with_name(f"{file.stem}.poses.json")
     with writing(answer_file) as writer:
-        # A single picture cannot show what rests behind the body.
+        # A single image cannot show what rests behind the body.
         usable = background if is_video or background == REMOVE else KEEP
         frames = source.frames(usable)
         for number, (frame, header, entry) in enumerate(predict_frames(engine, frames)):
@@ -80,7 +80,7 @@ def show(file: Path, engine: Engine, background: str, progress: Callable[[float]
             skeleton = Skeleton.from_mapping(header["skeleton"])
             writer.add(header, entry)
             entries.append(entry)
-            overlays.append(_jpeg(overlay(frame.picture, entry["joints_2d_px"], skeleton, HEIGHT)))
+            overlays.append(_jpeg(overlay(frame.image, entry["joints_2d_px"], skeleton, HEIGHT)))
         if not entries:
             raise InputError(f"{file}: no body found in it; try another background")
     shown = Shown(
@@ -101,6 +101,6 @@ def _source(file: Path) -> tuple[Source, int]:
     return find_sources([file], every=every)[0], every
 
 
-def _jpeg(picture: NDArray[np.uint8]) -> bytes:
-    encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
     return bytes(encoded.tobytes())

@@ -1,6 +1,6 @@
 """Rows of the score table that a model is judged against, made in the same run on the same data.
 
-The lifters are given true 2D joints, the others pictures. Supervised ones learn from true 3D.
+The lifters are given true 2D joints, the others images. Supervised ones learn from true 3D.
 """
 
 from collections.abc import Callable
@@ -13,22 +13,22 @@ from torch import Tensor, nn
 
 from skelift.config import Config, LossConfig
 from skelift.data.format import Dataset, Split
+from skelift.data.loading import EpochSampler, ImageLoader, crop_cameras, over_crop
 from skelift.errors import InputError
 from skelift.evaluation.mean_pose import mean_pose_2d, procrustes_mean_pose
 from skelift.evaluation.predictions import Predicted, predict_split
 from skelift.geometry import View
-from skelift.models.pose import PoseNet
-from skelift.training.batches import Order, PictureSource, over_crop, view_of
+from skelift.models.posenet import PoseNet
 from skelift.training.flow import load_flow
 from skelift.training.loop import Terms, fit
 from skelift.training.objective import (
-    Draws,
     Lifting,
+    StepNoise,
     SupervisedImage,
     SupervisedLifting,
-    base_boost,
+    cycle_weight,
 )
-from skelift.training.optimise import Optimisers, Recipe
+from skelift.training.optim import Optimisers, Recipe
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Bench:
 
     @property
     def test(self) -> Split:
-        """The pictures that are scored."""
+        """The images that are scored."""
         return self.data.split("test")
 
     def network(self) -> PoseNet:
@@ -94,16 +94,16 @@ def unsupervised_lifter(bench: Bench) -> Predicted:
     flow = load_flow(Path(config.paths.flow), len(lifted.skeleton), config.flow, bench.device).flow
     loss = LossConfig(
         norms="elepose",
-        base_boost=config.evaluate.base_boost,
-        boost_steps=round(0.6 * config.evaluate.unsupervised_steps),
+        cycle_weight_init=config.evaluate.cycle_weight_init,
+        cycle_weight_steps=round(0.6 * config.evaluate.unsupervised_steps),
     )
     objective = Lifting(loss, pose)
     batch = config.evaluate.unsupervised_batch
 
     def terms(rows: Tensor, step: int) -> Terms:
-        draws = Draws.at(config.train.seed, step, batch, bench.device)
+        draws = StepNoise.at(config.train.seed, step, batch, bench.device)
         y = pose.normalise(*lifted.poses(rows))
-        result: Terms = objective(y, draws, flow, base_boost(step, loss))
+        result: Terms = objective(y, draws, flow, cycle_weight(step, loss))
         return result
 
     _train(
@@ -121,13 +121,13 @@ def unsupervised_lifter(bench: Bench) -> Predicted:
 def supervised_image(bench: Bench) -> Predicted:
     """Upper bound: Phi, Omega and Lambda of the same size, trained on true 2D and 3D."""
     config, pose = bench.config, bench.network()
-    pictures = PictureSource(bench.data.split("train"), bench.device, labels=True)
+    images = ImageLoader(bench.data.split("train"), bench.device, labels=True)
     objective = SupervisedImage(pose)
     _train(
         bench,
         pose,
-        lambda rows, _: objective(pictures.take(rows.cpu().numpy())),
-        len(pictures),
+        lambda rows, _: objective(images.take(rows.cpu().numpy())),
+        len(images),
         "supervised image network",
         config.evaluate.image_steps,
         config.evaluate.image_batch,
@@ -159,7 +159,7 @@ class _Lifted:
         assert chosen.joints_3d_mm is not None
         self.skeleton = bench.data.skeleton
         self._y = over_crop(chosen.joints_2d, bench.data.info.size).to(bench.device)
-        self._view = view_of(chosen.samples).to(bench.device)
+        self._view = crop_cameras(chosen.samples).to(bench.device)
         self._true = torch.from_numpy(np.array(chosen.joints_3d_mm)).to(bench.device)
 
     def __len__(self) -> int:
@@ -183,11 +183,11 @@ def _train(
     steps: int,
     batch: int,
 ) -> None:
-    """Adam on one network, learning rate falling to nought."""
+    """Adam on one network, learning rate falling to zero."""
     train = replace(bench.config.train, steps=steps, decay=0.0, betas=[0.9, 0.999])
     recipe = Recipe(bench.config.evaluate.learning_rate)
     optimisers = Optimisers({"network": network}, {"network": recipe}, train)
-    order = Order(rows, batch, train.seed)
+    order = EpochSampler(rows, batch, train.seed)
     network.train()
 
     def take_step(step: int) -> Terms:
@@ -200,7 +200,7 @@ def _train(
 
 @torch.no_grad()
 def _lift_test(bench: Bench, pose: PoseNet) -> Predicted:
-    """Lift the test pictures' true 2D joints."""
+    """Lift the test images' true 2D joints."""
     pose.eval()
     lifted = _Lifted(bench, "test")
     v, _ = pose.lift(pose.normalise(*lifted.poses(torch.arange(len(lifted), device=bench.device))))

@@ -18,7 +18,7 @@ class Verdict:
         better: the model may be released.
         metric: the score that decided.
         score: the model's.
-        champion: the champion's on the same pictures; None where there is no champion.
+        champion: the champion's on the same images; None where there is no champion.
         reason: the same in a line for people.
     """
 
@@ -58,7 +58,7 @@ def headline(metrics: Mapping[str, Any]) -> tuple[str, float]:
 def is_better(
     metrics: Mapping[str, Any], champion: Mapping[str, Any] | None, threshold: float
 ) -> Verdict:
-    """Compare a model with the champion, both scored on the same pictures.
+    """Compare a model with the champion, both scored on the same images.
 
     Args:
         metrics: the model's ``metrics.json``.
@@ -76,7 +76,7 @@ def is_better(
     if champion["data"] != metrics["data"]:
         raise InputError("gate: the champion was scored on another data set; score both on one")
     other, theirs = headline(champion)
-    assert other == name  # the same pictures have the same truth
+    assert other == name  # the same images have the same truth
     wanted = theirs * (1 - threshold)
     better = score < wanted
     words = "better than" if better else "not better than"

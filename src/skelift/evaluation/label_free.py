@@ -2,7 +2,7 @@
 
 A body keeps its proportions while it moves, so poses whose proportions change are wrong in depth;
 and a pose drawn with thick limbs covers its body's mask. Each alone can be cheated (by one pose for
-all pictures; by a flat pose that fits), both at once hardly. Depth that is mirrored as a whole goes
+all images; by a flat pose that fits), both at once hardly. Depth that is mirrored as a whole goes
 unnoticed: no score without labels sees it.
 """
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from skelift.data.format import Split
 from skelift.evaluation.metrics import Array
 from skelift.evaluation.predictions import predict_split
-from skelift.models.pose import PoseNet
+from skelift.models.posenet import PoseNet
 from skelift.render import Kappa
 from skelift.skeleton import Skeleton
 from skelift.training.objective import SILHOUETTE_GAMMA
@@ -35,12 +35,12 @@ def label_free_score(
         joints_2d_px: (N, J, 2) predicted, pixels of the crop.
         joints_3d_mm: (N, J, 3) predicted, any origin, unit and scale.
         masks: (N, S, S) uint8, 255 on the body.
-        persons: (N,) whose body each picture shows.
+        persons: (N,) whose body each image shows.
 
     Returns:
         ``silhouette_misfit``: 100 minus the overlap (intersection over union, soft) of the drawn
-        pose and the mask, mean over pictures; ``proportion_spread``: standard deviation of each
-        relative bone length over its mean, within a person, mean over bones and pictures;
+        pose and the mask, mean over images; ``proportion_spread``: standard deviation of each
+        relative bone length over its mean, within a person, mean over bones and images;
         ``label_free``: their sum.
     """
     misfit = 100 * (1 - _overlap(skeleton, joints_2d_px, masks).mean())
@@ -52,15 +52,15 @@ def label_free_score(
     }
 
 
-def score_without_labels(pose: PoseNet, pictures: Split, device: torch.device, batch: int) -> float:
-    """``label_free`` of a pipeline in evaluation mode on some pictures."""
-    predicted = predict_split(pose, pictures, device, batch)
+def score_without_labels(pose: PoseNet, images: Split, device: torch.device, batch: int) -> float:
+    """``label_free`` of a pipeline in evaluation mode on some images."""
+    predicted = predict_split(pose, images, device, batch)
     return label_free_score(
         pose.skeleton,
         predicted.joints_2d,
         predicted.joints_3d_mm,
-        pictures.masks[:],
-        pictures.samples["person"],
+        images.masks[:],
+        images.samples["person"],
     )["label_free"]
 
 

@@ -1,4 +1,4 @@
-"""The honest floor of every score: one pose for all pictures."""
+"""The honest floor of every score: one pose for all images."""
 
 import numpy as np
 from numpy.typing import ArrayLike

@@ -1,7 +1,7 @@
 """Pose metrics, one function each, in float64 NumPy.
 
-Every function is batched over pictures and returns one value a picture, so that the overall score
-and the score of any group of pictures are means of the same numbers. 3D poses are (N, J, 3) mm in
+Every function is batched over images and returns one value an image, so that the overall score
+and the score of any group of images are means of the same numbers. 3D poses are (N, J, 3) mm in
 the camera frame, 2D poses (N, J, 2) pixels; joints are in skeleton order.
 """
 
@@ -98,7 +98,7 @@ def p_mpjpe_reflected(predicted: ArrayLike, truth: ArrayLike) -> Array:
 
 
 def pck(distances_mm: ArrayLike, threshold_mm: float = PCK_THRESHOLD_MM) -> Array:
-    """Percentage of a picture's joints nearer to the truth than a threshold, strictly.
+    """Percentage of an image's joints nearer to the truth than a threshold, strictly.
 
     Args:
         distances_mm: (N, K) distances of the counted joints, after the alignment of one's choice.
@@ -125,7 +125,7 @@ def error_2d_px(predicted: ArrayLike, truth: ArrayLike) -> Array:
 def is_swapped(
     predicted: ArrayLike, truth: ArrayLike, swap: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Pictures whose 2D error gets smaller (strictly) when left and right change places.
+    """Images whose 2D error gets smaller (strictly) when left and right change places.
 
     Args:
         predicted: (N, J, 2) px.
@@ -142,8 +142,8 @@ def is_swapped(
 def error_2d_swapped_px(predicted: ArrayLike, truth: ArrayLike, swap: NDArray[np.int64]) -> Array:
     """2D error up to a left/right exchange of the whole body: (N,) px.
 
-    For each picture the smaller of two errors: of the prediction as it is, and of the prediction
-    with every left joint exchanged for its right partner at once. One choice a picture, never one
+    For each image the smaller of two errors: of the prediction as it is, and of the prediction
+    with every left joint exchanged for its right partner at once. One choice an image, never one
     a joint or limb. It tells a wrong pose from a right pose with wrong names, which a one-channel
     stick figure cannot tell apart.
     """

@@ -1,6 +1,6 @@
-"""Scores of one model: every metric over all pictures, per activity and per side seen.
+"""Scores of one model: every metric over all images, per activity and per side seen.
 
-``measure`` gives the numbers of each picture; every score is a mean of them over some pictures.
+``measure`` gives the numbers of each image; every score is a mean of them over some images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def score(
 
     Args:
         skeleton: names the root, the partners and the evaluated joints.
-        activities: (N,) activity of each picture.
+        activities: (N,) activity of each image.
         predicted_3d_mm: (N, J, 3) mm, camera frame; any origin.
         true_3d_mm: (N, J, 3) mm, camera frame.
         predicted_2d_px: (N, J, 2) pixels of the crop.
@@ -41,7 +41,7 @@ def score(
 
     Returns:
         ``{"overall": scores, "per_activity": {activity: scores}, "per_facing": {side: scores}}``,
-        where scores are ``{"images": count, metric: mean over the pictures}`` (see ``protocol``).
+        where scores are ``{"images": count, metric: mean over the images}`` (see ``protocol``).
         ``per_facing`` is absent where sides are unknown (see ``facing``).
 
     Raises:
@@ -58,7 +58,7 @@ def score(
     if not len(activities) or any(len(v) != len(activities) for v in measured.values()):
         raise InputError(
             f"{len(activities)} activities for {max(map(len, measured.values()), default=0)} "
-            "scored pictures; score at least one picture, each with its activity"
+            "scored images; score at least one image, each with its activity"
         )
     result: dict[str, Scores | dict[str, Scores]] = {
         "overall": _means(measured, np.arange(len(activities))),
@@ -78,7 +78,7 @@ def measure(
     predicted_2d_px: ArrayLike | None = None,
     true_2d_px: ArrayLike | None = None,
 ) -> dict[str, Array]:
-    """All metrics of each picture: metric -> (N,). Arguments and errors as of ``score``."""
+    """All metrics of each image: metric -> (N,). Arguments and errors as of ``score``."""
     measured: dict[str, Array] = {}
     if predicted_3d_mm is not None and true_3d_mm is not None:
         pair = _checked("3D", predicted_3d_mm, true_3d_mm, (len(skeleton), 3))
@@ -99,7 +99,7 @@ def protocol(skeleton: Skeleton, size: int) -> dict[str, str]:
     everything, counted = len(skeleton), len(skeleton.evaluated_indices)
     pixels = f"pixels of the {size} x {size} crop, mean over all {everything} joints"
     return {
-        "means": "over pictures, each counted once; activities are not weighted equally",
+        "means": "over images, each counted once; activities are not weighted equally",
         "p_mpjpe_mm": "similarity alignment of each pose without reflection, then the mean "
         f"distance over all {everything} joints (Human3.6M protocol II)",
         "p_mpjpe_reflected_mm": "the same with mirrored alignment allowed (as ElePose scores): "
@@ -115,9 +115,9 @@ def protocol(skeleton: Skeleton, size: int) -> dict[str, str]:
         "joints": f"..._evaluated: {', '.join(skeleton.evaluated or skeleton.joints)}; "
         f"..._all: all {everything}, the always-correct root among them",
         "error_2d_px": f"{pixels}, left and right as predicted",
-        "error_2d_swapped_px": f"{pixels}; for each picture the smaller of the error as it is and "
+        "error_2d_swapped_px": f"{pixels}; for each image the smaller of the error as it is and "
         "the error with all left and right joints exchanged at once",
-        "swapped_share": "per cent of pictures where the exchanged pose is strictly nearer",
+        "swapped_share": "per cent of images where the exchanged pose is strictly nearer",
         "label_free": "silhouette_misfit + proportion_spread: needs no truth; only beside overall",
         "silhouette_misfit": "100 minus the per cent that the drawn 2D pose and the mask overlap",
         "proportion_spread": "per cent by which the relative 3D bone lengths of a person vary",
@@ -199,9 +199,9 @@ def _means_by(measured: Mapping[str, Array], groups: NDArray[np.str_]) -> dict[s
     }
 
 
-def _means(measured: Mapping[str, Array], pictures: NDArray[np.intp]) -> Scores:
-    means = {name: float(values[pictures].mean()) for name, values in measured.items()}
-    return {"images": len(pictures), **means}
+def _means(measured: Mapping[str, Array], images: NDArray[np.intp]) -> Scores:
+    means = {name: float(values[images].mean()) for name, values in measured.items()}
+    return {"images": len(images), **means}
 
 
 def _checked(
@@ -212,12 +212,12 @@ def _checked(
         if poses.shape[1:] != shape or len(poses) != len(p):
             raise InputError(
                 f"{name} {what} poses have shape {poses.shape}, expected ({len(p)}, "
-                f"{shape[0]}, {shape[1]}); score poses of one skeleton, one a picture"
+                f"{shape[0]}, {shape[1]}); score poses of one skeleton, one an image"
             )
         broken = np.flatnonzero(~np.isfinite(poses).all((1, 2)))
         if len(broken):
             raise InputError(
-                f"{name} {what} pose of test picture {broken[0]} is not finite "
+                f"{name} {what} pose of test image {broken[0]} is not finite "
                 f"({len(broken)} such); train anew or mend the data set (skelift validate)"
             )
     return p, g

@@ -1,4 +1,4 @@
-"""Poses drawn over their pictures: PNG for pictures, a video for videos."""
+"""Poses drawn over their images: PNG for images, a video for videos."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,7 +52,7 @@ def drawn_names(sources: list[Source]) -> dict[Path, Path]:
 
 @contextmanager
 def drawing(source: Source, folder: Path, names: Mapping[Path, Path]) -> Iterator[Drawer]:
-    """A drawer of a source: one PNG a picture, or one video, below ``folder``."""
+    """A drawer of a source: one PNG an image, or one video, below ``folder``."""
     if not source.clip.is_video:
         yield lambda frame, entry, header: write_png(
             folder / names[frame.file], draw_frame(frame, entry, header, fixed=False)
@@ -78,19 +78,19 @@ def draw_frame(
         fixed: draw all 3D poses at one scale around the root, so that a video does not jump.
     """
     if entry is None:
-        plain = enlarge(frame.picture, HEIGHT)
+        plain = enlarge(frame.image, HEIGHT)
         return np.hstack([plain, np.full((HEIGHT, 2 * HEIGHT, 3), BACKGROUND, np.uint8)])
     skeleton = Skeleton.from_mapping(header["skeleton"])
     window = window_of_body(skeleton) if fixed else None
     joints_2d, joints_mm = entry["joints_2d_px"], entry["joints_3d_mm"]
     return draw_prediction(
-        frame.picture, joints_2d, joints_mm, skeleton, height=HEIGHT, window=window
+        frame.image, joints_2d, joints_mm, skeleton, height=HEIGHT, window=window
     )
 
 
-def write_png(file: Path, picture: Image) -> None:
-    """Write an RGB picture, atomically."""
-    encoded = cv2.imencode(".png", picture[..., ::-1])[1]
+def write_png(file: Path, image: Image) -> None:
+    """Write an RGB image, atomically."""
+    encoded = cv2.imencode(".png", image[..., ::-1])[1]
     with atomic_file(file) as unfinished:
         unfinished.write_bytes(encoded.tobytes())
 
@@ -98,7 +98,7 @@ def write_png(file: Path, picture: Image) -> None:
 class VideoWriter(Protocol):
     """Appends a frame to a video."""
 
-    def __call__(self, picture: Image) -> None:
+    def __call__(self, image: Image) -> None:
         """An (H, W, 3) uint8 RGB frame; all have one size."""
 
 
@@ -116,13 +116,13 @@ def video_writer(file: Path, rate: float) -> Iterator[VideoWriter]:
     with atomic_file(file, suffix=f".tmp{file.suffix}") as unfinished:
         writer = cv2.VideoWriter()
 
-        def write(picture: Image) -> None:
-            height, width = (side - side % 2 for side in picture.shape[:2])  # codecs want even ones
+        def write(image: Image) -> None:
+            height, width = (side - side % 2 for side in image.shape[:2])  # codecs want even ones
             if not writer.isOpened():
                 code = cv2.VideoWriter.fourcc(*CODECS[file.suffix])
                 if not writer.open(str(unfinished), code, rate, (width, height)):
                     raise RunError(f"{file}: this OpenCV cannot write {CODECS[file.suffix]} video")
-            writer.write(np.ascontiguousarray(picture[:height, :width, ::-1]))
+            writer.write(np.ascontiguousarray(image[:height, :width, ::-1]))
 
         try:
             yield write

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skelift.errors import InputError, RequestError, RunError
 from skelift.inference.engines import Answer
 from skelift.inference.frames import Frame
-from skelift.predictor import Query
+from skelift.inference.predictor import Query
 from skelift.serving.client import Client
 
 TOKEN = "SKELIFT_TOKEN"  # noqa: S105  # environment variable with a bearer token, never an option
@@ -61,13 +61,13 @@ class Endpoint:
 
 
 def _encoded(frame: Frame) -> bytes:
-    """The picture without loss; what a mask hides is blacked out, which packs much better."""
+    """The image without loss; what a mask hides is blacked out, which packs much better."""
     if frame.mask is not None:
-        return _png(frame.picture[..., ::-1] * (frame.mask[..., None] > 0))
+        return _png(frame.image[..., ::-1] * (frame.mask[..., None] > 0))
     if frame.index is None and frame.file.suffix.lower() in SENT_AS_THEY_ARE:
         return frame.file.read_bytes()
-    return _png(frame.picture[..., ::-1])
+    return _png(frame.image[..., ::-1])
 
 
-def _png(picture: NDArray[np.uint8]) -> bytes:
-    return bytes(cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+def _png(image: NDArray[np.uint8]) -> bytes:
+    return bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())

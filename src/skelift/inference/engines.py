@@ -31,7 +31,7 @@ class InProcess:
     """
 
     def __init__(self, model: Path) -> None:
-        from skelift.predictor import Predictor
+        from skelift.inference.predictor import Predictor
 
         self._predictor = Predictor(model)
 
@@ -40,7 +40,7 @@ class InProcess:
         prepared = []
         for frame in frames:
             try:
-                prepared.append(self._predictor.prepare(frame.picture, frame.mask, focal))
+                prepared.append(self._predictor.prepare(frame.image, frame.mask, focal))
             except InputError as error:
                 raise InputError(f"{frame.label}: {error}") from None
         names = (str(frame.file) for frame in frames)

@@ -1,4 +1,4 @@
-"""Pictures and video frames to predict, one at a time, each with its mask where one is known."""
+"""Images and video frames to predict, one at a time, each with its mask where one is known."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from skelift.data.clips import Clip, is_video_file, readable_below
 from skelift.data.folder import KEEP, frames_with_mask_video
-from skelift.data.pictures import (
-    PICTURES,
+from skelift.data.images import (
+    IMAGES,
     UNSTATED_RATE,
     VIDEOS,
     frame_count,
@@ -27,18 +27,18 @@ BESIDE = ".mask.png"  # NAME.mask.png beside NAME.jpg is its mask
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture, or a frame of a video.
+    """An image, or a frame of a video.
 
     Attributes:
         file: where it comes from.
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
         mask: (H, W) uint8, 255 on the body; None where nothing marks it.
-        index: position in the video; None for a picture.
-        time_s: seconds since the video's start; None for a picture.
+        index: position in the video; None for an image.
+        time_s: seconds since the video's start; None for an image.
     """
 
     file: Path
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     mask: NDArray[np.uint8] | None = None
     index: int | None = None
     time_s: float | None = None
@@ -56,7 +56,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures of one folder, or one video: what one camera saw.
+    """Images of one folder, or one video: what one camera saw.
 
     Attributes:
         clip: its files and the frames in use.
@@ -68,7 +68,7 @@ class Source:
 
     @property
     def rate(self) -> float:
-        """Frames in use a second; 25 for pictures."""
+        """Frames in use a second; 25 for images."""
         stated = frame_rate(self.clip.files[0]) if self.clip.is_video else 0
         return (stated or UNSTATED_RATE) / self.clip.indices.step
 
@@ -77,19 +77,19 @@ class Source:
 
         Args:
             background: ``keep``: the body is what a mask or a black background shows;
-                ``remove``: it is cut out of each picture by its colours; ``median`` or
+                ``remove``: it is cut out of each image by its colours; ``median`` or
                 ``subtractor``: the camera is static and the body moves.
 
         Raises:
             InputError: a file is broken, or a clip too short to learn its background.
         """
         if not self.clip.is_video:
-            for index, picture, mask in self._masked(background):
-                yield Frame(self.clip.file(index), picture, mask)
+            for index, image, mask in self._masked(background):
+                yield Frame(self.clip.file(index), image, mask)
             return
         rate = frame_rate(self.clip.files[0]) or UNSTATED_RATE
-        for index, picture, mask in self._masked(background):
-            yield Frame(self.clip.files[0], picture, mask, index, round(index / rate, 4))
+        for index, image, mask in self._masked(background):
+            yield Frame(self.clip.files[0], image, mask, index, round(index / rate, 4))
 
     def _masked(
         self, background: str
@@ -98,23 +98,23 @@ class Source:
         if clip.is_video and clip.masks:
             yield from frames_with_mask_video(clip)
         elif background == REMOVE and not clip.masks:
-            for index, picture in clip.frames(clip.indices):
-                yield index, picture, _cut_out(picture)
+            for index, image in clip.frames(clip.indices):
+                yield index, image, _cut_out(image)
         elif background != KEEP and not clip.masks:
             yield from cut_out_bodies(clip, background)
         else:
-            for index, picture in clip.frames(clip.indices):
-                yield index, picture, self._own_mask(index, picture)
+            for index, image in clip.frames(clip.indices):
+                yield index, image, self._own_mask(index, image)
 
-    def _own_mask(self, index: int, picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    def _own_mask(self, index: int, image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         if self.clip.masks:
-            return read_mask(self.clip.masks[index], picture)
+            return read_mask(self.clip.masks[index], image)
         beside = self.clip.file(index).with_suffix(BESIDE)
-        return read_mask(beside, picture) if beside.exists() else None
+        return read_mask(beside, image) if beside.exists() else None
 
 
 def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int = 1) -> list[Source]:
-    """What to read: pictures, videos, and folders of both (sub-folders too).
+    """What to read: images, videos, and folders of both (sub-folders too).
 
     Args:
         inputs: files and folders.
@@ -127,9 +127,9 @@ def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int =
     if every < 1:
         raise InputError(f"--every {every}: must be 1 or more")
     if not inputs:
-        raise InputError("no pictures given; name at least one")
+        raise InputError("no images given; name at least one")
     files = [(file, base) for path in inputs for file, base in _expand(path)]
-    # Pictures that follow one another in a folder are one camera's, as the frames of a video are.
+    # Images that follow one another in a folder are one camera's, as the frames of a video are.
     groups = groupby(files, lambda f: (f[0] if is_video_file(f[0]) else f[0].parent, f[1]))
     return [_source([file for file, _ in group], base, masks, every) for (_, base), group in groups]
 
@@ -137,13 +137,13 @@ def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int =
 def _expand(path: Path) -> list[tuple[Path, Path]]:
     """The files that an input stands for, each with the folder that was asked for."""
     if not path.exists():
-        raise InputError(f"{path}: not there; name a picture, a video or a folder of them")
+        raise InputError(f"{path}: not found; name an image, a video or a folder of them")
     if not path.is_dir():
         return [(path, path.parent)]
     files = [file for file in readable_below(path) if not file.name.endswith(BESIDE)]
     if not files:
         raise InputError(
-            f"{path}: no pictures ({' '.join(PICTURES)}) or videos ({' '.join(VIDEOS)}) in it"
+            f"{path}: no images ({' '.join(IMAGES)}) or videos ({' '.join(VIDEOS)}) in it"
         )
     return [(file, path) for file in files]
 
@@ -158,7 +158,7 @@ def _source(files: Sequence[Path], base: Path, masks: Path | None, every: int) -
 
 
 def _mask_of(file: Path, base: Path, masks: Path) -> Path:
-    suffixes = VIDEOS if is_video_file(file) else PICTURES
+    suffixes = VIDEOS if is_video_file(file) else IMAGES
     for twin in (masks / file.relative_to(base), masks / file.name):
         for suffix in suffixes:
             if twin.with_suffix(suffix).exists():
@@ -167,10 +167,10 @@ def _mask_of(file: Path, base: Path, masks: Path) -> Path:
     raise InputError(f"{masks}: no mask for {file.name}; add {expected}")
 
 
-def _cut_out(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    from skelift.predictor import without_background
+def _cut_out(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    from skelift.inference.predictor import without_background
 
     try:
-        return without_background(picture)
+        return without_background(image)
     except InputError:  # a frame that shows nobody; the caller counts it
-        return np.zeros(picture.shape[:2], np.uint8)
+        return np.zeros(image.shape[:2], np.uint8)

@@ -139,11 +139,11 @@ class Poses:
 
     Attributes:
         skeleton: joints and bones.
-        images: (N,) picture or video of each pose.
-        frames: (N,) frame of the video; -1 for a picture.
-        times: (N,) seconds since the video's start; NaN for a picture.
+        images: (N,) image or video of each pose.
+        frames: (N,) frame of the video; -1 for an image.
+        times: (N,) seconds since the video's start; NaN for an image.
         joints_3d_mm: (N, J, 3) mm, root-relative, camera frame.
-        joints_2d: (N, J, 2) pixels of the picture.
+        joints_2d: (N, J, 2) pixels of the image.
     """
 
     skeleton: Skeleton
@@ -166,7 +166,7 @@ def read_poses_file(path: Path) -> Poses:
     try:
         return readers[path.suffix.lower()](path)
     except FileNotFoundError:
-        raise InputError(f"{path}: not there; `{MADE_BY}` makes it") from None
+        raise InputError(f"{path}: not found; run `{MADE_BY}` first") from None
     except (KeyError, TypeError, ValueError, OSError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise InputError(f"{path}: no file of poses ({what}); make it with `{MADE_BY}`") from None

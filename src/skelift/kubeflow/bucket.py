@@ -31,7 +31,7 @@ def fetch(uri: str, folder: Path) -> Path:
     """
     path = folder / Path(_place(uri).prefix).name
     if not fetch_if_there(uri, path):
-        raise InputError(f"{uri}: not there; name an existing object or folder of the bucket")
+        raise InputError(f"{uri}: not found; name an existing object or folder of the bucket")
     return path
 
 

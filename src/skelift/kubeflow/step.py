@@ -62,7 +62,7 @@ def configure(task: Task) -> None:
 
 
 def preprocess(task: Task) -> None:
-    """A data set: taken as it is, prepared from pictures, or rendered."""
+    """A data set: taken as it is, prepared from images, or rendered."""
     data, uri = task.outputs["data"], str(task.parameters["data_uri"])
     source = None if not uri else fetch(uri, _scratch()) if is_remote(uri) else Path(uri)
     if source and (source / "dataset.json").exists():
@@ -75,7 +75,7 @@ def preprocess(task: Task) -> None:
             inside = [f"data.folder.{key}={source / at}" for key, at in places.items() if at]
             _verb("prepare", task, f"paths.data={data.path}", *inside)
         elif folder is not None:
-            raise InputError("data_uri: empty; name the folder of pictures and poses, s3://...")
+            raise InputError("data_uri: empty; name the folder of images and poses, s3://...")
         elif source:
             raise InputError(
                 f"{uri}: no dataset.json, and experiment {config.name} renders its own data; name "
@@ -162,7 +162,7 @@ def choose(task: Task) -> None:
 
 
 def evaluate(task: Task) -> None:
-    """Scores, and the report with table, curves and pictures."""
+    """Scores, and the report with table, curves and images."""
     from skelift.evaluation.gate import headline
 
     reports, model = _scratch(), task.input("model")
@@ -183,7 +183,7 @@ def evaluate(task: Task) -> None:
 
 
 def gate(task: Task) -> None:
-    """Whether the model is better than the champion, scored anew on the same pictures."""
+    """Whether the model is better than the champion, scored anew on the same images."""
     from skelift.evaluation.gate import is_better
 
     scores = read_json(task.input("scores"), "skelift evaluate")

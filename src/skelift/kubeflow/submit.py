@@ -107,7 +107,7 @@ def submit(
 def compile_pipeline(pipeline: Path, out: Path) -> Path:
     """Compile a Python file's pipeline to ``out``; a YAML file is taken as it is."""
     if not pipeline.is_file():
-        raise InputError(f"{pipeline}: not there; name a pipeline's .py or compiled .yaml file")
+        raise InputError(f"{pipeline}: not found; name a pipeline's .py or compiled .yaml file")
     if pipeline.suffix in (".yaml", ".yml"):
         return pipeline
     kfp = _kfp()

@@ -12,7 +12,7 @@ class Discriminator(nn.Module):
     Args:
         channels: channels C of the skeleton image.
         width: channels of the first convolution.
-        scales: number of PatchGANs; each further one sees the picture at half the size.
+        scales: number of PatchGANs; each further one sees the image at half the size.
     """
 
     def __init__(self, channels: int, width: int = 64, scales: int = 3) -> None:
@@ -29,7 +29,7 @@ class Discriminator(nn.Module):
 
 
 class PatchGan(nn.Sequential):
-    """One scale of D: a logit for each patch of the picture."""
+    """One scale of D: a logit for each patch of the image."""
 
     def __init__(self, channels: int, width: int) -> None:
         w = width

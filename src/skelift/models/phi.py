@@ -1,4 +1,4 @@
-"""Phi: picture -> skeleton image."""
+"""Phi: image -> skeleton image."""
 
 from torch import Tensor, cat, nn
 
@@ -8,7 +8,7 @@ from skelift.models.layers import Convolution, Encoder, GlobalBatchNorm, unit
 class Phi(nn.Module):
     """KeypointGAN's generator with skips: s = Phi(x) (Section 3, "Image to 3D pose mapping").
 
-    The output is linear and as large as the picture.
+    The output is linear and as large as the image.
 
     Args:
         channels: channels C of the skeleton image.
@@ -34,7 +34,7 @@ class Phi(nn.Module):
         self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, S, S) pictures in [0, 1] -> (B, C, S, S) skeleton images; S a multiple of 8."""
+        """(B, 3, S, S) images in [0, 1] -> (B, C, S, S) skeleton images; S a multiple of 8."""
         full, half, quarter, eighth = self.encoder(x)
         y = self.enlarge(self.at_eighth(eighth))
         y = self.enlarge(self.at_quarter(cat([y, quarter], 1)))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from skelift.geometry import View
-from skelift.models.pose import PoseNet
+from skelift.models.posenet import PoseNet
 
 INPUTS = ("crop_rgb", "crop_box", "focal_px")
 OUTPUTS = ("joints_3d_mm", "joints_2d_px", "spread_px", "skeleton_image")
@@ -28,11 +28,11 @@ class CropToPose(nn.Module):
 
         Args:
             crop_rgb: (B, S, S, 3) uint8, background black.
-            crop_box: (B, 3) float32 centre x, centre y and side, pixels of the picture.
-            focal_px: (B, 1) float32 focal length, pixels of the picture.
+            crop_box: (B, 3) float32 centre x, centre y and side, pixels of the image.
+            focal_px: (B, 1) float32 focal length, pixels of the image.
 
         Returns:
-            (B, J, 3) mm, root-relative, camera frame; (B, J, 2) pixels of the picture; (B, J)
+            (B, J, 3) mm, root-relative, camera frame; (B, J, 2) pixels of the image; (B, J)
             their spread in the same pixels; (B, C, S, S) skeleton images.
         """
         x = crop_rgb.permute(0, 3, 1, 2).float() / 255

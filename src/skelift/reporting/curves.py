@@ -40,7 +40,7 @@ def read_statistics(model: Path) -> dict[str, dict[str, Curve]]:
         if file.exists()
     ]
     if not files:
-        raise InputError(f"{model / STATISTICS}: not there; `skelift train` makes it")
+        raise InputError(f"{model / STATISTICS}: not found; run `skelift train` first")
     return {file.parent.name: _read(file) for file in files}
 
 

@@ -1,4 +1,4 @@
-"""Poses drawn as pictures: plain RGB arrays in, plain RGB arrays out.
+"""Poses drawn as images: plain RGB arrays in, plain RGB arrays out.
 
 The body's left is blue, its right orange, its middle grey; skeletons with channels of their own
 (fingers) get one colour a channel.
@@ -95,11 +95,11 @@ def channel_colours(skeleton: Skeleton) -> list[Colour]:
 
 
 def draw_pose_2d(image: Image, joints_2d: ArrayLike, skeleton: Skeleton) -> Image:
-    """Draw a 2D pose over a picture.
+    """Draw a 2D pose over an image.
 
     Args:
         image: (H, W, 3) uint8 RGB; left as it is.
-        joints_2d: (J, 2) pixels of the picture, continuous (a pixel's centre is at + 0.5).
+        joints_2d: (J, 2) pixels of the image, continuous (a pixel's centre is at + 0.5).
             Joints that are not finite are left out.
         skeleton: the pose's skeleton.
 
@@ -161,14 +161,14 @@ def draw_skeleton_image(maps: ArrayLike, skeleton: Skeleton) -> Image:
 
 
 def enlarge(image: Image, height: int) -> Image:
-    """The picture (H, W, 3) resampled to a height, its aspect kept."""
+    """The image (H, W, 3) resampled to a height, its aspect kept."""
     width = max(1, round(image.shape[1] * height / image.shape[0]))
     how = cv2.INTER_CUBIC if height >= image.shape[0] else cv2.INTER_AREA
     return np.asarray(cv2.resize(image, (width, height), interpolation=how), dtype=np.uint8)
 
 
 def overlay(image: Image, joints_2d: ArrayLike, skeleton: Skeleton, height: int) -> Image:
-    """``draw_pose_2d`` at another height, so that lines are fine on small pictures too."""
+    """``draw_pose_2d`` at another height, so that lines are fine on small images too."""
     joints = np.asarray(joints_2d, dtype=np.float64) * height / image.shape[0]
     return draw_pose_2d(enlarge(image, height), joints, skeleton)
 
@@ -182,7 +182,7 @@ def draw_prediction(
     height: int = 384,
     window: Window | None = None,
 ) -> Image:
-    """One picture of one prediction: the 2D pose on the image, the 3D pose from two views.
+    """One image of one prediction: the 2D pose on the image, the 3D pose from two views.
 
     Args:
         image: (H, W, 3) uint8 RGB.

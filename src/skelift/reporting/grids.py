@@ -1,4 +1,4 @@
-"""Grids of pictures: predictions beside the truth, and the worst cases."""
+"""Grids of images: predictions beside the truth, and the worst cases."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ _GAP, _HEAD = 6, 26
 
 
 def sample_grid(predictions: Predictions, skeleton: Skeleton) -> "Figure":
-    """Image | skeleton image | 2D | 3D from two views | truth, one row a picture.
+    """Image | skeleton image | 2D | 3D from two views | truth, one row an image.
 
     The 3D panels of a row share one scale; nothing is aligned. Without 3D truth the truth's
     columns are left out.

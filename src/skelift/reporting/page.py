@@ -13,10 +13,10 @@ from skelift.reporting.tables import Table
 CAPTIONS = {
     "samples": (
         "Predictions",
-        "Test pictures drawn at random. Colours tell left (blue) from right "
+        "Test images drawn at random. Colours tell left (blue) from right "
         "(orange), or the fingers of a hand from one another. 3D poses are root-relative, as "
         "predicted: not aligned with the truth, and all of a row at one scale. “From right” looks "
-        "along the picture from its right edge.",
+        "along the image from its right edge.",
     ),
     "worst": (
         "Worst cases",
@@ -44,12 +44,12 @@ CARDS = {
 }
 
 
-def render(metrics: Mapping[str, Any], pictures: Mapping[str, bytes], configuration: str) -> str:
+def render(metrics: Mapping[str, Any], images: Mapping[str, bytes], configuration: str) -> str:
     """Fill the page.
 
     Args:
         metrics: content of ``metrics.json``.
-        pictures: PNG files by name (keys of ``CAPTIONS``).
+        images: PNG files by name (keys of ``CAPTIONS``).
         configuration: the run's whole configuration, as text.
 
     Returns:
@@ -62,10 +62,10 @@ def render(metrics: Mapping[str, Any], pictures: Mapping[str, bytes], configurat
         notice=_notice(metrics),
         cards=_cards(metrics),
         scores=_scores(metrics),
-        samples=_figure("samples", pictures),
-        worst=_figure("worst", pictures),
-        curves=_figure("curves", pictures),
-        selection=_figure("selection", pictures),
+        samples=_figure("samples", images),
+        worst=_figure("worst", images),
+        curves=_figure("curves", images),
+        selection=_figure("selection", images),
         groups=_groups(metrics),
         protocol=_protocol(metrics),
         configuration=escape(configuration),
@@ -75,18 +75,18 @@ def render(metrics: Mapping[str, Any], pictures: Mapping[str, bytes], configurat
 def _notice(metrics: Mapping[str, Any]) -> str:
     if metrics["data"]["synthetic"]:
         text = (
-            "<strong>Synthetic data.</strong> Every picture here was rendered. The figures say how "
+            "<strong>Synthetic data.</strong> Every image here was rendered. The figures say how "
             "well the method does on these rendered bodies; they say nothing yet of Human3.6M or "
             "of photographs."
         )
     elif not _overall(metrics):
         text = (
-            "<strong>No score is claimed.</strong> Nobody knows the true poses of these pictures: "
+            "<strong>No score is claimed.</strong> Nobody knows the true poses of these images: "
             "what follows shows predictions and nothing more."
         )
     elif tables.HEADLINE.key not in _overall(metrics):
         text = (
-            "<strong>No 3D score is claimed.</strong> Of these pictures only the true 2D joints "
+            "<strong>No 3D score is claimed.</strong> Of these images only the true 2D joints "
             "are known: what is predicted in 3D is shown, and not scored."
         )
     else:
@@ -113,7 +113,7 @@ def _scores(metrics: Mapping[str, Any]) -> str:
         return ""
     aligned = tables.score_table(metrics, tables.ALIGNED_COLUMNS)
     return (
-        "<section><h2>Scores</h2><p>All rows are scored in one run on the same test pictures; "
+        "<section><h2>Scores</h2><p>All rows are scored in one run on the same test images; "
         "this report's model is marked.</p>"
         f"{_table(tables.score_table(metrics))}"
         "<details><summary>PCK and AUC with each alignment and set of joints</summary>"
@@ -142,11 +142,11 @@ def _notes(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {f"data: {k}": v for k, v in metrics["data"].items()} | dict(metrics["protocol"])
 
 
-def _figure(name: str, pictures: Mapping[str, bytes]) -> str:
-    if name not in pictures:
+def _figure(name: str, images: Mapping[str, bytes]) -> str:
+    if name not in images:
         return ""
     heading, caption = CAPTIONS[name]
-    source = b64encode(pictures[name]).decode("ascii")
+    source = b64encode(images[name]).decode("ascii")
     return (
         f"<section><h2>{heading}</h2><figure><div class='wide'>"
         f'<img alt="{heading}" src="data:image/png;base64,{source}"></div>'
@@ -181,6 +181,6 @@ def _unbroken(words: str) -> str:
 
 
 def _overall(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Our model's scores over all pictures, without the count of pictures."""
+    """Our model's scores over all images, without the count of images."""
     overall = metrics["rows"][metrics["model"]]["overall"]
     return {key: value for key, value in overall.items() if key != "images"}

@@ -1,4 +1,4 @@
-"""The test pictures that the report shows, with what was predicted and what is true."""
+"""The test images that the report shows, with what was predicted and what is true."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,7 +18,7 @@ MADE_BY = "skelift evaluate"
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions for n test pictures: the content of ``predictions.npz``.
+    """Predictions for n test images: the content of ``predictions.npz``.
 
     Attributes:
         images: (n, S, S, 3) uint8 RGB.
@@ -29,7 +29,7 @@ class Predictions:
         kind: (n,) ``sample`` (drawn at random) or ``worst`` (largest P-MPJPE).
         joints_2d_true: (n, J, 2), or None where nobody knows.
         joints_3d_true_mm: (n, J, 3) root-relative, or None where nobody knows.
-        p_mpjpe_mm: (n,) score of each picture, or None without 3D truth.
+        p_mpjpe_mm: (n,) score of each image, or None without 3D truth.
     """
 
     images: NDArray[np.uint8]
@@ -56,18 +56,18 @@ class Predictions:
                 arrays = {f.name: stored[f.name] for f in fields(cls) if f.name in stored}
             predictions = cls(**arrays)
         except FileNotFoundError:
-            raise InputError(f"{path}: not there; `{MADE_BY}` makes it") from None
+            raise InputError(f"{path}: not found; run `{MADE_BY}` first") from None
         except (ValueError, OSError, EOFError, TypeError, BadZipFile) as error:
             raise InputError(
-                f"{path}: cannot be read ({error}); make it anew with `{MADE_BY}`"
+                f"{path}: cannot be read ({error}); recreate it with `{MADE_BY}`"
             ) from None
         lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) != 1:
-            raise InputError(f"{path}: lengths differ ({lengths}); make it anew with `{MADE_BY}`")
+            raise InputError(f"{path}: lengths differ ({lengths}); recreate it with `{MADE_BY}`")
         return predictions
 
     def of_kind(self, kind: str) -> "Predictions":
-        """The ``sample`` or the ``worst`` pictures alone, worst first."""
+        """The ``sample`` or the ``worst`` images alone, worst first."""
         chosen = np.flatnonzero(self.kind == kind)
         if kind == WORST and self.p_mpjpe_mm is not None:
             chosen = chosen[np.argsort(-self.p_mpjpe_mm[chosen], kind="stable")]
@@ -83,7 +83,7 @@ class Predictions:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
-def choose_pictures(
+def choose_images(
     clips: ArrayLike,
     p_mpjpe_mm: ArrayLike | None = None,
     *,
@@ -91,20 +91,20 @@ def choose_pictures(
     worst: int = 6,
     seed: int = 0,
 ) -> tuple[NDArray[np.intp], NDArray[np.str_]]:
-    """Choose the test pictures to show: some at random, and the worst ones.
+    """Choose the test images to show: some at random, and the worst ones.
 
-    Neighbouring frames are alike, so a clip gives at most one picture of each kind (more samples
+    Neighbouring frames are alike, so a clip gives at most one image of each kind (more samples
     only when there are fewer clips than asked for).
 
     Args:
-        clips: (N,) clip of each test picture.
-        p_mpjpe_mm: (N,) score of each; without it no worst pictures are chosen.
+        clips: (N,) clip of each test image.
+        p_mpjpe_mm: (N,) score of each; without it no worst images are chosen.
         samples: how many at random.
         worst: how many of the largest P-MPJPE.
         seed: of the random choice.
 
     Returns:
-        (n,) picture indices and (n,) kinds, ``sample`` or ``worst``.
+        (n,) image indices and (n,) kinds, ``sample`` or ``worst``.
     """
     clips = np.asarray(clips)
     shuffled = np.random.default_rng(seed).permutation(len(clips))

@@ -55,12 +55,12 @@ def write_report(
     worst = predictions.of_kind(WORST)
     if len(worst) and worst.joints_3d_true_mm is not None:
         figures["worst"] = grids.worst_grid(worst, skeleton)
-    pictures = {name: _png(figure) for name, figure in figures.items()}
-    for name, png in pictures.items():
+    images = {name: _png(figure) for name, figure in figures.items()}
+    for name, png in images.items():
         with atomic_file(reports / f"{name}.png") as unfinished:
             unfinished.write_bytes(png)
     with atomic_file(reports / REPORT) as unfinished:
-        unfinished.write_text(page.render(metrics, pictures, configuration), encoding="utf-8")
+        unfinished.write_text(page.render(metrics, images, configuration), encoding="utf-8")
     return reports / REPORT
 
 
@@ -77,7 +77,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
     if missing or metrics["model"] not in metrics["rows"]:
         raise InputError(
             f"{path}: lacks {', '.join(missing) or 'the row of its model'}; "
-            f"make it anew with `{MADE_BY}`"
+            f"recreate it with `{MADE_BY}`"
         )
     return dict(metrics)
 

@@ -30,7 +30,7 @@ class Column:
 
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
-IMAGES = Column("images", "Pictures", "", better="", digits=0)
+IMAGES = Column("images", "Images", "", better="", digits=0)
 HEADLINE = Column("p_mpjpe_mm", "P-MPJPE", "mm")
 COLUMNS = (
     HEADLINE,
@@ -51,14 +51,14 @@ ALIGNED_COLUMNS = tuple(
     for joints in ("evaluated", "all")
 )
 
-# Row of metrics.json -> its name in print, what it sees of a test picture, what it learns from.
+# Row of metrics.json -> its name in print, what it sees of a test image, what it learns from.
 BASELINES = {
     "mean_pose": ("Mean pose", "nothing", "true 3D poses"),
     "supervised_lifter": ("Supervised lifter", "true 2D pose", "true 3D poses"),
     "unsupervised_lifter": ("Unsupervised lifter", "true 2D pose", "2D poses"),
-    "supervised_image": ("Supervised image net", "picture", "pictures with true 3D poses"),
+    "supervised_image": ("Supervised image net", "image", "images with true 3D poses"),
 }
-OURS = ("picture", "pictures, unpaired 2D poses")
+OURS = ("image", "images, unpaired 2D poses")
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ class Table:
 
 
 def score_table(metrics: Mapping[str, Any], columns: tuple[Column, ...] = COLUMNS) -> Table:
-    """Models by metrics, over all test pictures."""
+    """Models by metrics, over all test images."""
     labelled = {name: (row_labels(name), row["overall"]) for name, row in metrics["rows"].items()}
     rows = {**labelled, **_over_seeds(metrics["rows"])}
     return _table(("Model", "Sees", "Learns from"), rows, columns, metrics["model"])
 
 
 def group_table(metrics: Mapping[str, Any], group: str, heading: str) -> Table:
-    """Our model's metrics for each group of pictures (``per_activity`` or ``per_facing``)."""
+    """Our model's metrics for each group of images (``per_activity`` or ``per_facing``)."""
     groups = metrics["rows"][metrics["model"]].get(group, {})
     labelled = {name: ((name,), scores) for name, scores in groups.items()}
     return _table((heading,), labelled, (IMAGES, *COLUMNS))
@@ -129,7 +129,7 @@ def _over_seeds(
 
 
 def row_labels(row: str) -> tuple[str, str, str]:
-    """A row's name in print, what it sees of a test picture and what it learns from."""
+    """A row's name in print, what it sees of a test image and what it learns from."""
     return BASELINES.get(row, (row, *OURS))
 
 
@@ -172,9 +172,9 @@ def print_scores(metrics: Mapping[str, Any], console: "Console | None" = None) -
 
 
 def describe_data(data: Mapping[str, Any]) -> str:
-    """What was scored, in a line: data set, number and kind of test pictures."""
+    """What was scored, in a line: data set, number and kind of test images."""
     kind = "rendered (synthetic)" if data["synthetic"] else "real"
-    return f"{data['name']}: {data['test_images']} {kind} test pictures"
+    return f"{data['name']}: {data['test_images']} {kind} test images"
 
 
 def _table(

@@ -10,13 +10,13 @@ from typing import Any
 
 from skelift.errors import InputError
 from skelift.files import atomic_file, read_json
-from skelift.predictor import GRAPH
-from skelift.runtimes import NAMES
-from skelift.runtimes import Name as RuntimeName
+from skelift.inference.predictor import GRAPH
+from skelift.inference.runtimes import NAMES
+from skelift.inference.runtimes import Name as RuntimeName
+from skelift.models.io import CARD, WEIGHTS, load_card
 from skelift.serving.export import export_onnx
 from skelift.serving.settings import DEFAULT_NAME, model_config
 from skelift.skeleton import Skeleton
-from skelift.training.model_files import CARD, WEIGHTS, load_card
 
 HANDLER = "skelift_handler.py"
 MANIFEST = "MAR-INF/MANIFEST.json"
@@ -79,11 +79,11 @@ def package(
 def model_card(card: dict[str, Any], version: str, scores: dict[str, Any] | None) -> str:
     """What the model was trained on, how good it is and what it cannot do, as Markdown."""
     data, skeleton = card["data"], card["skeleton"]
-    rendered = " (rendered; no pictures of people)" if data["synthetic"] else ""
+    rendered = " (rendered; no images of people)" if data["synthetic"] else ""
     return f"""# {card["name"]} {version}
 
-3D pose of one body ({skeleton["name"]}, {len(skeleton["joints"])} joints) from one picture, learned
-without 3D labels and without labelled pictures. Made with skelift {card["skelift_version"]}.
+3D pose of one body ({skeleton["name"]}, {len(skeleton["joints"])} joints) from one image, learned
+without 3D labels and without labelled images. Made with skelift {card["skelift_version"]}.
 
 ## Training data
 
@@ -98,9 +98,9 @@ without 3D labels and without labelled pictures. Made with skelift {card["skelif
 
 ## Limits
 
-- One body in the picture, on black or with a mask. A box or a whole picture leaves the background
+- One body in the image, on black or with a mask. A box or a whole image leaves the background
   in, which the model has not seen in training.
-- One picture gives no scale: millimetres are those of a typical body, root-relative.
+- One image gives no scale: millimetres are those of a typical body, root-relative.
 - Left and right, and near and far, can come out exchanged.
 - The spread of the 2D joints is not calibrated. No identity, no health, no safety decision may rest
   on the answer.
@@ -115,7 +115,7 @@ def _score_table(scores: dict[str, Any]) -> str:
     try:
         data = scores["data"]
         lines = [
-            f"On {data['test_images']} {'rendered ' if data['synthetic'] else ''}test pictures of "
+            f"On {data['test_images']} {'rendered ' if data['synthetic'] else ''}test images of "
             f"{data['name']}, by `skelift evaluate`:",
             "",
             "| Model | P-MPJPE mm | MPJPE mm | PCK 150 % | 2D px |",

@@ -1,4 +1,4 @@
-"""Request bodies in, answer bodies out: raw pictures, forms, plain JSON, KServe v1 and v2."""
+"""Request bodies in, answer bodies out: raw images, forms, plain JSON, KServe v1 and v2."""
 
 import base64
 import binascii
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from skelift.errors import RequestError
-from skelift.predictor import KEEP, Query
+from skelift.inference.predictor import KEEP, Query
 
-MOST_PICTURES = 16  # of one request
+MOST_IMAGES = 16  # of one request
 LONGEST_NAME = 256  # characters that a request may have repeated to it
 FIELDS = ("image", "mask", "box", "focal_px", "background", "name")
 
@@ -23,7 +23,7 @@ class Asked:
     """What a request asks for.
 
     Attributes:
-        queries: its pictures.
+        queries: its images.
         form: of the answer. ``plain`` is KServe v1's too.
         id: comes back in the answer.
     """
@@ -50,7 +50,7 @@ def parse(parts: Parts) -> Asked:
     if isinstance(body, str):
         body = body.encode()
     if body is None or (isinstance(body, bytes | bytearray) and not body.strip()):
-        raise RequestError(400, "empty_body", "the body is empty; POST a picture or JSON")
+        raise RequestError(400, "empty_body", "the body is empty; POST an image or JSON")
     if isinstance(body, dict | list):
         return _from_json(body)
     if body.lstrip()[:1] in (b"{", b"["):
@@ -107,17 +107,17 @@ def _from_json(body: Any) -> Asked:
 
 
 def _from_fields(fields: Any, where: str = "") -> Query:
-    """A query from JSON: an object with ``FIELDS``, or the picture alone."""
+    """A query from JSON: an object with ``FIELDS``, or the image alone."""
     if isinstance(fields, str) or (isinstance(fields, dict) and set(fields) == {"b64"}):
         fields = {"image": fields}
     if not isinstance(fields, dict) or "image" not in fields:
-        raise _malformed(f"{where}a picture stands in base64 under `image`")
+        raise _malformed(f"{where}an image stands in base64 under `image`")
     unknown = set(fields) - set(FIELDS)
     if unknown:
         raise RequestError(400, "unknown_field", f"{where}fields are {', '.join(FIELDS)}")
     mask = fields.get("mask")
     return Query(
-        picture=_bytes(fields["image"], f"{where}image"),
+        image=_bytes(fields["image"], f"{where}image"),
         mask=None if mask is None else _bytes(mask, f"{where}mask"),
         box=_box(fields.get("box"), where),
         focal=_focal(fields.get("focal_px"), where),
@@ -127,9 +127,9 @@ def _from_fields(fields: Any, where: str = "") -> Query:
 
 
 def _from_form(form: Mapping[str, Any]) -> Query:
-    """A query from the fields of a multipart form: pictures as files, the rest as text."""
+    """A query from the fields of a multipart form: images as files, the rest as text."""
     if not form.get("image"):
-        raise RequestError(400, "empty_picture", "the form has no picture under `image`")
+        raise RequestError(400, "empty_image", "the form has no image under `image`")
     fields = {
         key: _json_field(value) if key in ("box", "focal_px") else _text_field(value)
         for key, value in form.items()
@@ -137,7 +137,7 @@ def _from_form(form: Mapping[str, Any]) -> Query:
     }
     mask = form.get("mask")
     return Query(
-        picture=_file(form["image"]),
+        image=_file(form["image"]),
         mask=None if mask is None else _file(mask),
         box=_box(fields.get("box"), ""),
         focal=_focal(fields.get("focal_px"), ""),
@@ -147,7 +147,7 @@ def _from_form(form: Mapping[str, Any]) -> Query:
 
 
 def _from_tensors(inputs: Any) -> list[Query]:
-    """Queries from KServe v2's inputs: one tensor a field, one row a picture."""
+    """Queries from KServe v2's inputs: one tensor a field, one row an image."""
     tensors: dict[str, Sequence[Any]] = {}
     for tensor in _listed(inputs, "inputs"):
         if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
@@ -176,10 +176,8 @@ def _from_tensors(inputs: Any) -> list[Query]:
 def _listed(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise _malformed(f"{name} is a list with at least one entry")
-    if len(value) > 4 * MOST_PICTURES or (name != "box" and len(value) > MOST_PICTURES):
-        raise RequestError(
-            413, "too_many_pictures", f"a request has at most {MOST_PICTURES} pictures"
-        )
+    if len(value) > 4 * MOST_IMAGES or (name != "box" and len(value) > MOST_IMAGES):
+        raise RequestError(413, "too_many_images", f"a request has at most {MOST_IMAGES} images")
     return value
 
 
@@ -187,7 +185,7 @@ def _bytes(value: Any, name: str) -> bytes:
     if isinstance(value, dict) and set(value) == {"b64"}:
         value = value["b64"]
     if not isinstance(value, str):
-        raise _malformed(f"{name} is a picture in base64")
+        raise _malformed(f"{name} is an image in base64")
     if value.startswith("data:"):
         value = value.partition(",")[2]
     try:

@@ -7,8 +7,8 @@ import torch
 
 from skelift.errors import InputError
 from skelift.files import atomic_file
+from skelift.models.io import load_model
 from skelift.models.pipeline import INPUTS, OUTPUTS, CropToPose
-from skelift.training.model_files import load_model
 
 OPSET = 18
 

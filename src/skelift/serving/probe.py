@@ -40,7 +40,7 @@ class Place:
 
     @property
     def predictions(self) -> str:
-        """URL that pictures are posted to."""
+        """URL that images are posted to."""
         return f"{self.inference}/predictions/{self.name}"
 
     @property
@@ -137,7 +137,7 @@ def canary() -> bytes:
 
 
 def answers_canary(place: Place, version: str = "") -> bool:
-    """Whether a version of the model, or the default one, gives a small picture a pose."""
+    """Whether a version of the model, or the default one, gives a small image a pose."""
     body = json.dumps({"instances": [base64.b64encode(canary()).decode()]}).encode()
     url = place.predictions + (f"/{version}" if version else "")
     try:

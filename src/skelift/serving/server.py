@@ -109,7 +109,7 @@ def serving(archive: Path, endpoint: Endpoint, state: Path | None = None) -> Ite
         InputError: no archive, no Java, no TorchServe, or the port is taken.
     """
     if not archive.is_file():
-        raise InputError(f"{archive}: not there; `skelift package` makes it")
+        raise InputError(f"{archive}: not found; run `skelift package` first")
     _check_free(endpoint)
     java, home = find_java(), _torchserve_home()
     folder = _own_folder(state or default_state(endpoint.port))
@@ -244,9 +244,9 @@ def check_host(host: str, tokens: bool | None) -> bool:
     return bool(tokens)
 
 
-def curl_line(place: Place, picture: str = "person.jpg") -> str:
-    """The command that asks the server for a picture's pose."""
+def curl_line(place: Place, image: str = "person.jpg") -> str:
+    """The command that asks the server for an image's pose."""
     header = " -H 'Content-Type: application/octet-stream'"
     if place.tokens:
         header += f" -H 'Authorization: Bearer {token(place, 'inference')}'"
-    return f"curl{header} --data-binary @{picture} {place.predictions}"
+    return f"curl{header} --data-binary @{image} {place.predictions}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skelift.errors import RequestError, RunError
-from skelift.predictor import Predictor, PreparedPicture
+from skelift.inference.predictor import Predictor, PreparedImage
 from skelift.serving.bodies import Asked, Parts, parse, v2_answer
 
 JSON = "application/json"
@@ -48,10 +48,10 @@ class Reply:
 
 @dataclass
 class _Open:
-    """A request under way: what it asks for and what was made of its pictures, or its fault."""
+    """A request under way: what it asks for and what was made of its images, or its fault."""
 
     asked: Asked | None = None
-    prepared: list[PreparedPicture] | None = None
+    prepared: list[PreparedImage] | None = None
     fault: RequestError | None = None
     decode_ms: float = 0.0
 
@@ -76,9 +76,9 @@ class Service:
         """
         started = time.perf_counter()
         opened = [self._open(parts) for parts in requests]
-        pictures = [p for each in opened for p in each.prepared or ()]
+        images = [p for each in opened for p in each.prepared or ()]
         forward = time.perf_counter()
-        poses = iter(self.predictor.predict(pictures) if pictures else ())
+        poses = iter(self.predictor.predict(images) if images else ())
         forward_ms = 1000 * (time.perf_counter() - forward)
         replies = []
         for each in opened:
@@ -146,4 +146,4 @@ def error_body(fault: RequestError) -> str:
 def _located(fault: RequestError, number: int, count: int) -> RequestError:
     if count == 1:
         return fault
-    return RequestError(fault.status, fault.kind, f"picture {number}: {fault}")
+    return RequestError(fault.status, fault.kind, f"image {number}: {fault}")

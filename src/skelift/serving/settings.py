@@ -6,7 +6,7 @@ from pathlib import Path
 DEFAULT_NAME = "skelift"
 WORKERS = 2
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-MAX_REQUEST_BYTES = 24 * 2**20  # a picture of 10 MiB and a mask, in base64
+MAX_REQUEST_BYTES = 24 * 2**20  # an image of 10 MiB and a mask, in base64
 
 MODEL_CONFIG = """\
 minWorkers: {workers}

@@ -13,7 +13,7 @@ import torch
 from ts.metrics.metric_type_enum import MetricTypes
 
 from skelift.errors import RequestError
-from skelift.predictor import Predictor
+from skelift.inference.predictor import Predictor
 from skelift.serving.service import JSON, Reply, Service
 
 

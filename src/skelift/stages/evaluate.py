@@ -1,4 +1,4 @@
-"""Stage: a model -> its scores beside those of the baselines, and the pictures of the report."""
+"""Stage: a model -> its scores beside those of the baselines, and the images of the report."""
 
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ from skelift.evaluation.predictions import Predicted, predict_split, skeleton_im
 from skelift.evaluation.scores import protocol, score
 from skelift.evaluation.selection import COURSE, LABEL_FREE, rank_correlations
 from skelift.files import write_json
-from skelift.models.pose import PoseNet
-from skelift.reporting.predictions import Predictions, choose_pictures
+from skelift.models.io import load_model, snapshots
+from skelift.models.posenet import PoseNet
+from skelift.reporting.predictions import Predictions, choose_images
 from skelift.reporting.tables import print_scores
 from skelift.training.distributed import join
-from skelift.training.model_files import load_model, snapshots
 
 
 def run(config: Config) -> Path:
-    """Score the model (or each of ``variants``) on the test pictures of ``paths.data``.
+    """Score the model (or each of ``variants``) on the test images of ``paths.data``.
 
     Baselines are trained here, on the same data, and scored by the same functions. Without true
     joints there are no baselines, and the label-free scores alone.
@@ -73,8 +73,8 @@ def run(config: Config) -> Path:
 def _course(
     name: str, config: Config, data: Dataset, test: Split, device: torch.device
 ) -> list[dict[str, Any]]:
-    """What tells of a training's course, over its snapshots and some of the test pictures."""
-    some = spread(test, config.evaluate.snapshot_pictures)
+    """What tells of a training's course, over its snapshots and some of the test images."""
+    some = spread(test, config.evaluate.snapshot_images)
     course = []
     for step, file in snapshots(Path(config.paths.checkpoints)).items():
         pose, _ = load_model(Path(config.paths.model), device, file)
@@ -107,13 +107,13 @@ def _scores(data: Dataset, test: Split, predicted: Predicted) -> dict[str, Any]:
 def _shown(
     config: Config, pose: PoseNet, test: Split, predicted: Predicted, device: torch.device
 ) -> Predictions:
-    """Pictures drawn at random, and those with the largest P-MPJPE (the paper's Fig. 5)."""
+    """Images drawn at random, and those with the largest P-MPJPE (the paper's Fig. 5)."""
     true_2d, true_3d, errors = test.joints_2d, test.joints_3d_mm, None
     if true_3d is not None:
         errors = p_mpjpe(predicted.joints_3d_mm, true_3d)
     count = config.evaluate.shown
     clips, seed = test.samples["clip"], config.train.seed
-    rows, kind = choose_pictures(clips, errors, samples=count, worst=count, seed=seed)
+    rows, kind = choose_images(clips, errors, samples=count, worst=count, seed=seed)
     if true_3d is not None:
         root = pose.skeleton.root_index
         true_3d = true_3d[rows] - true_3d[rows][:, root : root + 1]

@@ -1,4 +1,4 @@
-"""Stage: pictures, folders and videos -> poses, with a model here or behind an endpoint."""
+"""Stage: images, folders and videos -> poses, with a model here or behind an endpoint."""
 
 import sys
 from collections import Counter
@@ -16,7 +16,7 @@ from skelift.inference.frames import REMOVE, Source, find_sources
 from skelift.inference.pose_files import check_suffix, writing
 from skelift.inference.run import predict_frames
 
-WHOLE = "whole picture"
+WHOLE = "whole image"
 NOBODY = "nobody"
 
 
@@ -31,21 +31,21 @@ def run(
     every: int = 1,
     endpoint: str | None = None,
 ) -> Path:
-    """Predict the pose in each picture and video frame, and write one file.
+    """Predict the pose in each image and video frame, and write one file.
 
     Args:
-        images: pictures, videos and folders of them; one body in each picture.
+        images: images, videos and folders of them; one body in each image.
         model: folder of a trained model; None takes the one that ships with skelift.
         out: .json, .csv or .npz to write.
-        draw: folder for the drawings: one PNG a picture, one video a video.
-        masks: folder of masks with the pictures' stems; NAME.mask.png beside a picture counts too.
-        focal: focal length in pixels of the pictures, where known.
+        draw: folder for the drawings: one PNG an image, one video a video.
+        masks: folder of masks with the images' stems; NAME.mask.png beside an image counts too.
+        focal: focal length in pixels of the images, where known.
         background: keep, remove, median or subtractor, see ``Source.frames``.
         every: keep every n-th frame of a video.
         endpoint: address of a server to ask instead of a model here.
 
     Raises:
-        InputError: a picture, mask or the model is missing or broken; nothing is written then.
+        InputError: an image, mask or the model is missing or broken; nothing is written then.
         RunError: the endpoint does not answer; nothing is written then.
     """
     choices = (KEEP, REMOVE, *BACKGROUNDS)
@@ -69,7 +69,7 @@ def run(
                     advance()
         if counts[NOBODY] == counts.total():
             raise InputError(
-                f"{images[0]}: no body in any of {counts[NOBODY]} pictures; before a static camera "
+                f"{images[0]}: no body in any of {counts[NOBODY]} images; before a static camera "
                 "it has to move, and a mask marks it with 255"
             )
     _report(counts)
@@ -94,10 +94,10 @@ def _progress(sources: list[Source]) -> Iterator[Callable[[], None]]:
 def _report(counts: Counter[str]) -> None:
     """Say on stderr what a reader of the file may not expect."""
     if counts[NOBODY]:
-        print(f"{counts[NOBODY]} pictures without a body were left out", file=sys.stderr)
+        print(f"{counts[NOBODY]} images without a body were left out", file=sys.stderr)
     if counts[WHOLE]:
         print(
-            f"nothing marks the body in {counts[WHOLE]} pictures, so they were taken whole, which "
+            f"nothing marks the body in {counts[WHOLE]} images, so they were taken whole, which "
             "no model is trained for; give masks, --background median (static camera) or remove",
             file=sys.stderr,
         )

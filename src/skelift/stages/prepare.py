@@ -1,4 +1,4 @@
-"""Stage: pictures, videos or a public data set, and unpaired 2D poses -> a data set."""
+"""Stage: images, videos or a public data set, and unpaired 2D poses -> a data set."""
 
 from importlib import import_module
 from pathlib import Path
@@ -23,10 +23,10 @@ def run(config: Config) -> Path:
         The folder of the data set.
 
     Raises:
-        InputError: pictures, masks or poses that cannot be used; nothing is written then.
+        InputError: images, masks or poses that cannot be used; nothing is written then.
     """
     for section, module in LOADERS.items():
         if getattr(config.data, section) is not None:
             made: Path = import_module(module).prepare(config)
             return made
-    raise InputError(f"data={config.data.name}: no own pictures; `skelift synthesize` makes it")
+    raise InputError(f"data={config.data.name}: no own images; `skelift synthesize` makes it")

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from skelift.errors import InputError, RequestError, RunError
-from skelift.predictor import Query
+from skelift.inference.predictor import Query
 from skelift.serving.archive import package
 from skelift.serving.client import Client
 from skelift.serving.probe import Place, token
@@ -39,7 +39,7 @@ def run(
         updates: whether ``skelift rollout`` may bring other versions.
         state: folder for settings and tokens.
         grace: seconds between being not ready and the end, for a load balancer to notice.
-        sample: a picture to ask for once it is ready; the answer is drawn beside it.
+        sample: an image to ask for once it is ready; the answer is drawn beside it.
 
     Raises:
         InputError: no model, no Java, or the port is taken.
@@ -47,7 +47,7 @@ def run(
     """
     stop = threading.Event()
     if sample and not sample.is_file():
-        raise InputError(f"{sample}: not there; name a picture of a body after --sample")
+        raise InputError(f"{sample}: not found; name an image of a body after --sample")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     endpoint = Endpoint(host, port, check_host(host, tokens), updates=updates)
@@ -74,19 +74,19 @@ def run(
     return "stopped" if drained else "stopped, with requests unanswered"
 
 
-def _draw_answer(place: Place, picture: Path) -> Path:
-    """Ask for the pose of a picture, and draw it to ``NAME.pose.png`` beside the picture."""
-    from skelift.data.pictures import read_picture
+def _draw_answer(place: Place, image: Path) -> Path:
+    """Ask for the pose of an image, and draw it to ``NAME.pose.png`` beside the image."""
+    from skelift.data.images import read_image
     from skelift.inference.drawings import draw_frame, write_png
     from skelift.inference.frames import Frame
 
     client = Client(place.predictions, token(place, "inference") if place.tokens else "")
     try:
-        answer = client.predict([Query(picture.read_bytes())])
+        answer = client.predict([Query(image.read_bytes())])
     except RequestError as error:
-        raise InputError(f"{picture}: {error}") from None
-    drawn = picture.with_suffix(".pose.png")
-    frame = Frame(picture, read_picture(picture))
+        raise InputError(f"{image}: {error}") from None
+    drawn = image.with_suffix(".pose.png")
+    frame = Frame(image, read_image(image))
     write_png(drawn, draw_frame(frame, answer["predictions"][0], answer, fixed=False))
     return drawn
 

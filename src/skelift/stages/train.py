@@ -1,4 +1,4 @@
-"""Stage: pictures and unpaired poses -> a model."""
+"""Stage: images and unpaired poses -> a model."""
 
 from pathlib import Path
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from skelift.view import view
+from skelift.inference.viewer import view
 
 
 def run(file: Path, save: Path | None = None) -> str:

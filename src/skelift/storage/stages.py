@@ -38,17 +38,17 @@ def stored(config: Config, reads: Iterable[str], writes: Iterable[str]) -> Itera
     from skelift.storage.folders import exists, pull, push
     from skelift.storage.mirror import mirrored
 
-    root, leads = Location.parse(config.storage.uri), int(os.environ.get("RANK", "0")) == 0
+    root, is_main = Location.parse(config.storage.uri), int(os.environ.get("RANK", "0")) == 0
     places = {name: _folder(config, name) for name in (*reads, *writes)}
     with ExitStack() as mirrors:
         for name, folder in places.items():
             where = root / _key(folder)
             if name in MIRRORED:
-                mirrors.enter_context(mirrored(folder, where, pushes=leads))
+                mirrors.enter_context(mirrored(folder, where, pushes=is_main))
             elif name in reads or exists(where):
                 pull(where, folder)
         yield
-    if leads:  # of the processes of torchrun, the first
+    if is_main:  # of the processes of torchrun, the first
         for name in writes:
             push(places[name], root / _key(places[name]))
 

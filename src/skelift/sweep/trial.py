@@ -1,4 +1,4 @@
-"""One trial: train with some overrides, score on clips held out of the training pictures."""
+"""One trial: train with some overrides, score on clips held out of the training images."""
 
 import math
 import shutil
@@ -14,16 +14,16 @@ from skelift.evaluation.label_free import score_without_labels
 from skelift.evaluation.predictions import predict_split
 from skelift.evaluation.scores import measure
 from skelift.files import atomic_file, read_json, write_json
-from skelift.models.pose import PoseNet
+from skelift.models.io import load_model
+from skelift.models.posenet import PoseNet
 from skelift.sweep.space import Values, apply, overrides
 from skelift.training.distributed import World, join
-from skelift.training.model_files import load_model
 from skelift.training.one_model import train_one
-from skelift.training.self_supervised import Trainer
+from skelift.training.trainer import Trainer
 
 LABEL_FREE = "label_free"
 BEST = "best.yaml"
-_GLANCE = 512  # held-out pictures that a score in the course of a trial looks at
+_GLANCE = 512  # held-out images that a score in the course of a trial looks at
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def write_best(folder: Path, config: Config, trials: Sequence[Trial]) -> Path:
         folder / "sweep.json",
         {
             "score": best.metric,
-            "judged_on": f"clips held out of the training pictures (share {config.sweep.held_out})",
+            "judged_on": f"clips held out of the training images (share {config.sweep.held_out})",
             "best": asdict(best),
             "trials": [asdict(trial) for trial in trials],
         },
@@ -135,7 +135,7 @@ def write_best(folder: Path, config: Config, trials: Sequence[Trial]) -> Path:
 
 
 class _Watch:
-    """Scores a training a few times in its course, on some of the held-out pictures."""
+    """Scores a training a few times in its course, on some of the held-out images."""
 
     def __init__(
         self, config: Config, held_out: Part, world: World, report: Callable[[float, int], None]

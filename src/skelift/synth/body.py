@@ -110,7 +110,7 @@ def load_npz(path: Path, content: str) -> dict[str, NDArray[Any]]:
             return dict(archive)
     except FileNotFoundError:
         raise InputError(
-            f"{path}: not there; name an .npz file of {content}, or {ASSETS} for the package's"
+            f"{path}: not found; name an .npz file of {content}, or {ASSETS} for the package's"
         ) from None
     except (ValueError, OSError, EOFError, TypeError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: no readable .npz file of {content} ({error})") from None

@@ -38,7 +38,7 @@ def synthesize(config: Config) -> Path:
     with write_dataset(folder, info) as writer:
         for split in (TRAIN, TEST):
             writer.allocate_split(
-                split, counts[split], with_2d=True, with_3d=True, with_approach=True
+                split, counts[split], with_2d=True, with_3d=True, with_radial_motion=True
             )
         poses = np.empty((synth.prior, len(info.skeleton), 2), dtype=np.float32)
         samples = np.empty(synth.prior, dtype=SAMPLE)
@@ -51,7 +51,7 @@ def synthesize(config: Config) -> Path:
 
 
 def open_studio(config: Config, synth: SynthConfig) -> tuple[Studio, DatasetInfo]:
-    """The studio that renders a configuration, and what dataset.json says of its pictures.
+    """The studio that renders a configuration, and what dataset.json says of its images.
 
     The skeleton's bone lengths are the mean of the training persons' bodies at rest; no test
     person is measured.
@@ -148,7 +148,7 @@ def _work_on(task: Task) -> tuple[Task, Labels | None]:
 
 
 def make_rows(studio: Studio, folder: Path, task: Task) -> Labels | None:
-    """Make the rows of one task; pictures go to disk, the prior's labels are returned."""
+    """Make the rows of one task; images go to disk, the prior's labels are returned."""
     split, rows = task
     scenes = studio.cast.scenes(split, rows)
     if split == PRIOR:

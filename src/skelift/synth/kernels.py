@@ -1,7 +1,7 @@
 """The compiled inner loops: skinning, projection, z-buffer rasterisation and shading.
 
 Plain loops over vertices, faces and pixels for numba; every array is float32 unless said
-otherwise. Lengths are metres in the camera frame (x right, y down, z forward), picture
+otherwise. Lengths are metres in the camera frame (x right, y down, z forward), image
 coordinates are continuous pixels (the centre of pixel i lies at i + 0.5).
 """
 
@@ -85,10 +85,10 @@ def vertex_normals(
 def project(
     points: NDArray[np.float32], focal: float, principal: float, out: NDArray[np.float32]
 ) -> tuple[np.float32, np.float32, np.float32, np.float32, np.float32]:
-    """Perspective projection of (V, 3) points into the source picture.
+    """Perspective projection of (V, 3) points into the source image.
 
     ``out`` (V, 3) receives x, y in source pixels and the inverse depth 1/z, which is linear over
-    the picture. Returns the box x_low, y_low, x_high, y_high and the smallest z.
+    the image. Returns the box x_low, y_low, x_high, y_high and the smallest z.
     """
     x_low = y_low = nearest = np.float32(1e30)
     x_high = y_high = np.float32(-1e30)
@@ -187,7 +187,7 @@ def shade(
         stripe: (3,) wave vector of the stripes, stripes per metre.
         light: (3,) unit vector towards the light, camera frame.
         ambient: brightness in full shadow.
-        image: (S, S, 3) uint8 receives the picture, black where there is no body.
+        image: (S, S, 3) uint8 receives the image, black where there is no body.
         mask: (S, S) uint8 receives the covered fraction, 255 on the body.
     """
     size = image.shape[0]

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import SynthConfig
-from skelift.data.film import SECONDS
 from skelift.data.format import SAMPLE
+from skelift.data.motion_cue import SECONDS
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth.body import Body

@@ -1,4 +1,4 @@
-"""``python -m skelift.synth.sample FILE``: a rendered picture of one person, for trying a model."""
+"""``python -m skelift.synth.sample FILE``: a rendered image of one person, for trying a model."""
 
 import argparse
 from pathlib import Path
@@ -15,13 +15,13 @@ from skelift.synth.splits import TEST
 SIZE = 480
 
 
-def sample_pictures(count: int, size: int = SIZE) -> NDArray[np.uint8]:
-    """(count, size, size, 3) RGB pictures of the quickstart's test persons, on black."""
+def sample_images(count: int, size: int = SIZE) -> NDArray[np.uint8]:
+    """(count, size, size, 3) RGB images of the quickstart's test persons, on black."""
     config = compose(["data=quickstart", f"data.size={size}"])
     assert config.data.synth is not None
     studio, _ = open_studio(config, config.data.synth)
-    pictures, _, _ = studio.photograph(studio.cast.scenes(TEST, range(count)))
-    return pictures
+    images, _, _ = studio.photograph(studio.cast.scenes(TEST, range(count)))
+    return images
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="a .png to write")
     file: Path = parser.parse_args().file
-    encoded = cv2.imencode(".png", sample_pictures(1)[0][..., ::-1])[1]
+    encoded = cv2.imencode(".png", sample_images(1)[0][..., ::-1])[1]
     with atomic_file(file) as unfinished:
         unfinished.write_bytes(encoded.tobytes())
     print(file)

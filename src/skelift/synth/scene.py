@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from skelift.config import CameraConfig
 from skelift.data.crop import CropBox, to_crop
-from skelift.data.film import approach
 from skelift.data.format import SAMPLE
+from skelift.data.motion_cue import radial_motion
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth import kernels
@@ -134,13 +134,13 @@ class Labels:
         joints_2d: (B, J, 2) float32 pixels of the crop.
         joints_3d_mm: (B, J, 3) float32 mm in the camera frame.
         samples: (B,) complete SAMPLE records.
-        approach: (B,) how much nearer they come (see data/film.py), NaN without film; of pictures.
+        radial_motion: (B,) how much nearer they come (data/motion_cue.py), NaN without film.
     """
 
     joints_2d: NDArray[np.float32]
     joints_3d_mm: NDArray[np.float32]
     samples: NDArray[np.void]
-    approach: NDArray[np.float32] | None = None
+    radial_motion: NDArray[np.float32] | None = None
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """What is known, by the names of the data set's columns."""
@@ -153,7 +153,7 @@ class Studio:
     Args:
         cast: who is photographed.
         camera: the camera.
-        size: side of the pictures, in pixels.
+        size: side of the images, in pixels.
         margin: free border of the crop, as a fraction of the body's larger side.
     """
 
@@ -176,7 +176,7 @@ class Studio:
         return self._labels(scenes, posed.joints, self._crops(scenes, posed))
 
     def photograph(self, scenes: Scenes) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Labels]:
-        """Render B pictures.
+        """Render B images.
 
         Returns:
             (B, S, S, 3) uint8 RGB on black, (B, S, S) uint8 masks, and the true joints.
@@ -211,10 +211,10 @@ class Studio:
                 masks[row],
             )
         labels = self._labels(scenes, posed.joints, crops)
-        return images, masks, replace(labels, approach=self._approach(scenes))
+        return images, masks, replace(labels, radial_motion=self._radial_motion(scenes))
 
-    def _approach(self, scenes: Scenes) -> NDArray[np.float32]:
-        """(B,) approach of the body between the moments before and after; NaN without film."""
+    def _radial_motion(self, scenes: Scenes) -> NDArray[np.float32]:
+        """(B,) radial motion of the body between the moments before and after; NaN without film."""
         if scenes.film is None:
             return np.full(len(scenes), np.nan, dtype=np.float32)
         earlier, later = (
@@ -222,7 +222,7 @@ class Studio:
             for moment in scenes.film
             for then in [replace(scenes, rotations=moment.rotations)]
         )
-        return approach(earlier, later).astype(np.float32)
+        return radial_motion(earlier, later).astype(np.float32)
 
     def _rig(self, scenes: Scenes, row: int) -> Rig:
         return self.cast.crew.rigs[int(scenes.person[row])]
@@ -251,7 +251,7 @@ class Studio:
         return np.stack([self._see(scenes, posed, row) for row in range(len(scenes))])
 
     def _see(self, scenes: Scenes, posed: _Posed, row: int) -> NDArray[np.float32]:
-        """Skin and project one mesh into the source picture; returns its (3,) crop box."""
+        """Skin and project one mesh into the source image; returns its (3,) crop box."""
         mesh = self._rig(scenes, row).mesh
         count = len(mesh.rest)
         points, pixels = self._points[:count], self._pixels[:count]

@@ -1,4 +1,4 @@
-"""Random changes of a batch of pictures, on the device where it lies."""
+"""Random changes of a batch of images, on the device where it lies."""
 
 from dataclasses import dataclass, replace
 
@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 
 from skelift.config import AugmentConfig
+from skelift.data.loading import ImageBatch
 from skelift.errors import InputError
-from skelift.training.batches import Pictures
 
 _STREAM = 1  # sets these numbers apart from the row orders, which the seed feeds too
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to the pictures of a step, derived from (seed, step) alone.
+    """What happens to the images of a step, derived from (seed, step) alone.
 
     Attributes:
-        flip: (B,) bool, which pictures are mirrored.
+        flip: (B,) bool, which images are mirrored.
         gain: (B, 3) factor on each colour channel.
     """
 
@@ -37,21 +37,20 @@ class Augmentation:
     def __getitem__(self, rows: slice) -> "Augmentation":
         return Augmentation(self.flip[rows], self.gain[rows])
 
-    def __call__(self, pictures: Pictures) -> Pictures:
-        """The changed pictures: x clamped to [0, 1]; black stays black.
+    def __call__(self, images: ImageBatch) -> ImageBatch:
+        """The changed images: x clamped to [0, 1]; black stays black.
 
-        A mirrored picture takes its mask and view along. There are no labels to take along: the
-        supervised baselines learn from the pictures as they are.
+        A mirrored image takes its mask and view along. There are no labels to take along: the
+        supervised baselines learn from the images as they are.
         """
-        assert pictures.joints_2d is None
-        assert pictures.joints_3d_mm is None
-        flip, gain = (t.to(pictures.x.device, non_blocking=True) for t in (self.flip, self.gain))
+        assert images.joints_2d is None
+        assert images.joints_3d_mm is None
+        flip, gain = (t.to(images.x.device, non_blocking=True) for t in (self.flip, self.gain))
         x, mask = (
-            torch.where(flip[:, None, None, None], t.flip(3), t)
-            for t in (pictures.x, pictures.mask)
+            torch.where(flip[:, None, None, None], t.flip(3), t) for t in (images.x, images.mask)
         )
         x = (x * gain[:, :, None, None]).clamp(0, 1)
-        return replace(pictures, x=x, mask=mask, view=pictures.view.mirrored(flip))
+        return replace(images, x=x, mask=mask, view=images.view.mirrored(flip))
 
 
 def augments(config: AugmentConfig) -> bool:

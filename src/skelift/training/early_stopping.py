@@ -10,11 +10,11 @@ from skelift.config import Config
 from skelift.data.format import Dataset
 from skelift.data.hold_out import Part, spread
 from skelift.errors import InputError
-from skelift.models.pose import PoseNet
-from skelift.training.checkpoint import load_tensors
+from skelift.models.io import MADE_BY, save_snapshot, snapshots
+from skelift.models.posenet import PoseNet
+from skelift.models.tensors import load_tensors
 from skelift.training.distributed import World
-from skelift.training.model_files import MADE_BY, save_snapshot, snapshots
-from skelift.training.self_supervised import Trainer
+from skelift.training.trainer import Trainer
 
 SCORE = "label_free"
 Score = Callable[[PoseNet, Part, torch.device, int], float]
@@ -25,7 +25,7 @@ class Enough(Exception):
 
 
 class EarlyStopping:
-    """Keeps snapshots, scores them on training pictures, and says when enough is enough.
+    """Keeps snapshots, scores them on training images, and says when enough is enough.
 
     A run that is killed and started again reads the scores of its earlier snapshots.
 
@@ -34,7 +34,7 @@ class EarlyStopping:
         data: its data set.
         world: this process; the first one scores, for all.
         first: steps done before (after a resume).
-        score: of networks in evaluation mode on some pictures, without labels; lower is better.
+        score: of networks in evaluation mode on some images, without labels; lower is better.
     """
 
     def __init__(
@@ -48,16 +48,16 @@ class EarlyStopping:
         self.patience, self.batch, self.world = train.patience, config.evaluate.batch, world
         self.checkpoints = Path(config.paths.checkpoints)
         self.score = score
-        self.pictures = spread(data.split("train"), config.evaluate.snapshot_pictures)
+        self.images = spread(data.split("train"), config.evaluate.snapshot_images)
         self.scores = {
             step: float(load_tensors(file, MADE_BY)[1][SCORE])
             for step, file in snapshots(self.checkpoints).items()
-            if self.patience and world.leads and step <= first
+            if self.patience and world.is_main and step <= first
         }
 
     def keep(self, trainer: Trainer, step: int) -> None:
         """Keep the weights after ``step`` steps; all processes call it."""
-        if self.world.leads:
+        if self.world.is_main:
             about = {}
             if self.patience:
                 self.scores[step] = self._score(trainer)
@@ -85,7 +85,7 @@ class EarlyStopping:
         pose, trained = trainer.pose, _copy(trainer.pose.state_dict())
         pose.load_state_dict(trainer.average.state())
         pose.eval()
-        score = self.score(pose, self.pictures, self.world.device, self.batch)
+        score = self.score(pose, self.images, self.world.device, self.batch)
         pose.train()
         pose.load_state_dict(trained)
         return score

@@ -7,24 +7,26 @@ from torch import Tensor
 
 from skelift import losses
 from skelift.config import Config
-from skelift.data.film import LEAST_APPROACH, approach_of
 from skelift.data.format import Dataset, Split
 from skelift.data.hold_out import Part, some
+from skelift.data.loading import EpochSampler, ImageLoader
+from skelift.data.motion_cue import MIN_RADIAL_MOTION, radial_motion_of
 from skelift.errors import InputError
-from skelift.models.facing import Facing
-from skelift.models.pose import PoseNet
-from skelift.training.batches import Order, PictureSource
+from skelift.models.heads.front_back import FrontBack
+from skelift.models.posenet import PoseNet
 from skelift.training.teach import teach
 
 BATCH = 64
 WEIGHT_DECAY = 1e-4
-MOST = 50_000  # pictures
+MOST = 50_000  # images
 
 
 def check_facing(config: Config, data: Dataset) -> None:
     """InputError unless ``model.facing`` can be taught and is of use."""
-    if not config.loss.from_behind:
-        raise InputError("model.facing=true needs loss.from_behind=true, whose sides it exchanges")
+    if not config.loss.canonical_sides:
+        raise InputError(
+            "model.facing=true needs loss.canonical_sides=true, whose sides it exchanges"
+        )
     if not len(data.skeleton.trunk_pairs):
         raise InputError(
             f"{data.folder}: skeleton {data.skeleton.name} has no left and right joints on its "
@@ -35,20 +37,20 @@ def check_facing(config: Config, data: Dataset) -> None:
 
 
 def who_moves(split: Split) -> tuple[Part, NDArray[np.float32]]:
-    """Pictures in which someone comes nearer or goes away, at most ``MOST``, and their approach.
+    """Images in which someone comes nearer or goes away, at most ``MOST``, and their radial motion.
 
     Raises:
         InputError: there are none.
     """
-    approach = approach_of(split)
-    rows = np.flatnonzero(np.abs(approach) >= LEAST_APPROACH)
+    radial_motion = radial_motion_of(split)
+    rows = np.flatnonzero(np.abs(radial_motion) >= MIN_RADIAL_MOTION)
     if not len(rows):
         raise InputError(
-            f"{split.folder}: no pictures before and after (of the same person, clip and camera) "
+            f"{split.folder}: no images before and after (of the same person, clip and camera) "
             "show anyone come nearer or go away; prepare frames of films, or set model.facing=false"
         )
     rows = rows[:: -(-len(rows) // MOST)]
-    return some(split, rows), approach[rows]
+    return some(split, rows), radial_motion[rows]
 
 
 def teach_facing(config: Config, pose: PoseNet, split: Split, title: str) -> dict[str, Tensor]:
@@ -59,22 +61,22 @@ def teach_facing(config: Config, pose: PoseNet, split: Split, title: str) -> dic
     Args:
         config: the run.
         pose: Phi and Omega as they will be used.
-        split: the training pictures.
+        split: the training images.
         title: what the progress bar says.
     """
     moving, known = who_moves(split)
     device = pose.swap.device
-    approach = torch.from_numpy(known).to(device)
+    radial_motion = torch.from_numpy(known).to(device)
     torch.manual_seed(config.train.seed)
-    facing = Facing(pose.skeleton).to(device)
+    facing = FrontBack(pose.skeleton).to(device)
     heads = _heads(pose, facing, moving, config.evaluate.batch)
-    order = Order(len(heads), BATCH, config.train.seed)
+    order = EpochSampler(len(heads), BATCH, config.train.seed)
 
     def loss(number: int) -> Tensor:
         rows = torch.from_numpy(order[number]).to(device)
         seen = heads[rows]
         seen[1::2] = seen[1::2].flip(3)
-        return losses.facing_loss(facing.judge(seen), approach[rows])
+        return losses.facing_loss(facing.judge(seen), radial_motion[rows])
 
     return teach(
         facing,
@@ -88,9 +90,9 @@ def teach_facing(config: Config, pose: PoseNet, split: Split, title: str) -> dic
 
 
 @torch.no_grad()
-def _heads(pose: PoseNet, facing: Facing, split: Split, batch: int) -> Tensor:
-    """(N, 3, PATCH, PATCH) patches around the heads of a split's pictures."""
-    source = PictureSource(split, pose.swap.device)
+def _heads(pose: PoseNet, facing: FrontBack, split: Split, batch: int) -> Tensor:
+    """(N, 3, PATCH, PATCH) patches around the heads of a split's images."""
+    source = ImageLoader(split, pose.swap.device)
     pose.eval()
     heads = []
     for start in range(0, len(source), batch):

@@ -11,12 +11,12 @@ from torch import Tensor
 from skelift.config import FlowConfig
 from skelift.data.format import Dataset
 from skelift.data.hold_out import held_out_rows
+from skelift.data.loading import EpochSampler, PoseLoader
 from skelift.errors import InputError
 from skelift.files import write_json
 from skelift.geometry import Units, mirror_pose, normalise, pose_scale
 from skelift.models.flow import PoseFlow
-from skelift.training.batches import Order, PoseSource
-from skelift.training.checkpoint import load_tensors, save_tensors
+from skelift.models.tensors import load_tensors, save_tensors
 from skelift.training.loop import Interval, Terms, fit
 
 WEIGHTS = "flow.safetensors"
@@ -60,7 +60,7 @@ def pretrain(
     """
     torch.manual_seed(config.seed)
     skeleton = data.skeleton
-    source = PoseSource(data.prior, data.info.size, device)
+    source = PoseLoader(data.prior, data.info.size, device)
     relative = source.root_relative(skeleton.root_index, units)
     scale = pose_scale(relative, skeleton.head_index)
     poses = normalise(relative, scale)
@@ -93,7 +93,7 @@ def _optimise(
     adam = torch.optim.Adam(
         flow.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    order = Order(len(train), config.batch, config.seed)
+    order = EpochSampler(len(train), config.batch, config.seed)
     noise = torch.Generator().manual_seed(config.seed)
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] = {}
@@ -149,5 +149,5 @@ def load_weights(
     except RuntimeError as error:
         raise InputError(
             f"{file}: does not fit the configured network ({str(error).splitlines()[-1].strip()}); "
-            f"make it anew with `{made_by}`"
+            f"recreate it with `{made_by}`"
         ) from None

@@ -51,7 +51,7 @@ def fit(
         take_step: does step number n and returns its loss terms (scalars on the device).
         steps: number of the last step + 1.
         title: what the progress bar says.
-        batch: pictures (or poses) a step, for the speed in the statistics.
+        batch: images (or poses) a step, for the speed in the statistics.
         interval: steps a line of statistics; the losses are read from the device only then.
         first: the first step (after a resume).
         each_interval: called with the mean of every term (``loss/<term>``) and ``per_second``.

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from skelift import losses
 from skelift.collective import gather
 from skelift.config import LossConfig
+from skelift.data.loading import ImageBatch
 from skelift.geometry import project, random_view, rotate
 from skelift.models.discriminator import Discriminator
 from skelift.models.flow import PoseFlow
-from skelift.models.pose import PoseNet
+from skelift.models.posenet import PoseNet
 from skelift.render import Kappa
-from skelift.training.batches import Pictures
 
 Terms = dict[str, Tensor]
 SILHOUETTE_GAMMA = (
@@ -26,7 +26,7 @@ SILHOUETTE_GAMMA = (
 
 
 @dataclass(frozen=True)
-class Draws:
+class StepNoise:
     """The random numbers of a step for the global batch, derived from (seed, step) alone.
 
     Attributes:
@@ -40,7 +40,7 @@ class Draws:
     shuffle: Tensor
 
     @classmethod
-    def at(cls, seed: int, step: int, batch: int, device: torch.device) -> "Draws":
+    def at(cls, seed: int, step: int, batch: int, device: torch.device) -> "StepNoise":
         """Draws of one step; the same on every process and device."""
         rng = torch.Generator().manual_seed((seed << 32) + step)
         azimuth = (2 * torch.rand(batch, generator=rng) - 1) * torch.pi
@@ -49,15 +49,15 @@ class Draws:
         return cls(*(t.to(device) for t in (azimuth, noise, shuffle)))
 
 
-def base_boost(step: int, loss: LossConfig) -> float:
-    """Factor on L_base at a step: ``loss.base_boost`` at the first, 1 from ``boost_steps`` on.
+def cycle_weight(step: int, loss: LossConfig) -> float:
+    """Factor on L_base: ``loss.cycle_weight_init`` at step 0, 1 from ``cycle_weight_steps`` on.
 
     From scratch the flow and the bone lengths drown the loop (their gradients are 50 times as
     long), and the depths of near and far joints never agree with each other. So the loop leads
     first, and the terms meet as equals later.
     """
-    left = max(1 - step / loss.boost_steps, 0.0) if loss.boost_steps else 0.0
-    return float(loss.base_boost**left)
+    left = max(1 - step / loss.cycle_weight_steps, 0.0) if loss.cycle_weight_steps else 0.0
+    return float(loss.cycle_weight_init**left)
 
 
 class Lifting(nn.Module):
@@ -68,12 +68,12 @@ class Lifting(nn.Module):
         self.config = config
         self.pose = pose
 
-    def forward(self, y: Tensor, draws: Draws, flow: PoseFlow, boost: float = 1.0) -> Terms:
+    def forward(self, y: Tensor, draws: StepNoise, flow: PoseFlow, boost: float = 1.0) -> Terms:
         """Weighted terms for (B, J, 2) normalised poses; ``boost`` multiplies L_base."""
         with torch.autocast(y.device.type, enabled=False):
             return self._terms(y.float(), draws, flow, boost)
 
-    def _terms(self, y: Tensor, draws: Draws, flow: PoseFlow, boost: float) -> Terms:
+    def _terms(self, y: Tensor, draws: StepNoise, flow: PoseFlow, boost: float) -> Terms:
         c, lift = self.config, self.pose.lift
         v, elevation = lift(y)
         rotation = random_view(elevation, draws.azimuth, draws.noise)
@@ -119,10 +119,10 @@ class SelfSupervised(nn.Module):
 
     def forward(
         self,
-        pictures: Pictures,
+        images: ImageBatch,
         u: Tensor,
         lifted_prior: Tensor,
-        draws: Draws,
+        draws: StepNoise,
         discriminator: Discriminator,
         flow: PoseFlow,
         reach: float | None,
@@ -131,14 +131,14 @@ class SelfSupervised(nn.Module):
         """One step.
 
         Args:
-            pictures: this process's share of the pictures.
+            images: this process's share of the images.
             u: (B, J, 2) poses of the prior, this process's share.
             lifted_prior: (P, J, 2) normalised poses of the prior that Lambda lifts besides.
             draws: random numbers of the lifted poses of the global batch.
             discriminator: D, whose weights are not moved here.
             flow: the frozen flow.
             reach: 0 ... 1, share of the lifting losses' gradient that reaches Phi and Omega; None
-                leaves the pictures' poses out of the lifting losses.
+                leaves the images' poses out of the lifting losses.
             boost: factor on L_base.
 
         Returns:
@@ -146,7 +146,7 @@ class SelfSupervised(nn.Module):
             detached.
         """
         c = self.config
-        x, mask = pictures.x, pictures.mask
+        x, mask = images.x, images.mask
         if c.mirror:
             x = _beside(self.shares, x, x.flip(3))
         s = self.pose.phi(x)
@@ -163,8 +163,8 @@ class SelfSupervised(nn.Module):
                 "render": (c.render, lambda: losses.redraw_loss(redrawn, target)),
             }
         )
-        pairs = len(y) - len(pictures.x)
-        y, y_mirrored = _apart(self.shares, y, len(pictures.x), pairs)
+        pairs = len(y) - len(images.x)
+        y, y_mirrored = _apart(self.shares, y, len(images.x), pairs)
         terms |= _weighted(
             {
                 "silhouette": (c.silhouette, lambda: losses.silhouette_loss(self.wide(y), mask)),
@@ -176,7 +176,7 @@ class SelfSupervised(nn.Module):
         )
         lifted = [lifted_prior]
         if reach is not None:
-            normalised = self.pose.normalise(_scale_gradient(y.float(), reach), pictures.view)
+            normalised = self.pose.normalise(_scale_gradient(y.float(), reach), images.view)
             lifted.append(gather(normalised))
         if any(len(poses) for poses in lifted):
             terms |= self.lifting(torch.cat(lifted), draws, flow, boost)
@@ -213,20 +213,20 @@ class SupervisedLifting(nn.Module):
 
 
 class SupervisedImage(nn.Module):
-    """Upper bound: the same networks, trained on the true 2D and 3D joints of the pictures."""
+    """Upper bound: the same networks, trained on the true 2D and 3D joints of the images."""
 
     def __init__(self, pose: PoseNet) -> None:
         super().__init__()
         self.pose = pose
 
-    def forward(self, pictures: Pictures) -> Terms:
+    def forward(self, images: ImageBatch) -> Terms:
         """Squared errors in 2D (over the crop) and 3D (root-relative, mean bone 1)."""
-        poses = self.pose(pictures.x, pictures.view)
-        assert pictures.joints_2d is not None
-        assert pictures.joints_3d_mm is not None
+        poses = self.pose(images.x, images.view)
+        assert images.joints_2d is not None
+        assert images.joints_3d_mm is not None
         return {
-            "joints_2d": losses.pose_from_skeleton_loss(poses.y, pictures.joints_2d),
-            "lift": 0.1 * _supervised_3d(self.pose, poses.v, pictures.joints_3d_mm),
+            "joints_2d": losses.pose_from_skeleton_loss(poses.y, images.joints_2d),
+            "lift": 0.1 * _supervised_3d(self.pose, poses.v, images.joints_3d_mm),
         }
 
 

@@ -11,21 +11,21 @@ from torch import Tensor
 from skelift.config import Config
 from skelift.data.format import Dataset
 from skelift.errors import InputError
+from skelift.models.io import SNAPSHOTS, save_model
 from skelift.training.curves import Curves
 from skelift.training.distributed import World
 from skelift.training.early_stopping import EarlyStopping, Enough, Score
 from skelift.training.facing import check_facing, teach_facing
 from skelift.training.loop import Interval, NonFiniteLoss, fit
-from skelift.training.model_files import SNAPSHOTS, save_model
 from skelift.training.refiner import teach_refiner
-from skelift.training.self_supervised import (
+from skelift.training.start import facing_from_start
+from skelift.training.trainer import (
     CHECKPOINT,
     Trainer,
     fingerprint,
     resume,
     save_checkpoint,
 )
-from skelift.training.start import facing_from_start
 
 
 def train_one(
@@ -64,10 +64,10 @@ def train_one(
             f"{checkpoints}: process {world.rank} has {first} steps, others have more or less; "
             "give all processes the same checkpoints, or remove them"
         )
-    if world.leads and not first and (checkpoints / SNAPSHOTS).exists():
+    if world.is_main and not first and (checkpoints / SNAPSHOTS).exists():
         shutil.rmtree(checkpoints / SNAPSHOTS)  # of another run
     stopping = EarlyStopping(config, data, world, first, score)
-    curves = Curves(checkpoints, out, first, live=train.dvclive) if world.leads else None
+    curves = Curves(checkpoints, out, first, live=train.dvclive) if world.is_main else None
     saved = first
 
     def each_interval(interval: Interval) -> None:
@@ -96,10 +96,10 @@ def train_one(
             first=first,
             each_interval=each_interval,
             over_all=world.mean,
-            show=world.leads,
+            show=world.is_main,
         )
     except Enough:
-        if world.leads:
+        if world.is_main:
             print(
                 f"{title}: no better label-free score in {train.patience} snapshots; the best, of "
                 f"step {stopping.best}, is the model"
@@ -107,7 +107,7 @@ def train_one(
     except NonFiniteLoss as error:
         last = f"{checkpoints / CHECKPOINT} (step {saved})" if saved else "none yet"
         raise NonFiniteLoss(f"{error}; last good checkpoint: {last}") from None
-    if world.leads:
+    if world.is_main:
         assert curves
         curves.finish()
         if stopping.scores:
@@ -125,7 +125,7 @@ def train_one(
             data.info,
             about,
             name=config.name,
-            crop_side=trainer.pictures.typical_crop_side,
+            crop_side=trainer.images.typical_crop_side,
         )
 
 

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from skelift import losses
 from skelift.config import TrainConfig
-from skelift.models.refiner import Refiner
-from skelift.training.batches import Order
+from skelift.data.loading import EpochSampler
+from skelift.models.heads.refiner import Refiner
 from skelift.training.teach import teach
 
 BATCH = 256
@@ -28,7 +28,7 @@ def teach_refiner(train: TrainConfig, poses: Tensor, title: str) -> dict[str, Te
     device = poses.device
     torch.manual_seed(train.seed)
     refiner = Refiner(poses.shape[1]).to(device)
-    order = Order(len(poses), BATCH, train.seed)
+    order = EpochSampler(len(poses), BATCH, train.seed)
     rng = torch.Generator().manual_seed(train.seed)
 
     def loss(number: int) -> Tensor:

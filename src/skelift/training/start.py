@@ -7,8 +7,8 @@ from torch import Tensor
 
 from skelift.config import Config, ModelConfig, TrainConfig
 from skelift.errors import InputError
-from skelift.models.pose import PoseNet
-from skelift.training.model_files import WEIGHTS, load_model
+from skelift.models.io import WEIGHTS, load_model
+from skelift.models.posenet import PoseNet
 from skelift.weights import SHIPPED
 
 # What has to be the same for weights to mean the same.
@@ -24,7 +24,7 @@ def start_file(train: TrainConfig) -> Path:
 def start_from(config: Config, pose: PoseNet) -> None:
     """Give the untrained ``pose`` the weights of ``train.start``.
 
-    The networks see pictures of any size, so the model may be of smaller ones.
+    The networks see images of any size, so the model may be of smaller ones.
 
     Raises:
         InputError: the model is of another body, or its networks are others.
@@ -53,7 +53,7 @@ def _load(config: Config, pose: PoseNet) -> PoseNet:
             raise InputError(f"{folder}: its model.{key} is {has}, not {needs}; set the same")
     if start.skeleton.joints != pose.skeleton.joints:
         raise InputError(
-            f"{folder}: a model of the skeleton {start.skeleton.name}, and the pictures are of "
+            f"{folder}: a model of the skeleton {start.skeleton.name}, and the images are of "
             f"{pose.skeleton.name}; set train.start to a model of the same joints"
         )
     return start

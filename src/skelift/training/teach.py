@@ -20,7 +20,7 @@ def teach(
     batch: int,
     weight_decay: float = 0.0,
 ) -> dict[str, Tensor]:
-    """Adam on one network, learning rate from 1e-3 to nought; returns its weights as ``name.*``.
+    """Adam on one network, learning rate from 1e-3 to zero; returns its weights as ``name.*``.
 
     Args:
         network: what learns.

@@ -102,7 +102,7 @@ def _log_skipped(part: Part) -> None:
 
 
 def _check_counts(config: Config, parts: Sequence[Part]) -> None:
-    counts = {name: sum(p.pictures for p in parts if p.split == name) for name in SPLITS}
+    counts = {name: sum(p.images for p in parts if p.split == name) for name in SPLITS}
     counts["prior"] = sum(part.poses for part in parts)
     for name, count in counts.items():
         if not count:
@@ -115,14 +115,14 @@ def _check_counts(config: Config, parts: Sequence[Part]) -> None:
 def _describe(
     config: Config, source: SourceConfig, about: Description, parts: Sequence[Part]
 ) -> DatasetInfo:
-    """What dataset.json says; bone lengths are the mean over the training pictures' 3D poses."""
+    """What dataset.json says; bone lengths are the mean over the training images' 3D poses."""
     train = [part for part in parts if part.split == "train"]
     sums = np.sum([part.bones_mm for part in train], axis=0)
     skeleton, provenance = about.skeleton, about.provenance
     if sums.all():
-        means = sums / sum(part.pictures for part in train)
+        means = sums / sum(part.images for part in train)
         skeleton = replace(skeleton, bone_lengths_mm=tuple(round(float(mm), 1) for mm in means))
-        provenance += " bone_lengths_mm: mean over the 3D poses of the training pictures."
+        provenance += " bone_lengths_mm: mean over the 3D poses of the training images."
     skipped: dict[str, int] = {}
     for part in parts:
         for reason, frames in part.skipped.items():
@@ -142,20 +142,20 @@ def _describe(
 
 
 def _put_together(writer: DatasetWriter, parts: Sequence[Part], submit: "Submit") -> None:
-    with_3d = all(any(part.bones_mm) for part in parts if part.pictures)
+    with_3d = all(any(part.bones_mm) for part in parts if part.images)
     room = dict.fromkeys((*SPLITS, "prior"), 0)
     jobs: dict[Future[None], int] = {}
     starts = []
     for part in parts:
         starts.append((room[part.split], room["prior"]))
-        room[part.split] += part.pictures
+        room[part.split] += part.images
         room["prior"] += part.poses
     for name in SPLITS:
         writer.allocate_split(name, room[name], with_2d=True, with_3d=with_3d)
     writer.allocate_prior(room["prior"])
     for part, (row, pose) in zip(parts, starts, strict=True):
         job = submit(_copy_part, part, writer.folder, row, pose, writer.info.size, with_3d)
-        jobs[job] = part.pictures + 1
+        jobs[job] = part.images + 1
     for _ in _progress("Putting together", jobs):
         pass
 
@@ -163,12 +163,12 @@ def _put_together(writer: DatasetWriter, parts: Sequence[Part], submit: "Submit"
 def _copy_part(part: Part, folder: Path, row: int, pose: int, size: int, with_3d: bool) -> None:
     columns = part.columns()
     names = ["samples", "joints_2d", *(["joints_3d_mm"] if with_3d else [])]
-    if part.pictures:
+    if part.images:
         fill_rows(folder / part.split, row, **{name: columns[name] for name in names})
     if part.poses:
         prior = {"samples": columns["prior_samples"], "poses_2d": columns["prior_2d"]}
         fill_rows(folder / "prior", pose, **prior)
-    for first in range(0, part.pictures, BLOCK):
+    for first in range(0, part.images, BLOCK):
         images = part.crops("images", (size, size, 3), first)
         masks = part.crops("masks", (size, size), first)
         fill_rows(folder / part.split, row + first, images=images, masks=masks)

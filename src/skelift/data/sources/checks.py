@@ -7,7 +7,7 @@ from skelift.data.sources.recordings import Camera, Floats
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 
-LARGEST_MISS = 0.05  # of the body's extent in the picture, median over a clip
+LARGEST_MISS = 0.05  # of the body's extent in the image, median over a clip
 MOST_FITTED = 2000  # poses that a camera is fitted to
 NEEDED = ("l_hip", "r_hip", "l_shoulder", "r_shoulder", "l_knee", "r_knee", "l_ankle", "r_ankle")
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from skelift.config import Config, H36mConfig
 from skelift.data.crop import CropBox
-from skelift.data.pictures import check_size, frame_count, frame_rate, read_frames
+from skelift.data.images import check_size, frame_count, frame_rate, read_frames
 from skelift.data.sources import h36m_simplified
 from skelift.data.sources.build import Description, build
 from skelift.data.sources.checks import check_sides, fit_camera
@@ -56,7 +56,7 @@ def prepare(config: Config) -> Path:
     recordings = find_recordings(root, source, crop, config.body)
     about = Description(
         provenance="Human3.6M (Ionescu et al. 2014): train S1, S5, S6, S7, S8, test S9, S11. "
-        f"Pictures come from the first {1 - source.prior:.0%} of each training clip, 2D poses of "
+        f"Images come from the first {1 - source.prior:.0%} of each training clip, 2D poses of "
         "the prior from the rest.",
         licence=LICENCE,
         skeleton=config.body,
@@ -116,7 +116,7 @@ class H36mRecording(Recording):
         folder: the subject's folder.
         stem: name of its files, such as ``Sitting 2.54138969``.
         every: keep every n-th frame.
-        prior: share of the clip that gives poses and no picture.
+        prior: share of the clip that gives poses and no image.
         boxes: where crops come from, ``masks`` or ``joints``.
         skeleton: of the poses.
     """
@@ -155,14 +155,14 @@ class H36mRecording(Recording):
         camera = fit_camera(str(poses_3d), joints_2d[good], joints_3d[good])
         check_sides(str(poses_3d), joints_3d[good], self.skeleton)
         _check_video(video, len(joints_2d))
-        pictures, poses = part_frames(len(joints_2d), self.every, self.prior)
-        usable = [frame for frame in (*pictures, *poses) if good[frame]]
-        if len(usable) < len(pictures) + len(poses):
-            yield Skipped(len(pictures) + len(poses) - len(usable), "NaN in the poses")
+        images, poses = part_frames(len(joints_2d), self.every, self.prior)
+        usable = [frame for frame in (*images, *poses) if good[frame]]
+        if len(usable) < len(images) + len(poses):
+            yield Skipped(len(images) + len(poses) - len(usable), "NaN in the poses")
         boxes = self._boxes(joints_2d, usable)
         masked = min(mask_count(silhouettes), frame_count(video))
-        wanted = {frame for frame in usable if frame in pictures and frame < masked}
-        without = sum(frame in pictures and frame >= masked for frame in usable)
+        wanted = {frame for frame in usable if frame in images and frame < masked}
+        without = sum(frame in images and frame >= masked for frame in usable)
         if without:
             yield Skipped(without, "the silhouettes or the video end before the poses")
         pairs = zip(
@@ -172,15 +172,15 @@ class H36mRecording(Recording):
         )
         size: tuple[int, int] | None = None
         level = level_of(silhouettes)
-        for (frame, picture), (_, mask) in pairs:
-            check_size(silhouettes, mask, picture.shape)
-            size = picture.shape[1], picture.shape[0]
+        for (frame, image), (_, mask) in pairs:
+            check_size(silhouettes, mask, image.shape)
+            size = image.shape[1], image.shape[0]
             box = boxes.get(frame)
             if box is None:
                 yield Skipped(1, "no bounding box")
                 continue
             yield Shot(
-                frame, box, joints_2d[frame], size, joints_3d[frame], camera, picture, mask, level
+                frame, box, joints_2d[frame], size, joints_3d[frame], camera, image, mask, level
             )
         size = size or _video_size(video)
         for frame in poses:

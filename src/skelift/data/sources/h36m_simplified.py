@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from skelift.config import Config, H36mConfig
 from skelift.data.crop import CropBox
-from skelift.data.pictures import read_mask, read_picture
+from skelift.data.images import read_image, read_mask
 from skelift.data.sources.build import Description, build
 from skelift.data.sources.h36m_protocol import JOINTS, LICENCE, SUBJECTS
 from skelift.data.sources.recordings import (
     Crop,
-    Picture,
+    ImageArray,
     Recording,
     Shot,
     Skipped,
@@ -28,13 +28,13 @@ from skelift.data.sources.recordings import (
 )
 from skelift.errors import InputError
 
-PICTURES, MASKS, LANDMARKS = "WithBackground", "BackgroudMask", "Landmarks"
+IMAGES, MASKS, LANDMARKS = "WithBackground", "BackgroudMask", "Landmarks"
 ACTIVITIES = ("directions", "discussion", "greeting", "posing", "waiting", "walking")
 
 
 def is_here(root: Path) -> bool:
     """Whether a folder holds this layout."""
-    return any(_base(root).glob(f"S*/{PICTURES}"))
+    return any(_base(root).glob(f"S*/{IMAGES}"))
 
 
 def prepare(config: Config, source: H36mConfig, root: Path, crop: Crop) -> Path:
@@ -53,12 +53,12 @@ def prepare(config: Config, source: H36mConfig, root: Path, crop: Crop) -> Path:
             prior=source.prior if split == "train" else 0.0,
         )
         for subject, split in SUBJECTS.items()
-        for folder in sorted((_base(root) / subject / PICTURES).glob("*"))
+        for folder in sorted((_base(root) / subject / IMAGES).glob("*"))
         if folder.is_dir()
     ]
     about = Description(
         provenance="Simplified Human3.6M (Jakab et al., KeypointGAN): crops of six activities; "
-        f"pictures of the first {1 - source.prior:.0%} of each training sequence, 2D poses of the "
+        f"images of the first {1 - source.prior:.0%} of each training sequence, 2D poses of the "
         "prior from the rest. No 3D poses, no cameras.",
         licence=LICENCE,
         skeleton=config.body,
@@ -75,7 +75,7 @@ class SimplifiedRecording(Recording):
         folder: the subject's folder.
         sequence: name of the sequence's folders.
         every: keep every n-th frame.
-        prior: share of the sequence that gives poses and no picture.
+        prior: share of the sequence that gives poses and no image.
     """
 
     folder: Path
@@ -86,35 +86,35 @@ class SimplifiedRecording(Recording):
     @property
     def files(self) -> tuple[Path, ...]:
         """The crops, in temporal order."""
-        pictures = (self.folder / PICTURES / self.sequence).glob("*.jpg")
-        return tuple(sorted(pictures, key=lambda path: (_number(path), path.name)))
+        images = (self.folder / IMAGES / self.sequence).glob("*.jpg")
+        return tuple(sorted(images, key=lambda path: (_number(path), path.name)))
 
     def shots(self) -> Iterator[Shot | Skipped]:
         """See ``Recording``."""
         files = self.files
-        pictures, poses = part_frames(len(files), self.every, self.prior)
-        for number in (*pictures, *poses):
+        images, poses = part_frames(len(files), self.every, self.prior)
+        for number in (*images, *poses):
             twin = self._twin(files[number], LANDMARKS, ".mat")
             points = read_landmarks(twin)
             if not np.isfinite(points).all():
                 yield Skipped(1, "NaN in the landmarks")
                 continue
-            picture: Picture | None = None
-            mask: Picture | None = None
-            if number in pictures:
-                picture = read_picture(files[number])
-                mask = read_mask(self._twin(files[number], MASKS, ".png"), like=picture)
-                size = picture.shape[1], picture.shape[0]
-                picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), dtype=np.uint8)
+            image: ImageArray | None = None
+            mask: ImageArray | None = None
+            if number in images:
+                image = read_image(files[number])
+                mask = read_mask(self._twin(files[number], MASKS, ".png"), like=image)
+                size = image.shape[1], image.shape[0]
+                image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), dtype=np.uint8)
             else:
-                size = _picture_size(files[number])
+                size = _image_size(files[number])
             side = max(size)
             # The whole crop as it is: its maker has cut the body out already.
             box = CropBox(side / 2, side / 2, side).snapped(self.crop.size)
-            yield Shot(number, box, points * size, size, picture=picture, mask=mask)
+            yield Shot(number, box, points * size, size, image=image, mask=mask)
 
-    def _twin(self, picture: Path, kind: str, suffix: str) -> Path:
-        return self.folder / kind / self.sequence / f"{picture.stem}{suffix}"
+    def _twin(self, image: Path, kind: str, suffix: str) -> Path:
+        return self.folder / kind / self.sequence / f"{image.stem}{suffix}"
 
 
 def read_landmarks(path: Path) -> NDArray[np.float64]:
@@ -125,7 +125,7 @@ def read_landmarks(path: Path) -> NDArray[np.float64]:
         points = loadmat(path)["keypoints_2d"]
         return np.asarray(points, dtype=np.float64).reshape(32, 2)[list(JOINTS)]
     except FileNotFoundError:
-        raise InputError(f"{path}: not there; unpack the archive anew") from None
+        raise InputError(f"{path}: not found; unpack the archive anew") from None
     except (KeyError, ValueError, TypeError, OSError, NotImplementedError) as error:
         raise InputError(
             f"{path}: no readable keypoints_2d (32, 2) ({error}); unpack the archive anew"
@@ -136,11 +136,11 @@ def _base(root: Path) -> Path:
     return root / "human_images" if (root / "human_images").is_dir() else root
 
 
-def _picture_size(path: Path) -> tuple[int, int]:
+def _image_size(path: Path) -> tuple[int, int]:
     from PIL import Image
 
-    with Image.open(path) as picture:  # reads no more than the header
-        return picture.size
+    with Image.open(path) as image:  # reads no more than the header
+        return image.size
 
 
 def _number(path: Path) -> int:

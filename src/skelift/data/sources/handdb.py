@@ -1,7 +1,7 @@
 """HandDB's synthetic hands: ``hand_labels_synth/synth*/%04d.jpg`` with a ``.json`` beside each.
 
-Each sequence is cut in the order of its files: pictures, then annotations that become the prior
-(their pictures are left out), then pictures to test on. Training pictures and prior also come
+Each sequence is cut in the order of its files: images, then annotations that become the prior
+(their images are left out), then images to test on. Training images and prior also come
 turned about the hand. There is no 3D, no camera and no mask: GrabCut cuts the hand out.
 """
 
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from skelift.config import Config, HandDbConfig
 from skelift.data.background import cut_out
-from skelift.data.pictures import mask_of_black_background, read_picture
+from skelift.data.images import mask_of_black_background, read_image
 from skelift.data.sources.build import Description, build
 from skelift.data.sources.recordings import (
     Crop,
     Floats,
-    Picture,
+    ImageArray,
     Recording,
     Shot,
     Skipped,
@@ -30,7 +30,7 @@ from skelift.data.sources.recordings import (
 from skelift.errors import InputError, require
 
 JOINTS = 21
-BLOCK = 64  # pictures that one task cuts out
+BLOCK = 64  # images that one task cuts out
 
 
 def prepare(config: Config) -> Path:
@@ -49,21 +49,21 @@ def prepare(config: Config) -> Path:
     turned = ", ".join(f"{angle:g}" for angle in source.rotations_deg)
     about = Description(
         provenance=f"HandDB synthetic hands (Simon et al. 2017), {', '.join(source.sequences)}. "
-        f"{source.prior:.0%} of the training annotations are the prior, without their pictures; "
-        f"training pictures and prior also turned by {turned or 'no'} degrees. No 3D poses.",
+        f"{source.prior:.0%} of the training annotations are the prior, without their images; "
+        f"training images and prior also turned by {turned or 'no'} degrees. No 3D poses.",
         licence="HandDB: research only; http://domedb.perception.cs.cmu.edu/handdb.html",
         skeleton=config.body,
-        # Test pictures come after the training pictures of their sequence.
+        # Test images come after the training images of their sequence.
         details={"split_by": "time"},
     )
     return build(config, source, recordings, about)
 
 
 def find_recordings(root: Path, source: HandDbConfig, crop: Crop) -> list[Recording]:
-    """Blocks of pictures of each sequence, in the order of their files.
+    """Blocks of images of each sequence, in the order of their files.
 
     Raises:
-        InputError: a sequence without pictures.
+        InputError: a sequence without images.
     """
     base = root / "hand_labels_synth" if (root / "hand_labels_synth").is_dir() else root
     recordings: list[Recording] = []
@@ -73,7 +73,7 @@ def find_recordings(root: Path, source: HandDbConfig, crop: Crop) -> list[Record
             raise InputError(f"{base / sequence}: no .jpg; unpack hand_labels_synth.zip there")
         test = round(len(files) * (1 - source.test))
         poses = round(test * (1 - source.prior))
-        uses = {"pictures": range(poses), "poses": range(poses, test)}
+        uses = {"images": range(poses), "poses": range(poses, test)}
         uses["test"] = range(test, len(files))
         for use, rows in uses.items():
             for first in range(rows.start, rows.stop, BLOCK):
@@ -86,7 +86,7 @@ def find_recordings(root: Path, source: HandDbConfig, crop: Crop) -> list[Record
                         camera="",
                         activity="",
                         crop=crop,
-                        pictures=tuple(files[row] for row in block),
+                        images=tuple(files[row] for row in block),
                         first=first,
                         poses_only=use == "poses",
                         angles=(0.0,) if use == "test" else (0.0, *source.rotations_deg),
@@ -98,17 +98,17 @@ def find_recordings(root: Path, source: HandDbConfig, crop: Crop) -> list[Record
 
 @dataclass(frozen=True)
 class HandBlock(Recording):
-    """Pictures of a sequence that follow one another.
+    """Images of a sequence that follow one another.
 
     Attributes:
-        pictures: the files.
+        images: the files.
         first: number of the first of them in its sequence.
-        poses_only: take their annotations for the prior, and leave the pictures.
-        angles: turns of each picture about its hand, in degrees.
+        poses_only: take their annotations for the prior, and leave the images.
+        angles: turns of each image about its hand, in degrees.
         background: ``grabcut`` or ``black``.
     """
 
-    pictures: tuple[Path, ...]
+    images: tuple[Path, ...]
     first: int
     poses_only: bool
     angles: tuple[float, ...]
@@ -116,42 +116,42 @@ class HandBlock(Recording):
 
     @property
     def name(self) -> str:
-        """Sequence and pictures."""
-        return f"{self.clip} {self.pictures[0].stem} to {self.pictures[-1].stem}"
+        """Sequence and images."""
+        return f"{self.clip} {self.images[0].stem} to {self.images[-1].stem}"
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Pictures and annotations."""
-        return (*self.pictures, *(picture.with_suffix(".json") for picture in self.pictures))
+        """Images and annotations."""
+        return (*self.images, *(image.with_suffix(".json") for image in self.images))
 
     def shots(self) -> Iterator[Shot | Skipped]:
         """See ``Recording``."""
-        for number, file in enumerate(self.pictures, self.first):
+        for number, file in enumerate(self.images, self.first):
             joints = read_hand(file.with_suffix(".json"))
             if joints is None:
                 yield Skipped(1, "a joint is not annotated, or NaN")
                 continue
-            picture = read_picture(file)
-            mask = None if self.poses_only else self._mask(picture, joints)
+            image = read_image(file)
+            mask = None if self.poses_only else self._mask(image, joints)
             for angle in self.angles:
-                yield self._turned(number, picture, mask, joints, angle)
+                yield self._turned(number, image, mask, joints, angle)
 
-    def _mask(self, picture: Picture, joints: Floats) -> Picture:
+    def _mask(self, image: ImageArray, joints: Floats) -> ImageArray:
         if self.background == "black":
-            return mask_of_black_background(picture)
+            return mask_of_black_background(image)
         box = self.crop.around_joints(joints)
         half = box.side / 2
         low, high = (box.x - half, box.y - half), (box.x + half, box.y + half)
-        return cut_out(picture, low, high)
+        return cut_out(image, low, high)
 
     def _turned(
-        self, number: int, picture: Picture, mask: Picture | None, joints: Floats, angle: float
+        self, number: int, image: ImageArray, mask: ImageArray | None, joints: Floats, angle: float
     ) -> Shot:
-        """A shot of the picture turned about the middle of the hand, anticlockwise as seen.
+        """A shot of the image turned about the middle of the hand, anticlockwise as seen.
 
-        Joints and crop are those in the turned picture, which keeps the picture's pixels' size.
+        Joints and crop are those in the turned image, which keeps the image's pixels' size.
         """
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         centre = (joints.min(axis=0) + joints.max(axis=0)) / 2
         # cv2 counts from pixel centres, the project from edges: hence the halves.
         matrix = np.asarray(
@@ -162,13 +162,13 @@ class HandBlock(Recording):
         if mask is None:
             return Shot(number, box, turned, (width, height))
         if angle:
-            picture, mask = (_warp(source, matrix) for source in (picture, mask))
+            image, mask = (_warp(source, matrix) for source in (image, mask))
         return Shot(
             number,
             box,
             turned,
             (width, height),
-            picture=np.ascontiguousarray(picture[..., ::-1]),
+            image=np.ascontiguousarray(image[..., ::-1]),
             mask=mask,
         )
 
@@ -190,9 +190,9 @@ def read_hand(path: Path) -> NDArray[np.float64] | None:
     return points[:, :2] if known else None
 
 
-def _warp(picture: Picture, matrix: NDArray[np.float64]) -> Picture:
-    height, width = picture.shape[:2]
-    return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
+def _warp(image: ImageArray, matrix: NDArray[np.float64]) -> ImageArray:
+    height, width = image.shape[:2]
+    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
 def _check(source: HandDbConfig) -> None:

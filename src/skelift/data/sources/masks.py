@@ -1,4 +1,4 @@
-"""Masks that data sets ship: MATLAB v7.3 files of one picture a frame, and videos."""
+"""Masks that data sets ship: MATLAB v7.3 files of one image a frame, and videos."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.pictures import frame_count, read_frames
+from skelift.data.images import frame_count, read_frames
 from skelift.errors import InputError
 
 Mask = NDArray[np.uint8]
@@ -26,7 +26,7 @@ def open_hdf5(path: Path) -> Any:
     try:
         return h5py.File(path, "r")
     except FileNotFoundError:
-        raise InputError(f"{path}: not there; unpack the archive that holds it") from None
+        raise InputError(f"{path}: not found; unpack the archive that holds it") from None
     except OSError as error:
         raise InputError(
             f"{path}: no readable MATLAB v7.3 file ({error}); unpack its archive anew"
@@ -47,7 +47,7 @@ def read_masks(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Mask]
     A mask is above ``level_of(path)`` on the body, and not copied out of what was decoded.
 
     Args:
-        path: ``.mat`` with ``Masks`` (F, 1) of references to (W, H) pictures of 0 and 1, or a
+        path: ``.mat`` with ``Masks`` (F, 1) of references to (W, H) images of 0 and 1, or a
             video that is white on the body.
         wanted: indices of the frames, in rising order.
 
@@ -71,7 +71,7 @@ def read_boxes(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Box]]
     Arguments and errors as of ``read_masks``; a box is (min x, min y) and (max x + 1, max y + 1).
     """
     if path.suffix == ".mat":
-        # As it lies in the file, (W, H): to turn a picture round takes longer than to find its box.
+        # As it lies in the file, (W, H): to turn an image round takes longer than to find its box.
         found = ((i, cv2.boundingRect(mask)) for i, mask in read_matlab_masks(path, wanted))
         rectangles = ((i, (x, y, width, height)) for i, (y, x, height, width) in found)
     else:
@@ -99,9 +99,9 @@ def read_matlab_masks(path: Path, wanted: Collection[int]) -> Iterator[tuple[int
             yield index, mask
 
 
-def above(picture: NDArray[np.uint8], channel: int) -> Mask:
-    """255 where a channel of an (H, W, 3) picture is above 127, else 0."""
-    level = cv2.extractChannel(picture, channel)
+def above(image: NDArray[np.uint8], channel: int) -> Mask:
+    """255 where a channel of an (H, W, 3) image is above 127, else 0."""
+    level = cv2.extractChannel(image, channel)
     return np.asarray(cv2.compare(level, 127, cv2.CMP_GT), dtype=np.uint8)  # type: ignore[call-overload]
 
 

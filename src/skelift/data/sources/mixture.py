@@ -1,6 +1,6 @@
-"""One data set out of finished ones: pictures of some, the prior of one, the test of one.
+"""One data set out of finished ones: images of some, the prior of one, the test of one.
 
-Pictures are not copied where the file system can link them.
+Images are not copied where the file system can link them.
 """
 
 import os
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from skelift.config import Config, MixConfig
-from skelift.data.film import approach_of
 from skelift.data.format import Dataset, DatasetInfo, Split, write_dataset
+from skelift.data.motion_cue import radial_motion_of
 from skelift.errors import InputError
 
 COLUMNS = ("samples", "joints_2d", "joints_3d_mm")
@@ -42,9 +42,9 @@ def prepare(config: Config) -> Path:
         provenance=" ".join(
             f"{part}: {data.info.provenance}"
             for part, data in (
-                *(("Training pictures", data) for data in train),
+                *(("Training images", data) for data in train),
                 ("Prior", prior),
-                ("Test pictures", test),
+                ("Test images", test),
             )
         ),
         licence="; ".join(dict.fromkeys(data.info.licence for data in sets)),
@@ -60,7 +60,7 @@ def prepare(config: Config) -> Path:
 
 
 def _join(splits: Sequence[Split], folder: Path) -> None:
-    """Link the pictures of several splits into one folder, and join their columns."""
+    """Link the images of several splits into one folder, and join their columns."""
     folder.mkdir()
     for kind in ("images", "masks"):
         shards = [path for split in splits for path in sorted(split.folder.glob(f"{kind}-*.npy"))]
@@ -68,11 +68,13 @@ def _join(splits: Sequence[Split], folder: Path) -> None:
             _link(path, folder / f"{kind}-{number:05d}.npy")
     for name in COLUMNS:
         columns = [getattr(split, name) for split in splits]
-        # Known of all, or of none: a column has a row for each picture.
+        # Known of all, or of none: a column has a row for each image.
         if all(column is not None for column in columns):
             np.save(folder / f"{name}.npy", np.concatenate(columns))
     # Read off each by itself: two sets may have persons and clips of the same names.
-    np.save(folder / "approach.npy", np.concatenate([approach_of(split) for split in splits]))
+    np.save(
+        folder / "radial_motion.npy", np.concatenate([radial_motion_of(split) for split in splits])
+    )
 
 
 def _link(source: Path, target: Path) -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from skelift.config import Config, Mpi3dhpConfig
 from skelift.data.background import SAMPLES, MedianBackground
 from skelift.data.format import parts_folder
-from skelift.data.pictures import check_size, frame_count, frame_rate, read_frames, read_picture
+from skelift.data.images import check_size, frame_count, frame_rate, read_frames, read_image
 from skelift.data.sources.build import Description, build
 from skelift.data.sources.checks import check_projection, check_sides
 from skelift.data.sources.masks import Mask, above, open_hdf5
@@ -32,7 +32,7 @@ from skelift.data.sources.recordings import (
     Camera,
     Crop,
     Floats,
-    Picture,
+    ImageArray,
     Recording,
     Shot,
     Skipped,
@@ -63,7 +63,7 @@ FPS |= {(f"S{n}", s): 50.0 for n in (3, 5) for s in ("Seq1", "Seq2")}
 SIDES_EXCHANGED = {("S4", "Seq2"): range(3759, 5853)}
 SHORT_VIDEO = {("S6", "Seq2", "2")}
 LONG_ANNOTATION = {("S3", "Seq1")}
-FLASH = 240  # a picture whose darkest spot is brighter is a white flash
+FLASH = 240  # an image whose darkest spot is brighter is a white flash
 
 TEST_CAMERAS = {
     **dict.fromkeys(
@@ -105,7 +105,7 @@ def prepare(config: Config) -> Path:
         *find_test(root, source, crop, config.body),
     ]
     about = Description(
-        provenance="MPI-INF-3DHP (Mehta et al. 2017): train S1 to S8, test TS1 to TS6. Pictures "
+        provenance="MPI-INF-3DHP (Mehta et al. 2017): train S1 to S8, test TS1 to TS6. Images "
         f"come from the first {1 - source.prior:.0%} of each training sequence, 2D poses of the "
         "prior from the rest. "
         + ("3D at the universal skeleton's size." if source.universal else "3D at true size."),
@@ -131,7 +131,7 @@ def find_training(
         person, sequence = folder.parent.name, folder.name
         unmasked = not (folder / "FGmasks").is_dir()
         if unmasked and (person, sequence) not in WITHOUT_MASKS:
-            raise InputError(f"{folder / 'FGmasks'}: not there; get the masks of this sequence")
+            raise InputError(f"{folder / 'FGmasks'}: not found; get the masks of this sequence")
         if unmasked and source.unmasked == "skip":
             print(
                 f"{person}/{sequence}: skipped: the data set has no masks of it "
@@ -210,9 +210,9 @@ class TrainRecording(Recording):
         annotations: the camera's annotations, taken out of ``annot.mat``.
         calibration: the camera.
         every: keep every n-th frame.
-        prior: share of the sequence that gives poses and no picture.
+        prior: share of the sequence that gives poses and no image.
         universal: 3D at the universal skeleton's size.
-        chair: leave the chair in the picture.
+        chair: leave the chair in the image.
         unmasked: the sequence has no masks; a median over time takes their place.
         skeleton: of the poses.
     """
@@ -243,16 +243,16 @@ class TrainRecording(Recording):
         count, short = self._usable_frames(len(good))
         if short:
             yield Skipped(*short)
-        pictures, of_prior = part_frames(count, self.every, self.prior)
-        usable = [frame for frame in (*pictures, *of_prior) if good[frame]]
-        if len(usable) < len(pictures) + len(of_prior):
-            yield Skipped(len(pictures) + len(of_prior) - len(usable), "NaN in the poses")
-        wanted = {frame for frame in usable if frame in pictures}
+        images, of_prior = part_frames(count, self.every, self.prior)
+        usable = [frame for frame in (*images, *of_prior) if good[frame]]
+        if len(usable) < len(images) + len(of_prior):
+            yield Skipped(len(images) + len(of_prior) - len(usable), "NaN in the poses")
+        wanted = {frame for frame in usable if frame in images}
         seen = 0
         size: tuple[int, int] | None = None
-        for frame, picture, mask in self._masked(wanted):
-            seen, size = seen + 1, (picture.shape[1], picture.shape[0])
-            if picture[::32, ::32].min() > FLASH:
+        for frame, image, mask in self._masked(wanted):
+            seen, size = seen + 1, (image.shape[1], image.shape[0])
+            if image[::32, ::32].min() > FLASH:
                 yield Skipped(1, "a white flash")
                 continue
             box = self.crop.around_joints(poses.joints_2d[frame])
@@ -263,7 +263,7 @@ class TrainRecording(Recording):
                 size,
                 poses.joints_3d[frame],
                 self.calibration,
-                picture,
+                image,
                 mask,
             )
         if seen < len(wanted):
@@ -274,7 +274,7 @@ class TrainRecording(Recording):
                 yield Shot(frame, box, poses.joints_2d[frame], size, camera=self.calibration)
 
     def _usable_frames(self, annotated: int) -> tuple[int, tuple[int, str] | None]:
-        """Frames that have both pose and picture, and what is known to be missing."""
+        """Frames that have both pose and image, and what is known to be missing."""
         video = self._frames("imageSequence")
         video.check_rate(FPS[self.person, self.folder.name])
         count = len(video)
@@ -295,28 +295,28 @@ class TrainRecording(Recording):
     def _frames(self, kind: str) -> "_Frames":
         return _Frames(self.folder / kind, int(self.camera))
 
-    def _masked(self, wanted: set[int]) -> Iterator[tuple[int, Picture, Mask]]:
-        """Pictures with their masks: person without, or with, the chair."""
-        pictures = self._frames("imageSequence")
+    def _masked(self, wanted: set[int]) -> Iterator[tuple[int, ImageArray, Mask]]:
+        """Images with their masks: person without, or with, the chair."""
+        images = self._frames("imageSequence")
         if self.unmasked:
-            yield from _before_median(pictures, wanted, pictures)
+            yield from _before_median(images, wanted, images)
             return
         body, chair = self._frames("FGmasks"), self._frames("ChairMasks")
-        streams = (pictures.read(wanted), body.read(wanted), chair.read(wanted))
-        for (frame, picture), (_, green), (_, seat) in zip(*streams, strict=False):
-            check_size(body.first, green, picture.shape)
-            check_size(chair.first, seat, picture.shape)
+        streams = (images.read(wanted), body.read(wanted), chair.read(wanted))
+        for (frame, image), (_, green), (_, seat) in zip(*streams, strict=False):
+            check_size(body.first, green, image.shape)
+            check_size(chair.first, seat, image.shape)
             # Red: in front of the green screen; of the chair's mask: dark on the chair.
             front, off_chair = above(green, channel=2), above(seat, channel=2)
             both = front | ~off_chair if self.chair else front & off_chair
-            yield frame, picture, both
+            yield frame, image, both
 
 
 @dataclass(frozen=True)
 class TestRecording(Recording):
     """A block of frames of a test sequence; the body is cut out by a median over time.
 
-    Pictures past the last annotation are left alone: TS3 has one and TS4 two of them.
+    Images past the last annotation are left alone: TS3 has one and TS4 two of them.
 
     Attributes:
         folder: of the sequence.
@@ -339,8 +339,8 @@ class TestRecording(Recording):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Annotations and pictures of the block."""
-        return (self._annotations, *(self._picture(frame) for frame in self.frames))
+        """Annotations and images of the block."""
+        return (self._annotations, *(self._image(frame) for frame in self.frames))
 
     def shots(self) -> Iterator[Shot | Skipped]:
         """See ``Recording``."""
@@ -359,10 +359,10 @@ class TestRecording(Recording):
         wanted = {frame for frame in self.frames if poses.good[frame]}
         if len(wanted) < len(self.frames):
             yield Skipped(len(self.frames) - len(wanted), "NaN in the poses")
-        every_picture = _Pictures([self._picture(frame) for frame in range(len(valid))])
-        for frame, picture, mask in _before_median(every_picture, wanted, every_picture):
+        every_image = _Images([self._image(frame) for frame in range(len(valid))])
+        for frame, image, mask in _before_median(every_image, wanted, every_image):
             box = self.crop.around_joints(poses.joints_2d[frame])
-            size = picture.shape[1], picture.shape[0]
+            size = image.shape[1], image.shape[0]
             shot = Shot(
                 frame,
                 box,
@@ -370,7 +370,7 @@ class TestRecording(Recording):
                 size,
                 poses.joints_3d[frame],
                 camera,
-                picture,
+                image,
                 mask,
                 activity=ACTIVITIES[int(activity[frame]) - 1],
             )
@@ -380,7 +380,7 @@ class TestRecording(Recording):
     def _annotations(self) -> Path:
         return self.folder / "annot_data.mat"
 
-    def _picture(self, frame: int) -> Path:
+    def _image(self, frame: int) -> Path:
         return self.folder / "imageSequence" / f"img_{frame + 1:06d}.jpg"
 
 
@@ -442,7 +442,7 @@ def universal_scale(joints_mm: Floats, universal_mm: Floats) -> float:
     return float(np.median(universal.sum(axis=0) / own.sum(axis=0)))
 
 
-class _Pictures:
+class _Images:
     """Frames in files of their own."""
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -451,15 +451,15 @@ class _Pictures:
     def __len__(self) -> int:
         return len(self.files)
 
-    def read(self, wanted: set[int]) -> Iterator[tuple[int, Picture]]:
-        """Yield (frame, BGR picture) of the wanted frames."""
+    def read(self, wanted: set[int]) -> Iterator[tuple[int, ImageArray]]:
+        """Yield (frame, BGR image) of the wanted frames."""
         for frame in sorted(wanted):
             if frame < len(self.files):
-                yield frame, _as_bgr(read_picture(self.files[frame]))
+                yield frame, _as_bgr(read_image(self.files[frame]))
 
 
 class _Frames:
-    """Frames of one camera: a video, or pictures numbered from 1."""
+    """Frames of one camera: a video, or images numbered from 1."""
 
     def __init__(self, folder: Path, camera: int) -> None:
         self._video = folder / f"video_{camera}.avi"
@@ -467,7 +467,7 @@ class _Frames:
 
     @property
     def first(self) -> Path:
-        """The video, or the first picture."""
+        """The video, or the first image."""
         return self._files[0] if self._files else self._video
 
     def __len__(self) -> int:
@@ -484,21 +484,21 @@ class _Frames:
                 "original video, since poses belong to its frames by number"
             )
 
-    def read(self, wanted: set[int]) -> Iterator[tuple[int, Picture]]:
-        """Yield (frame, BGR picture) of the wanted frames."""
+    def read(self, wanted: set[int]) -> Iterator[tuple[int, ImageArray]]:
+        """Yield (frame, BGR image) of the wanted frames."""
         if self._files:
-            return _Pictures(self._files).read(wanted)
+            return _Images(self._files).read(wanted)
         return read_frames(self._video, wanted, threads=1)
 
 
 def _before_median(
-    frames: _Frames | _Pictures, wanted: set[int], teachers: _Frames | _Pictures
-) -> Iterator[tuple[int, Picture, Mask]]:
+    frames: _Frames | _Images, wanted: set[int], teachers: _Frames | _Images
+) -> Iterator[tuple[int, ImageArray, Mask]]:
     """Wanted frames with masks against the median of frames spread over all of the sequence."""
     spread = set(np.linspace(0, len(teachers) - 1, SAMPLES).round().astype(int).tolist())
-    background = MedianBackground(_as_rgb(picture) for _, picture in teachers.read(spread))
-    for frame, picture in frames.read(wanted):
-        yield frame, picture, background.mask(_as_rgb(picture))
+    background = MedianBackground(_as_rgb(image) for _, image in teachers.read(spread))
+    for frame, image in frames.read(wanted):
+        yield frame, image, background.mask(_as_rgb(image))
 
 
 def read_calibration(path: Path) -> dict[int, Camera]:
@@ -520,7 +520,7 @@ def read_calibration(path: Path) -> dict[int, Camera]:
                     (float(matrix[0, 2]), float(matrix[1, 2])),
                 )
     except FileNotFoundError:
-        raise InputError(f"{path}: not there; get the calibration of this sequence") from None
+        raise InputError(f"{path}: not found; get the calibration of this sequence") from None
     except (ValueError, IndexError, OSError) as error:
         raise InputError(f"{path}: no readable calibration ({error}); get it anew") from None
     missing = sorted(set(CAMERAS) - set(cameras))
@@ -578,12 +578,12 @@ def _is_there(folder: Path, camera: int) -> bool:
     return (folder / f"video_{camera}.avi").exists() or any(folder.glob(f"img_{camera}_*.jpg"))
 
 
-def _as_bgr(picture: Picture) -> Picture:
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), dtype=np.uint8)
+def _as_bgr(image: ImageArray) -> ImageArray:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), dtype=np.uint8)
 
 
-def _as_rgb(picture: Picture) -> Picture:
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+def _as_rgb(image: ImageArray) -> ImageArray:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _check(source: Mpi3dhpConfig, skeleton: Skeleton) -> None:

@@ -32,16 +32,16 @@ class Part:
         folder: where it lies.
         split: ``train`` or ``test``.
         name: name of the recording.
-        pictures: how many pictures it gives.
+        images: how many images it gives.
         poses: how many unpaired poses it gives.
         skipped: reason -> frames left out.
-        bones_mm: sum of its 3D poses' bone lengths, over the pictures.
+        bones_mm: sum of its 3D poses' bone lengths, over the images.
     """
 
     folder: Path
     split: str
     name: str
-    pictures: int
+    images: int
     poses: int
     skipped: dict[str, int]
     bones_mm: list[float]
@@ -53,7 +53,7 @@ class Part:
 
     def crops(self, kind: str, cell: tuple[int, ...], first: int) -> NDArray[np.uint8]:
         """Up to ``BLOCK`` rows of ``images`` or ``masks`` of shape ``cell`` from ``first`` on."""
-        count, bytes_a_row = min(BLOCK, self.pictures - first), int(np.prod(cell))
+        count, bytes_a_row = min(BLOCK, self.images - first), int(np.prod(cell))
         raw = np.fromfile(
             self.folder / f"{kind}.raw", np.uint8, count * bytes_a_row, offset=first * bytes_a_row
         )
@@ -72,7 +72,7 @@ def _stat(file: Path) -> tuple[int, int]:
         status = file.stat()
     except OSError:
         raise InputError(
-            f"{file}: not there; unpack the archive that holds it (docs/datasets.md)"
+            f"{file}: not found; unpack the archive that holds it (docs/datasets.md)"
         ) from None
     return status.st_size, status.st_mtime_ns
 
@@ -116,11 +116,11 @@ class _PartWriter:
             return
         size = self.recording.crop.size
         joints = to_crop(item.joints_2d, item.box.as_array(), size)
-        if item.picture is None or item.mask is None:
+        if item.image is None or item.mask is None:
             self.rows["prior_samples"].append(self._record(item, PRIOR_MARK))
             self.rows["prior_2d"].append(joints)
             return
-        image, mask = cut_body(item.picture, item.mask, item.box, size, item.mask_level)
+        image, mask = cut_body(item.image, item.mask, item.box, size, item.mask_level)
         if not mask.any():
             self._skip(NO_BODY, 1)
             return
@@ -146,7 +146,7 @@ class _PartWriter:
             {
                 "split": self.recording.split,
                 "name": self.recording.name,
-                "pictures": len(columns["samples"]),
+                "images": len(columns["samples"]),
                 "poses": len(columns["prior_samples"]),
                 "skipped": self.skipped,
                 "bones_mm": self._bones(np.asarray(columns["joints_3d_mm"], dtype=np.float32)),

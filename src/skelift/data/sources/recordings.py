@@ -12,10 +12,10 @@ from skelift.data.crop import CropBox
 from skelift.data.poses import REACH
 from skelift.errors import InputError
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 Floats = NDArray[np.floating]
 
-PRIOR_MARK = "#poses"  # ends the clip name of the part of a clip that gives poses and no picture
+PRIOR_MARK = "#poses"  # ends the clip name of the part of a clip that gives poses and no image
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class Shot:
         frame: number of the frame, from 0.
         box: the crop, snapped.
         joints_2d: (J, 2) source pixels.
-        source_size: width and height of the source picture.
+        source_size: width and height of the source image.
         joints_3d_mm: (J, 3) mm, camera frame, where known.
         camera: where known.
-        picture: (H, W, 3) BGR. Without one the shot is an unpaired pose of the prior.
+        image: (H, W, 3) BGR. Without one the shot is an unpaired pose of the prior.
         mask: (H, W), above ``mask_level`` on the body.
         activity: where it is not the whole recording's.
     """
@@ -66,8 +66,8 @@ class Shot:
     source_size: tuple[int, int]
     joints_3d_mm: Floats | None = None
     camera: Camera | None = None
-    picture: Picture | None = None
-    mask: Picture | None = None
+    image: ImageArray | None = None
+    mask: ImageArray | None = None
     mask_level: int = 0
     activity: str = ""
 
@@ -120,12 +120,12 @@ class Recording(ABC):
 
 
 def part_frames(count: int, every: int, prior: float) -> tuple[range, range]:
-    """Frames of a training clip that give pictures, and those after them that give poses.
+    """Frames of a training clip that give images, and those after them that give poses.
 
     Args:
         count: frames of the clip.
         every: keep every n-th.
-        prior: share of the clip, its end, that gives 2D poses and no picture.
+        prior: share of the clip, its end, that gives 2D poses and no image.
     """
     first = round(count * (1 - prior))
     return range(0, first, every), range(first, count, every)
@@ -145,5 +145,5 @@ def check_root(option: str, root: str) -> Path:
     if not root:
         raise InputError(f"{option}: not set; name the folder of the data set (docs/datasets.md)")
     if not Path(root).is_dir():
-        raise InputError(f"{root}: not there; set {option} to the folder of the data set")
+        raise InputError(f"{root}: not found; set {option} to the folder of the data set")
     return Path(root)

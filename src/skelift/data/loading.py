@@ -13,8 +13,8 @@ from skelift.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures of a step: x (B, 3, S, S) in [0, 1], masks (B, 1, S, S) in [0, 1], their views.
+class ImageBatch:
+    """Images of a step: x (B, 3, S, S) in [0, 1], masks (B, 1, S, S) in [0, 1], their views.
 
     ``joints_2d`` (B, J, 2) over the crop and ``joints_3d_mm`` (B, J, 3) in the camera frame are
     read by the supervised baselines only.
@@ -27,8 +27,8 @@ class Pictures:
     joints_3d_mm: Tensor | None = None
 
 
-class PictureSource:
-    """Pictures of a split, gathered by row; kept on the device as uint8 where that is a GPU."""
+class ImageLoader:
+    """Images of a split, gathered by row; kept on the device as uint8 where that is a GPU."""
 
     def __init__(self, split: Split, device: torch.device, *, labels: bool = False) -> None:
         self.device = device
@@ -40,7 +40,7 @@ class PictureSource:
                 torch.from_numpy(split.images[:]).to(device),
                 torch.from_numpy(split.masks[:]).to(device),
             )
-        self._view = view_of(split.samples).to(device)
+        self._view = crop_cameras(split.samples).to(device)
         self._labels: tuple[Tensor, Tensor] | None = None
         if labels:
             if split.joints_2d is None or split.joints_3d_mm is None:
@@ -55,7 +55,7 @@ class PictureSource:
 
     @property
     def focal_known(self) -> bool:
-        """Whether every picture says its focal length."""
+        """Whether every image says its focal length."""
         return bool(self._view.focal.isfinite().all())
 
     @property
@@ -64,8 +64,8 @@ class PictureSource:
         sides = self._view.crop[:, 2] / self._view.focal[:, 0]
         return float(sides.nanmean()) if sides.isfinite().any() else 2.0
 
-    def take(self, rows: NDArray[np.int64]) -> Pictures:
-        """Pictures of the given rows, on the device."""
+    def take(self, rows: NDArray[np.int64]) -> ImageBatch:
+        """Images of the given rows, on the device."""
         on_device = torch.from_numpy(rows).to(self.device)
         if self._resident:
             images, masks = (t[on_device] for t in self._resident)
@@ -73,7 +73,7 @@ class PictureSource:
             images = torch.from_numpy(self._images[rows]).to(self.device)
             masks = torch.from_numpy(self._masks[rows]).to(self.device)
         labels = [t[on_device] for t in self._labels] if self._labels else [None, None]
-        return Pictures(
+        return ImageBatch(
             images.permute(0, 3, 1, 2).float() / 255,  # channels_last: the memory stays as it lies
             masks.unsqueeze(1).float() / 255,
             self._view[on_device],
@@ -81,12 +81,12 @@ class PictureSource:
         )
 
 
-class PoseSource:
+class PoseLoader:
     """Unpaired 2D poses: over the crop for kappa, root-relative for Lambda and the flow."""
 
     def __init__(self, prior: Prior, size: int, device: torch.device) -> None:
         self.u = over_crop(prior.poses_2d, size).to(device)
-        self.view = view_of(prior.samples).to(device)
+        self.view = crop_cameras(prior.samples).to(device)
 
     def __len__(self) -> int:
         return len(self.u)
@@ -96,7 +96,7 @@ class PoseSource:
         return root_relative_2d(self.u, self.view, root, units)
 
 
-class Order:
+class EpochSampler:
     """Rows of each step: a fresh permutation an epoch, derived from (seed, epoch)."""
 
     def __init__(self, rows: int, batch: int, seed: int) -> None:
@@ -117,12 +117,12 @@ class Order:
         return self._epoch[1]
 
 
-def view_of(samples: NDArray[np.void]) -> View:
+def crop_cameras(samples: NDArray[np.void]) -> View:
     """Views of SAMPLE records."""
     return View(*(torch.from_numpy(np.array(samples[f])) for f in ("crop", "focal", "principal")))
 
 
-def named_from_behind(y: Tensor, skeleton: Skeleton) -> Tensor:
+def name_canonical_sides(y: Tensor, skeleton: Skeleton) -> Tensor:
     """Name the sides of 2D poses (N, J, 2) as if every body were seen from behind.
 
     The pairs of the trunk (hips and shoulders) decide: where left lies right of right, all left and

@@ -17,11 +17,11 @@ from skelift.config import ModelConfig
 from skelift.data.format import DatasetInfo
 from skelift.errors import InputError
 from skelift.files import read_json, write_json
+from skelift.models.tensors import load_tensors, save_tensors
 from skelift.skeleton import Skeleton
-from skelift.training.checkpoint import load_tensors, save_tensors
 
 if TYPE_CHECKING:
-    from skelift.models.pose import PoseNet
+    from skelift.models.posenet import PoseNet
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 SNAPSHOTS = "snapshots"
@@ -42,7 +42,7 @@ def save_model(
 ) -> None:
     """Write weights, and the card with all that prediction needs besides them.
 
-    ``crop_side`` is the typical side of a training crop over its focal length: pictures of unknown
+    ``crop_side`` is the typical side of a training crop over its focal length: images of unknown
     camera are taken to have it. Models that lift in crop units do not use it.
     """
     save_tensors(folder / WEIGHTS, weights, {"format": "skelift-model"})
@@ -95,7 +95,7 @@ def load_model(
     Raises:
         InputError: something is missing, broken or of another model.
     """
-    from skelift.models.pose import PoseNet
+    from skelift.models.posenet import PoseNet
     from skelift.training.flow import load_weights
 
     card, skeleton = load_card(folder)
@@ -119,5 +119,5 @@ def load_card(folder: Path) -> tuple[dict[str, Any], Skeleton]:
         return card, Skeleton.from_mapping(card["skeleton"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{folder / CARD}: incomplete ({error}); make it anew with `{MADE_BY}`"
+            f"{folder / CARD}: incomplete ({error}); recreate it with `{MADE_BY}`"
         ) from None

@@ -11,27 +11,27 @@ from torch import Tensor
 
 from skelift.config import Config, LossConfig
 from skelift.data.format import Dataset
+from skelift.data.loading import (
+    EpochSampler,
+    ImageBatch,
+    ImageLoader,
+    PoseLoader,
+    name_canonical_sides,
+)
 from skelift.errors import InputError
 from skelift.files import sha256
 from skelift.geometry import normalise
 from skelift.models.discriminator import Discriminator
 from skelift.models.layers import sum_in_shares
-from skelift.models.pose import PoseNet, kappa_for
+from skelift.models.posenet import PoseNet, kappa_for
+from skelift.models.tensors import group, load_tensors, nest, save_tensors
 from skelift.training.augment import Augmentation, augments
-from skelift.training.batches import (
-    Order,
-    Pictures,
-    PictureSource,
-    PoseSource,
-    named_from_behind,
-)
-from skelift.training.checkpoint import group, load_tensors, nest, save_tensors
 from skelift.training.distributed import World
 from skelift.training.flow import WEIGHTS as FLOW_WEIGHTS
 from skelift.training.flow import load_flow
 from skelift.training.loop import Terms
-from skelift.training.objective import Discrimination, Draws, SelfSupervised, base_boost
-from skelift.training.optimise import Average, Optimisers, Recipe, freeze
+from skelift.training.objective import Discrimination, SelfSupervised, StepNoise, cycle_weight
+from skelift.training.optim import Average, Optimisers, Recipe, freeze
 from skelift.training.start import start_file, start_from
 
 CHECKPOINT = "last.safetensors"
@@ -58,18 +58,18 @@ class Trainer:
             raise InputError("train.batch=1: elevation statistics and pairs need at least 2")
         torch.manual_seed(train.seed)
         split = data.split("train")
-        self.pictures = PictureSource(split, device)
-        if config.model.units == "camera" and not self.pictures.focal_known:
+        self.images = ImageLoader(split, device)
+        if config.model.units == "camera" and not self.images.focal_known:
             raise InputError(
-                f"{split.folder}: pictures without a focal length; set data.folder.focal_px and "
+                f"{split.folder}: images without a focal length; set data.folder.focal_px and "
                 "prepare them anew, or model.units=crop"
             )
-        self.prior = PoseSource(data.prior, data.info.size, device)
+        self.prior = PoseLoader(data.prior, data.info.size, device)
         self.drawn = self.prior.u
-        if config.loss.from_behind:
-            self.drawn = named_from_behind(self.prior.u, data.skeleton)
-        self.picture_order = Order(len(self.pictures), train.batch, train.seed)
-        self.pose_order = Order(len(self.prior), train.batch, train.seed + 1)
+        if config.loss.canonical_sides:
+            self.drawn = name_canonical_sides(self.prior.u, data.skeleton)
+        self.image_order = EpochSampler(len(self.images), train.batch, train.seed)
+        self.pose_order = EpochSampler(len(self.prior), train.batch, train.seed + 1)
         self.share = world.share(train.batch)
         self.augments = augments(train.augment)
 
@@ -103,7 +103,7 @@ class Trainer:
                 f"train.lifter_epoch_decay={train.lifter_epoch_decay}, train.lifter_weight_decay="
                 f"{train.lifter_weight_decay}: a factor above 0 and up to 1, and no negative decay"
             )
-        epochs_a_step = train.batch / len(self.pictures)
+        epochs_a_step = train.batch / len(self.images)
         self.optimisers = Optimisers(
             {
                 "phi": self.pose.phi,
@@ -125,7 +125,7 @@ class Trainer:
         )
         relative = self.prior.root_relative(data.skeleton.root_index, self.pose.units)
         self.lifted = normalise(relative, self.pose.scale)
-        self.lifted_order = Order(len(self.prior), config.loss.lifted_prior, train.seed + 2)
+        self.lifted_order = EpochSampler(len(self.prior), config.loss.lifted_prior, train.seed + 2)
         self.bf16 = uses_bf16(train.precision, device)
         if train.compile == "on" or (train.compile == "auto" and device.type == "cuda"):
             for network in (self.pose.phi, self.pose.omega, *self.disc.patch_gans):
@@ -134,24 +134,24 @@ class Trainer:
     def step(self, step: int) -> Terms:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
         config, device = self.config, self.world.device
-        pictures = self._take(step)
+        images = self._take(step)
         u = self.drawn[torch.from_numpy(self.pose_order[step][self.share]).to(device)]
         reach = lifting_reach(step, config.loss)
         lifted_prior = self.lifted[torch.from_numpy(self.lifted_order[step]).to(device)]
         count = len(lifted_prior) + (config.train.batch if reach is not None else 0)
-        draws = Draws.at(config.train.seed, step, count, device)
+        draws = StepNoise.at(config.train.seed, step, count, device)
 
         freeze(self.disc.parameters(), True)
         with self._autocast():
             terms, w, s = self.objective(
-                pictures,
+                images,
                 u,
                 lifted_prior,
                 draws,
                 self.disc,
                 self.flow,
                 reach,
-                base_boost(step, config.loss),
+                cycle_weight(step, config.loss),
             )
         self.optimisers.step(torch.stack(list(terms.values())).sum(), step, _GENERATOR)
         freeze(self.disc.parameters(), False)
@@ -180,26 +180,26 @@ class Trainer:
             self.average.weights[name].copy_(tensor)
         self.optimisers.restore(group(state, "optimisers"))
 
-    def _take(self, step: int) -> Pictures:
-        """This process's share of a step's pictures."""
+    def _take(self, step: int) -> ImageBatch:
+        """This process's share of a step's images."""
         train = self.config.train
-        pictures = self.pictures.take(self.picture_order[step][self.share])
+        images = self.images.take(self.image_order[step][self.share])
         if not self.augments:
-            return pictures
+            return images
         change = Augmentation.at(train.augment, train.seed, step, train.batch)[self.share]
-        return change(pictures)
+        return change(images)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16)
 
 
 def check_size(size: int, disc_scales: int) -> None:
-    """InputError unless Phi can halve a picture thrice and the coarsest PatchGAN has room."""
+    """InputError unless Phi can halve an image thrice and the coarsest PatchGAN has room."""
     smallest = 24 * 2 ** (disc_scales - 1)
     if size % 8 or size < smallest:
         raise InputError(
-            f"pictures of {size} px: the networks need a multiple of 8 and at least {smallest} px; "
-            "set data.size, or fewer model.disc_scales, and make the data set anew"
+            f"images of {size} px: the networks need a multiple of 8 and at least {smallest} px; "
+            "set data.size, or fewer model.disc_scales, and recreate the data set"
         )
 
 
@@ -254,7 +254,7 @@ def resume(folder: Path, trainer: Trainer, digest: str) -> int:
         return 0
     state, about = load_tensors(file, "skelift train")
     if about["fingerprint"] != digest:
-        if trainer.world.leads:
+        if trainer.world.is_main:
             print(f"{file}: of a run with another configuration or data; starting afresh")
         return 0
     trainer.restore(state)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skelift.errors import InputError
 
 if TYPE_CHECKING:
-    from skelift.models.pose import PoseNet
+    from skelift.models.posenet import PoseNet
 
 Name = Literal["torch", "onnx"]
 NAMES: tuple[Name, ...] = ("torch", "onnx")
@@ -75,7 +75,7 @@ class OnnxRuntime:
             )
         except Exception as error:  # its errors share no class of their own
             raise InputError(
-                f"{graph}: not there or broken ({type(error).__name__}); make it anew with "
+                f"{graph}: not found or broken ({type(error).__name__}); recreate it with "
                 "`skelift package`"
             ) from None
         self._inputs = [each.name for each in self._session.get_inputs()]

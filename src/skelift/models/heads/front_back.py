@@ -1,4 +1,4 @@
-"""Facing: does the body in a picture face the camera?"""
+"""Facing: does the body in an image face the camera?"""
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ PATCH = 16  # pixels
 HALF_SIDE = 0.25  # of the patch, where the crop reaches from -1 to 1
 
 
-class Facing(nn.Module):
+class FrontBack(nn.Module):
     """Tells front from back, which a skeleton image does not show, by the head.
 
-    It sees a patch around the head alone: of the whole picture it would learn the poses of those
+    It sees a patch around the head alone: of the whole image it would learn the poses of those
     whom it is taught on (who come nearer, or go away), and err on all others.
 
     Args:
@@ -43,7 +43,7 @@ class Facing(nn.Module):
         )
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Pictures (B, 3, S, S) and their poses (B, J, 2) -> (B,) log-odds that they face us."""
+        """Images (B, 3, S, S) and their poses (B, J, 2) -> (B,) log-odds that they face us."""
         heads = self.heads(x, y)
         return (self.judge(heads) + self.judge(heads.flip(3))) / 2  # a mirror turns nobody round
 

@@ -1,6 +1,6 @@
-"""Pictures, masks and videos from anywhere, decoded or refused with the file's name.
+"""Images, masks and videos from anywhere, decoded or refused with the file's name.
 
-Pictures are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body.
+Images are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body.
 """
 
 from collections.abc import Collection, Iterator
@@ -12,26 +12,26 @@ from numpy.typing import NDArray
 
 from skelift.errors import InputError
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 UNSTATED_RATE = 25.0  # frames a second
 BLACK = 16  # channels up to this count as black: compression leaves a little noise in it
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Decode a picture to RGB, turned upright by its EXIF tag.
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Decode an image to RGB, turned upright by its EXIF tag.
 
     Raises:
-        InputError: the file is missing, truncated or no picture.
+        InputError: the file is missing, truncated or no image.
     """
     return _decode(path, "RGB")
 
 
 def read_mask(path: Path, like: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Decode the mask of the picture ``like``: any grey level above 127 is body.
+    """Decode the mask of the image ``like``: any grey level above 127 is body.
 
     Raises:
-        InputError: the file is missing, truncated, no picture, or of another size.
+        InputError: the file is missing, truncated, no image, or of another size.
     """
     mask = _decode(path, "L")
     check_size(path, mask, like.shape)
@@ -43,15 +43,15 @@ def binary(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY)[1]  # type: ignore[return-value]
 
 
-def mask_of_black_background(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Mask of a picture whose background is black already; dark holes in the body are filled."""
-    black = cv2.inRange(picture, (0, 0, 0), (BLACK,) * 3)
+def mask_of_black_background(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mask of an image whose background is black already; dark holes in the body are filled."""
+    black = cv2.inRange(image, (0, 0, 0), (BLACK,) * 3)
     return filled(cv2.bitwise_not(black))  # type: ignore[arg-type]
 
 
 def filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The mask with its enclosed holes, up to a hundredth of its area each, filled."""
-    # Holes lie within the body's box, which is often a small part of the picture.
+    # Holes lie within the body's box, which is often a small part of the image.
     x, y, width, height = cv2.boundingRect(mask)
     body = mask[y : y + height, x : x + width]
     # The frame makes all of the background one part, with label 1.
@@ -66,13 +66,13 @@ def filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return whole
 
 
-def check_size(path: Path, picture: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
-    """InputError unless ``picture`` (from ``path``) has the height and width of ``shape``."""
-    (height, width), (wanted_height, wanted_width) = picture.shape[:2], shape[:2]
+def check_size(path: Path, image: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+    """InputError unless ``image`` (from ``path``) has the height and width of ``shape``."""
+    (height, width), (wanted_height, wanted_width) = image.shape[:2], shape[:2]
     if (height, width) != (wanted_height, wanted_width):
         raise InputError(
             f"{path}: is {width} x {height} pixels, but {wanted_width} x {wanted_height} are "
-            "expected; a mask has its picture's size, and a static camera one size throughout"
+            "expected; a mask has its image's size, and a static camera one size throughout"
         )
 
 
@@ -142,7 +142,7 @@ def read_frames(
 
 def _open_video(path: Path, threads: int = 0) -> cv2.VideoCapture:
     if not path.exists():
-        raise InputError(f"{path}: not there; name an existing video")
+        raise InputError(f"{path}: not found; name an existing video")
     options = [cv2.CAP_PROP_N_THREADS, threads] if threads else []
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if threads else cv2.CAP_ANY, options)
     if not capture.isOpened():
@@ -155,10 +155,10 @@ def _decode(path: Path, mode: str) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
-            return np.array(ImageOps.exif_transpose(picture).convert(mode))
+        with Image.open(path) as image:
+            return np.array(ImageOps.exif_transpose(image).convert(mode))
     except FileNotFoundError:
-        raise InputError(f"{path}: not there; name an existing picture") from None
+        raise InputError(f"{path}: not found; name an existing image") from None
     except (
         UnidentifiedImageError,
         Image.DecompressionBombError,

@@ -1,4 +1,4 @@
-"""Predicted poses in rerun: pictures, 2D and 3D joints on one timeline."""
+"""Predicted poses in rerun: images, 2D and 3D joints on one timeline."""
 
 import os
 import sys
@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.clips import is_video_file
-from skelift.data.pictures import read_picture, read_video
+from skelift.data.images import read_image, read_video
 from skelift.errors import InputError
 from skelift.files import atomic_file
 from skelift.inference.pose_files import Poses, read_poses_file
 from skelift.reporting.draw import bone_colours, enlarge
 
 APPLICATION = "skelift"
-HEIGHT = 480  # of the pictures in a recording, in pixels
+HEIGHT = 480  # of the images in a recording, in pixels
 BONE_RADIUS_MM, JOINT_RADIUS_MM = 14.0, 20.0
 
 
 @dataclass(frozen=True)
 class Track:
-    """Poses that belong together: of one video, or of the pictures of one folder.
+    """Poses that belong together: of one video, or of the images of one folder.
 
     Attributes:
         name: its place in the recording.
@@ -39,7 +39,7 @@ class Track:
 def view(file: Path, save: Path | None = None) -> str:
     """Open a file of poses in the viewer, or write it as a recording.
 
-    Pictures are read again from where ``skelift predict`` read them; those that are gone are named
+    Images are read again from where ``skelift predict`` read them; those that are gone are named
     on stderr, and the joints are shown without them.
 
     Returns:
@@ -72,14 +72,14 @@ def view(file: Path, save: Path | None = None) -> str:
 
 
 def find_tracks(poses: Poses) -> list[Track]:
-    """A track a video and one a folder of pictures, in the order of the file."""
+    """A track a video and one a folder of images, in the order of the file."""
     owner = [
         image if frame >= 0 else str(Path(image).parent)
         for image, frame in zip(poses.images, poses.frames, strict=True)
     ]
     names: dict[str, str] = {}
     for path in dict.fromkeys(owner):
-        name = Path(path).stem or "pictures"
+        name = Path(path).stem or "images"
         taken = sum(other.split("#")[0] == name for other in names.values())
         names[path] = f"{name}#{taken + 1}" if taken else name
     where = np.array(owner)
@@ -91,9 +91,9 @@ def _log_all(rr: Any, recording: Any, poses: Poses, tracks: list[Track]) -> None
     bones = poses.skeleton.bone_indices
     names = list(poses.skeleton.joints)
     for track in tracks:
-        body, picture = f"{track.name}/body", f"{track.name}/picture"
+        body, flat_view = f"{track.name}/body", f"{track.name}/image"
         recording.log(body, rr.ViewCoordinates.RDF, static=True)
-        for position, (row, image) in enumerate(_with_pictures(poses, track)):
+        for position, (row, image) in enumerate(_with_images(poses, track)):
             frame = int(poses.frames[row])
             recording.set_time("frame", sequence=frame if frame >= 0 else position)
             if frame >= 0:
@@ -109,38 +109,38 @@ def _log_all(rr: Any, recording: Any, poses: Poses, tracks: list[Track]) -> None
             )
             if image is not None:
                 flat = flat * HEIGHT / image.shape[0]
-                recording.log(picture, _encoded(rr, enlarge(image, HEIGHT)))
+                recording.log(flat_view, _encoded(rr, enlarge(image, HEIGHT)))
             recording.log(
-                f"{picture}/bones", rr.LineStrips2D(flat[bones], colors=colours, radii=2.5)
+                f"{flat_view}/bones", rr.LineStrips2D(flat[bones], colors=colours, radii=2.5)
             )
             recording.log(
-                f"{picture}/joints", rr.Points2D(flat, labels=names, show_labels=False, radii=3.5)
+                f"{flat_view}/joints", rr.Points2D(flat, labels=names, show_labels=False, radii=3.5)
             )
 
 
-def _with_pictures(poses: Poses, track: Track) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
-    """Yield (row, RGB picture or None) of a track, reading one picture at a time."""
+def _with_images(poses: Poses, track: Track) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+    """Yield (row, RGB image or None) of a track, reading one image at a time."""
     first = Path(poses.images[track.rows[0]])
     if not is_video_file(first):
         for row in track.rows.tolist():
             file = Path(poses.images[row])
-            yield row, read_picture(file) if _is_there(file) else None
+            yield row, read_image(file) if _is_there(file) else None
     elif not _is_there(first):
         yield from ((row, None) for row in track.rows.tolist())
     else:
         row_of = {int(poses.frames[row]): row for row in track.rows.tolist()}
-        for index, picture in read_video(first, row_of):
-            yield row_of[index], picture
+        for index, image in read_video(first, row_of):
+            yield row_of[index], image
 
 
 def _is_there(file: Path) -> bool:
     if not file.exists():
-        print(f"{file}: not there any more, so it is not shown", file=sys.stderr)
+        print(f"{file}: not found any more, so it is not shown", file=sys.stderr)
     return file.exists()
 
 
-def _encoded(rr: Any, picture: NDArray[np.uint8]) -> Any:
-    data = cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
+def _encoded(rr: Any, image: NDArray[np.uint8]) -> Any:
+    data = cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
     return rr.EncodedImage(contents=data, media_type="image/jpeg")
 
 
@@ -149,7 +149,7 @@ def _blueprint(tracks: list[Track]) -> Any:
 
     tabs = [
         rrb.Horizontal(
-            rrb.Spatial2DView(origin=f"{track.name}/picture", name="2D"),
+            rrb.Spatial2DView(origin=f"{track.name}/image", name="2D"),
             rrb.Spatial3DView(origin=f"{track.name}/body", name="3D, mm"),
             name=track.name,
         )

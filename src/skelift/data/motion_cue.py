@@ -1,7 +1,7 @@
-"""Whether a body comes nearer or goes away, where its picture is a frame of a film.
+"""Whether a body comes nearer or goes away, where its image is a frame of a film.
 
 Bodies mostly move forwards, so one that comes nearer mostly faces the camera. This is known of no
-single picture and needs no label: it is read off the boxes around the body shortly before and
+single image and needs no label: it is read off the boxes around the body shortly before and
 after. The camera must stand still.
 """
 
@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 
 from skelift.data.format import Split
 
-REACH = 3  # pictures of the film before and after a picture that it is compared over
-LEAST_APPROACH = 0.02  # of this and more a sign is worth learning from
+REACH = 3  # images of the film before and after an image that it is compared over
+MIN_RADIAL_MOTION = 0.02  # of this and more a sign is worth learning from
 SECONDS = 1 / 3  # the same for what is rendered
 
 
-def approach(earlier: NDArray[np.floating], later: NDArray[np.floating]) -> NDArray[np.floating]:
+def radial_motion(
+    earlier: NDArray[np.floating], later: NDArray[np.floating]
+) -> NDArray[np.floating]:
     """How much nearer a body has come: above 0 nearer, below 0 further off.
 
-    Who comes nearer grows in the picture and, where the camera looks down, their feet sink in it.
+    Who comes nearer grows in the image and, where the camera looks down, their feet sink in it.
     A raised arm grows and a jump rises, too, so both must say the same, and the lesser counts.
 
     Args:
@@ -36,14 +38,14 @@ def approach(earlier: NDArray[np.floating], later: NDArray[np.floating]) -> NDAr
     return nearer
 
 
-def approach_of(split: Split) -> NDArray[np.float32]:
-    """(N,) approach of each picture of a split, NaN where no film is known around it.
+def radial_motion_of(split: Split) -> NDArray[np.float32]:
+    """(N,) radial motion of each image of a split, NaN where no film is known around it.
 
-    It is the split's own ``approach.npy`` (rendered pictures) or, without one, that of the
-    pictures of the same person, clip and camera up to ``REACH`` before and after.
+    It is the split's own ``radial_motion.npy`` (rendered images) or, without one, that of the
+    images of the same person, clip and camera up to ``REACH`` before and after.
     """
-    if split.approach is not None:
-        return np.array(split.approach)
+    if split.radial_motion is not None:
+        return np.array(split.radial_motion)
     samples, place = split.samples, np.arange(len(split))
     names = [samples[field] for field in ("person", "clip", "camera")]
     order = np.lexsort((samples["frame"], *names))
@@ -51,7 +53,7 @@ def approach_of(split: Split) -> NDArray[np.float32]:
     film = np.r_[0, parted.cumsum()]
     first, last = np.searchsorted(film, film), np.searchsorted(film, film, "right") - 1
     crops = samples["crop"][order].astype(np.float64)
-    nearer = approach(
+    nearer = radial_motion(
         crops[np.maximum(place - REACH, first)], crops[np.minimum(place + REACH, last)]
     )
     found = np.empty(len(split), dtype=np.float32)

@@ -31,10 +31,10 @@ def load_tensors(path: Path, made_by: str) -> tuple[dict[str, Tensor], dict[str,
             about = json.loads(about["about"]) if "about" in about else about
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
     except FileNotFoundError:
-        raise InputError(f"{path}: not there; `{made_by}` makes it") from None
+        raise InputError(f"{path}: not found; run `{made_by}` first") from None
     except (SafetensorError, OSError) as error:
         raise InputError(
-            f"{path}: cannot be read ({error}); make it anew with `{made_by}`"
+            f"{path}: cannot be read ({error}); recreate it with `{made_by}`"
         ) from None
 
 

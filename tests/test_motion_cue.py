@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from skelift.config import compose
 from skelift.data.crop import CropBox
-from skelift.data.film import REACH, approach, approach_of
 from skelift.data.format import SAMPLE, Split
+from skelift.data.motion_cue import REACH, radial_motion, radial_motion_of
 from skelift.synth.generate import open_studio
 from skelift.synth.motion import PARTS
 from skelift.synth.people import People
@@ -40,18 +40,18 @@ def box_of(feet: tuple[float, float], height: float = 1.8, reach: float = 0.5) -
 @pytest.mark.parametrize("right", [-1.0, 0.0, 1.0])
 def test_coming_nearer_is_above_zero_and_going_away_below(right: float) -> None:
     far, near = box_of((right, 5.0)), box_of((right, 4.5))
-    assert approach(far, near) == pytest.approx(-approach(near, far))
+    assert radial_motion(far, near) == pytest.approx(-radial_motion(near, far))
     # Pinhole: the body grows by 5.0 / 4.5, and by a little more for looking down on it.
-    assert 0.02 < approach(far, near) <= np.log(5 / 4.5) * 1.1
+    assert 0.02 < radial_motion(far, near) <= np.log(5 / 4.5) * 1.1
 
 
 def test_going_sideways_jumping_and_raising_an_arm_are_no_approach() -> None:
     stands = box_of((0, 5.0))
-    nearer = approach(stands, box_of((0, 4.5)))
+    nearer = radial_motion(stands, box_of((0, 4.5)))
     jumped = stands - [0, 60, 0]
     raised = box_of((0, 5.0), height=2.2)
     for later in (box_of((0.5, 5.0)), jumped, raised):
-        assert abs(approach(stands, later)) < 0.2 * nearer
+        assert abs(radial_motion(stands, later)) < 0.2 * nearer
 
 
 def film_split(folder: Path, samples: NDArray) -> Split:
@@ -68,7 +68,7 @@ def test_films_are_found_by_person_clip_and_camera(tmp_path: Path) -> None:
     samples["frame"] = rng.permutation(60) * 5
     samples["crop"] = rng.uniform(100, 200, (60, 3))
     samples["person"][7] = "alone"
-    found = approach_of(film_split(tmp_path, samples))
+    found = radial_motion_of(film_split(tmp_path, samples))
     for row, sample in enumerate(samples):
         names = ("person", "clip", "camera")
         film = [s for s in samples if all(s[n] == sample[n] for n in names)]
@@ -78,14 +78,14 @@ def test_films_are_found_by_person_clip_and_camera(tmp_path: Path) -> None:
         if len(film) == 1:
             assert np.isnan(found[row])
         else:
-            expected = approach(*(s["crop"].astype(float) for s in pair))
+            expected = radial_motion(*(s["crop"].astype(float) for s in pair))
             assert found[row] == pytest.approx(expected, rel=1e-5)
     assert np.isnan(found[7])
 
 
-def test_what_was_rendered_with_the_pictures_comes_first(tmp_path: Path) -> None:
-    np.save(tmp_path / "approach.npy", np.array([0.5, np.nan], dtype=np.float32))
-    found = approach_of(film_split(tmp_path, np.zeros(2, dtype=SAMPLE)))
+def test_what_was_rendered_with_the_images_comes_first(tmp_path: Path) -> None:
+    np.save(tmp_path / "radial_motion.npy", np.array([0.5, np.nan], dtype=np.float32))
+    found = radial_motion_of(film_split(tmp_path, np.zeros(2, dtype=SAMPLE)))
     np.testing.assert_array_equal(found, np.array([0.5, np.nan], dtype=np.float32))
 
 
@@ -98,7 +98,7 @@ def test_rendered_people_who_walk_come_nearer_or_go_away() -> None:
     cast = studio.cast
     assert isinstance(cast, People)
     cast.motion = replace(cast.motion, hips=None)  # nobody is known to come nearer
-    assert np.isnan(studio._approach(cast.scenes("train", range(8)))).all()
+    assert np.isnan(studio._radial_motion(cast.scenes("train", range(8)))).all()
 
     rng = np.random.default_rng(0)
     frames, reach = len(cast.motion.rotations), 10  # a third of a second at 30 frames
@@ -109,7 +109,7 @@ def test_rendered_people_who_walk_come_nearer_or_go_away() -> None:
     cast.motion = replace(cast.motion, rotations=upright, hips=floor.astype(np.float32))
 
     scenes = cast.scenes("train", range(60))
-    found = studio._approach(scenes)
+    found = studio._radial_motion(scenes)
     assert scenes.film is not None
     earlier, later = scenes.film
     inner = reach <= scenes.samples["frame"]
@@ -119,7 +119,7 @@ def test_rendered_people_who_walk_come_nearer_or_go_away() -> None:
     np.testing.assert_array_equal(found[fast] > 0, towards[fast] < 0)
     still = replace(cast.motion, hips=np.zeros_like(cast.motion.hips))
     cast.motion = still
-    np.testing.assert_array_equal(studio._approach(cast.scenes("train", range(8))), 0)
+    np.testing.assert_array_equal(studio._radial_motion(cast.scenes("train", range(8))), 0)
 
 
 def test_what_is_mirrored_is_mirrored_before_and_after() -> None:

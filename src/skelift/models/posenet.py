@@ -1,4 +1,4 @@
-"""The pipeline that is kept at test time: picture -> skeleton image -> 2D pose -> 3D pose."""
+"""The pipeline that is kept at test time: image -> skeleton image -> 2D pose -> 3D pose."""
 
 import math
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from torch import Tensor, nn
 
 from skelift.config import ModelConfig
 from skelift.geometry import Units, View, lift, mirror_pose, normalise, root_relative_2d
-from skelift.models.facing import Facing
+from skelift.models.heads.front_back import FrontBack
+from skelift.models.heads.refiner import Refiner
 from skelift.models.lifter import Lifter
 from skelift.models.omega import Omega
 from skelift.models.phi import Phi
-from skelift.models.refiner import Refiner
 from skelift.render import Kappa
 from skelift.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
 class Poses:
-    """What the pipeline says of B pictures.
+    """What the pipeline says of B images.
 
     Attributes:
         s: (B, C, S, S) skeleton images Phi(x).
@@ -58,7 +58,7 @@ class PoseNet(nn.Module):
         # Rx(e) takes the camera frame upright: it is negative where the camera looks down.
         elevation = -math.radians(config.elevation_deg)
         self.lifter = Lifter(len(skeleton), config.lifter_width, elevation)
-        self.facing = Facing(skeleton) if config.facing else None
+        self.facing = FrontBack(skeleton) if config.facing else None
         self.refiner = Refiner(len(skeleton)) if config.refine else None
         self.flip_test = config.flip_test
         self.scale = scale
@@ -70,13 +70,13 @@ class PoseNet(nn.Module):
         self.register_buffer("swap", torch.as_tensor(skeleton.swap), persistent=False)
 
     def forward(self, x: Tensor, view: View) -> Poses:
-        """(B, 3, S, S) pictures in [0, 1] and their views -> poses."""
+        """(B, 3, S, S) images in [0, 1] and their views -> poses."""
         s, y, _ = self.see(x)
         v, elevation = self.lift(self.normalise(y.float(), view))
         return Poses(s, y, v, elevation)
 
     def see(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, S, S) pictures -> skeleton images, 2D poses (B, J, 2) and their spread (B, J)."""
+        """(B, 3, S, S) images -> skeleton images, 2D poses (B, J, 2) and their spread (B, J)."""
         s = self.phi(x)
         y, spread = self.omega.read(s)
         if self.flip_test and not self.training:
@@ -91,7 +91,7 @@ class PoseNet(nn.Module):
     def _named(self, faces_us: Tensor, y: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
         """Give the joints of poses y (B, J, 2), and their spread (B, J), their sides.
 
-        Omega has learned to name sides as if all were seen from behind (``loss.from_behind``);
+        Omega has learned to name sides as if all were seen from behind (``loss.canonical_sides``);
         those of who ``faces_us`` (B, 1) are exchanged.
         """
         return (
@@ -112,7 +112,7 @@ class PoseNet(nn.Module):
     def in_mm(self, v: Tensor) -> Tensor:
         """Give poses (B, J, 3) the size of a typical body: its mean bone, in mm.
 
-        One picture gives no scale; every pose is taken to be of a body of typical size.
+        One image gives no scale; every pose is taken to be of a body of typical size.
         """
         bones = v[:, self.bone_indices[:, 1]] - v[:, self.bone_indices[:, 0]]
         typical = sum(self.skeleton.bone_lengths_mm) / len(self.skeleton.bone_lengths_mm)
@@ -120,7 +120,7 @@ class PoseNet(nn.Module):
 
 
 def kappa_for(config: ModelConfig, skeleton: Skeleton, size: int) -> Kappa:
-    """The renderer whose pictures Phi imitates."""
+    """The renderer whose images Phi imitates."""
     return Kappa.of(
         skeleton,
         size,

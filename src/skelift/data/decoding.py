@@ -1,4 +1,4 @@
-"""Pictures that come as bytes from anyone: checked before they are decoded."""
+"""Images that come as bytes from anyone: checked before they are decoded."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.pictures import binary
+from skelift.data.images import binary
 from skelift.errors import RequestError
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one picture may cost.
+    """What one image may cost.
 
     Attributes:
         bytes: encoded size.
@@ -28,7 +28,7 @@ class Limits:
     formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP")
 
 
-def decode_picture(encoded: bytes, limits: Limits) -> NDArray[np.uint8]:
+def decode_image(encoded: bytes, limits: Limits) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB, turned upright by its EXIF tag.
 
     Raises:
@@ -38,10 +38,10 @@ def decode_picture(encoded: bytes, limits: Limits) -> NDArray[np.uint8]:
 
 
 def decode_mask(encoded: bytes, like: NDArray[np.uint8], limits: Limits) -> NDArray[np.uint8]:
-    """(H, W) uint8 mask of the picture ``like``, 255 where any grey level is above 127.
+    """(H, W) uint8 mask of the image ``like``, 255 where any grey level is above 127.
 
     Raises:
-        RequestError: as ``decode_picture``, or of another size than the picture.
+        RequestError: as ``decode_image``, or of another size than the image.
     """
     mask = _decode(encoded, "L", limits)
     (height, width), (wanted_height, wanted_width) = mask.shape, like.shape[:2]
@@ -49,7 +49,7 @@ def decode_mask(encoded: bytes, like: NDArray[np.uint8], limits: Limits) -> NDAr
         raise RequestError(
             400,
             "mask_size",
-            f"the mask is {width} x {height} pixels and its picture {wanted_width} x "
+            f"the mask is {width} x {height} pixels and its image {wanted_width} x "
             f"{wanted_height}; make them equal",
         )
     return binary(mask)
@@ -59,20 +59,20 @@ def _decode(encoded: bytes, mode: str, limits: Limits) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not encoded:
-        raise RequestError(400, "empty_picture", "the picture is empty; send its bytes")
+        raise RequestError(400, "empty_image", "the image is empty; send its bytes")
     if len(encoded) > limits.bytes:
         raise RequestError(
-            413, "too_many_bytes", f"the picture has more than {limits.bytes} bytes; shrink it"
+            413, "too_many_bytes", f"the image has more than {limits.bytes} bytes; shrink it"
         )
     named = ", ".join(limits.formats)
     try:
-        with Image.open(BytesIO(encoded), formats=limits.formats) as picture:
-            _check_pixels(picture, limits)
-            upright = ImageOps.exif_transpose(picture)
+        with Image.open(BytesIO(encoded), formats=limits.formats) as image:
+            _check_pixels(image, limits)
+            upright = ImageOps.exif_transpose(image)
             return np.array(_eight_bit(upright).convert(mode))
     except UnidentifiedImageError:
         raise RequestError(
-            415, "unsupported_format", f"this is no picture of a known format; send {named}"
+            415, "unsupported_format", f"this is no image of a known format; send {named}"
         ) from None
     except Image.DecompressionBombError:
         raise _too_many_pixels(limits) from None
@@ -80,12 +80,12 @@ def _decode(encoded: bytes, mode: str, limits: Limits) -> NDArray[np.uint8]:
         raise
     except Exception:  # a decoder fed with broken bytes raises nearly anything
         raise RequestError(
-            400, "broken_picture", "the picture cannot be decoded: truncated or damaged"
+            400, "broken_image", "the image cannot be decoded: truncated or damaged"
         ) from None
 
 
-def _check_pixels(picture: Any, limits: Limits) -> None:
-    width, height = picture.size
+def _check_pixels(image: Any, limits: Limits) -> None:
+    width, height = image.size
     if width * height > limits.pixels or max(width, height) > limits.side:
         raise _too_many_pixels(limits)
 
@@ -94,14 +94,14 @@ def _too_many_pixels(limits: Limits) -> RequestError:
     return RequestError(
         413,
         "too_many_pixels",
-        f"the picture has more than {limits.pixels} pixels or a side over {limits.side}; shrink it",
+        f"the image has more than {limits.pixels} pixels or a side over {limits.side}; shrink it",
     )
 
 
-def _eight_bit(picture: Any) -> Any:
+def _eight_bit(image: Any) -> Any:
     """Pillow clips 16-bit grey to white; scale it instead."""
-    if not picture.mode.startswith("I"):
-        return picture
+    if not image.mode.startswith("I"):
+        return image
     from PIL import Image
 
-    return Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).astype(np.uint8))
+    return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).astype(np.uint8))
