@@ -219,7 +219,7 @@ def test_changed_file_fails_its_checksum(tmp_path: Path) -> None:
         (lambda f: (f / "dataset.json").unlink(), "dataset.json: not found"),
         (lambda f: (f / "dataset.json").write_text("{"), "dataset.json: cannot be read"),
         (lambda f: (f / "dataset.json").write_text("[]"), "dataset.json: format None"),
-        (lambda f: (f / "dataset.json").write_text('{"format_version": 1}'), "lacks checksums"),
+        (lambda f: (f / "dataset.json").write_text('{"format_version": 2}'), "lacks checksums"),
         (lambda f: os.truncate(f / "train" / "images-00000.npy", 300), "images-00000.npy: cannot"),
         (lambda f: os.truncate(f / "train" / "images-00000.npy", 0), "images-00000.npy: cannot"),
     ],
