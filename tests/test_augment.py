@@ -11,10 +11,10 @@ from skelift.config import AugmentConfig, compose
 from skelift.data.format import Dataset
 from skelift.data.loading import ImageBatch
 from skelift.errors import InputError
-from skelift.geometry import View
+from skelift.geometry import CropCamera
 from skelift.training.augment import Augmentation, augments
+from skelift.training.build import build_trainer
 from skelift.training.distributed import World
-from skelift.training.trainer import Trainer
 
 BATCH, SIZE = 64, 6
 ALL = AugmentConfig(flip=0.5, brightness=0.4, colour=0.2)
@@ -27,8 +27,8 @@ def images() -> ImageBatch:
     x[:, 0] = 0
     mask = rng.random((BATCH, 1, SIZE, SIZE), dtype=np.float32)
     crop, focal = rng.uniform(100, 900, (BATCH, 3)), rng.uniform(1000, 1200, (BATCH, 2))
-    view = View(*(torch.from_numpy(t) for t in (crop, focal, np.full((BATCH, 2), 500.0))))
-    return ImageBatch(torch.from_numpy(x).permute(0, 3, 1, 2), torch.from_numpy(mask), view)
+    camera = CropCamera(*(torch.from_numpy(t) for t in (crop, focal, np.full((BATCH, 2), 500.0))))
+    return ImageBatch(torch.from_numpy(x).permute(0, 3, 1, 2), torch.from_numpy(mask), camera)
 
 
 def test_images_and_masks_change_as_in_numpy(images: ImageBatch) -> None:
@@ -43,8 +43,8 @@ def test_images_and_masks_change_as_in_numpy(images: ImageBatch) -> None:
         np.testing.assert_array_equal(changed.mask[i].numpy(), mask)
         expected = np.clip(x * gain[i, :, None, None], 0, 1)
         np.testing.assert_allclose(changed.x[i].numpy(), expected, rtol=1e-6)
-    x = images.view.crop[:, 0].numpy()
-    np.testing.assert_allclose(changed.view.crop[:, 0], np.where(flip, 1000 - x, x))
+    x = images.camera.crop[:, 0].numpy()
+    np.testing.assert_allclose(changed.camera.crop[:, 0], np.where(flip, 1000 - x, x))
     assert not changed.x[:, :, 0].any()  # black stays black
     assert changed.x.is_contiguous(memory_format=torch.channels_last)
 
@@ -65,13 +65,13 @@ def test_a_step_has_its_own_draws_and_each_process_its_share(tmp_path: Path) -> 
     )
     data = Dataset(config.paths.data)
     whole, *halves = (
-        Trainer(config, data, _Share(rank, size, torch.device("cpu")))
+        build_trainer(config, data, _Share(rank, size, torch.device("cpu")))
         for rank, size in ((0, 1), (0, 2), (1, 2))
     )
     for step in (0, 7):
-        shares = [half._take(step) for half in halves]
-        assert torch.equal(torch.cat([p.x for p in shares]), whole._take(step).x)
-        assert torch.equal(torch.cat([p.mask for p in shares]), whole._take(step).mask)
+        shares = [half._images(step) for half in halves]
+        assert torch.equal(torch.cat([p.x for p in shares]), whole._images(step).x)
+        assert torch.equal(torch.cat([p.mask for p in shares]), whole._images(step).mask)
     again, other = (Augmentation.at(ALL, 3, step, 8).gain for step in (5, 6))
     assert torch.equal(again, Augmentation.at(ALL, 3, 5, 8).gain)
     assert not torch.equal(again, other)

@@ -19,6 +19,7 @@ from skelift.config import ModelConfig
 from skelift.data.format import DatasetInfo
 from skelift.demo.figure import pose_figure
 from skelift.models.io import save_model
+from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
 
 SKELETON = load_skeleton("h36m17")
@@ -54,7 +55,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = ModelConfig(width=4, disc_width=8, lifter_width=32)
     pose = PoseNet(config, SKELETON, scale=0.1)
     data = DatasetInfo("tiny", SKELETON, 32, 0.13, True, "drawn for tests", "Apache-2.0")
-    save_model(folder / "model", pose, pose.state_dict(), config, data, {},
+    save_model(folder / "model", PosePipeline(pose), config, data, {},
                name="tiny", crop_side=0.4)  # fmt: skip
     joints = random_pose(SKELETON, np.random.default_rng(1))[:, :2]
     joints = (joints - joints.min(0)) / np.ptp(joints, axis=0).max() * 120 + 20

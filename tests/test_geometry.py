@@ -13,7 +13,7 @@ from skelift.data.loading import crop_cameras, over_crop
 from skelift.errors import InputError
 from skelift.geometry import (
     DELTA,
-    View,
+    CropCamera,
     lift,
     normalise,
     pose_scale,
@@ -142,13 +142,16 @@ def test_crop_units_keep_the_crop(data: Dataset) -> None:
 
 def test_another_crop_of_the_same_image_gives_the_same_normalised_pose(data: Dataset) -> None:
     split, size = data.split("train"), data.info.size
-    view = crop_cameras(split.samples)
-    crop = view.crop.numpy().astype(float)
+    camera = crop_cameras(split.samples)
+    crop = camera.crop.numpy().astype(float)
     looser = crop * [1, 1, 1.6] + [25, -40, 0]
     moved = to_crop(to_source(split.joints_2d.astype(float), crop, size), looser, size)
     here, there = (
         root_relative_2d(
-            over_crop(pixels, size), View(tensor(box), view.focal, view.principal), 0, "camera"
+            over_crop(pixels, size),
+            CropCamera(tensor(box), camera.focal, camera.principal),
+            0,
+            "camera",
         )
         for pixels, box in ((split.joints_2d, crop), (moved, looser))
     )
@@ -168,41 +171,41 @@ def test_normalised_bodies_are_one_unit_tall_at_depth_delta(data: Dataset) -> No
 
 def test_unknown_camera_is_refused() -> None:
     y = torch.randn(3, 4, 2)
-    view = View(torch.ones(3, 3), torch.full((3, 2), torch.nan), torch.ones(3, 2))
+    camera = CropCamera(torch.ones(3, 3), torch.full((3, 2), torch.nan), torch.ones(3, 2))
     with pytest.raises(InputError, match=r"model\.units=crop"):
-        pose_scale(root_relative_2d(y, view, 0, "camera"), head=1)
+        pose_scale(root_relative_2d(y, camera, 0, "camera"), head=1)
 
 
 def test_views_are_taken_by_row(data: Dataset) -> None:
-    view = crop_cameras(data.split("train").samples)
+    camera = crop_cameras(data.split("train").samples)
     rows = torch.tensor([5, 0])
-    chosen = view[rows].to(torch.device("cpu"))
-    assert torch.equal(chosen.crop, view.crop[rows])
-    assert torch.equal(chosen.focal, view.focal[rows])
-    assert torch.equal(chosen.principal, view.principal[rows])
+    chosen = camera[rows].to(torch.device("cpu"))
+    assert torch.equal(chosen.crop, camera.crop[rows])
+    assert torch.equal(chosen.focal, camera.focal[rows])
+    assert torch.equal(chosen.principal, camera.principal[rows])
 
 
 def test_a_mirrored_image_has_mirrored_rays(data: Dataset) -> None:
     """The ray through (x, y) of a mirrored crop is that through (-x, y), mirrored."""
-    view = crop_cameras(data.split("train").samples)
-    view = View(*(t.double() for t in (view.crop, view.focal, view.principal)))
-    view.principal[0] = torch.nan
-    y = torch.from_numpy(RNG.uniform(-1, 1, (len(view.crop), 17, 2)))
+    camera = crop_cameras(data.split("train").samples)
+    camera = CropCamera(*(t.double() for t in (camera.crop, camera.focal, camera.principal)))
+    camera.principal[0] = torch.nan
+    y = torch.from_numpy(RNG.uniform(-1, 1, (len(camera.crop), 17, 2)))
     flip = torch.arange(len(y)) % 3 == 0
     sign = torch.ones(len(y), 1, 2, dtype=torch.float64)
     sign[flip, :, 0] = -1
-    mirrored = view.mirrored(flip)
-    torch.testing.assert_close(rays(y * sign, mirrored)[1:], (rays(y, view) * sign)[1:])
-    assert torch.equal(mirrored.crop[~flip], view.crop[~flip])
-    assert torch.equal(mirrored.crop[0], view.crop[0])  # nobody knows about what to mirror
+    mirrored = camera.mirrored(flip)
+    torch.testing.assert_close(rays(y * sign, mirrored)[1:], (rays(y, camera) * sign)[1:])
+    assert torch.equal(mirrored.crop[~flip], camera.crop[~flip])
+    assert torch.equal(mirrored.crop[0], camera.crop[0])  # nobody knows about what to mirror
     # From the root on, the principal point cancels: right where it is unknown, too.
     torch.testing.assert_close(
         root_relative_2d(y * sign, mirrored, 0, "camera"),
-        root_relative_2d(y, view, 0, "camera") * sign,
+        root_relative_2d(y, camera, 0, "camera") * sign,
     )
 
 
-def rays(y: torch.Tensor, view: View) -> torch.Tensor:
+def rays(y: torch.Tensor, camera: CropCamera) -> torch.Tensor:
     """x / z and y / z of crop coordinates (B, J, 2), by way of the source image's pixels."""
-    pixels = view.crop[:, None, :2] + y * view.crop[:, None, 2:] / 2
-    return (pixels - view.principal[:, None]) / view.focal[:, None]
+    pixels = camera.crop[:, None, :2] + y * camera.crop[:, None, 2:] / 2
+    return (pixels - camera.principal[:, None]) / camera.focal[:, None]

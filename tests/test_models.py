@@ -1,7 +1,6 @@
 """The networks: sizes known from the code bases they come from, read-out, normalisation."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,15 +11,16 @@ from torch.nn.functional import interpolate
 
 from skelift.config import ModelConfig
 from skelift.data.crop import to_crop
-from skelift.geometry import View
+from skelift.geometry import CropCamera
 from skelift.models import layers
 from skelift.models.discriminator import Discriminator
+from skelift.models.heads import Refiner
 from skelift.models.heads.front_back import FrontBack
-from skelift.models.layers import Convolution, GlobalBatchNorm, sum_in_shares
+from skelift.models.layers import GlobalBatchNorm
 from skelift.models.lifter import Lifter
 from skelift.models.omega import Omega, _moments
 from skelift.models.phi import Phi
-from skelift.models.pipeline import CropToPose
+from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet, kappa_for
 
 SKELETON = load_skeleton("h36m17")
@@ -139,22 +139,6 @@ def test_global_batch_norm_is_batch_norm_of_all_processes(monkeypatch: pytest.Mo
     assert_like_batch_norm(GlobalBatchNorm(3), x, torch.cat([x, x]))
 
 
-def test_networks_that_sum_in_shares_compute_the_same() -> None:
-    norm = GlobalBatchNorm(3)
-    sum_in_shares(norm, 3)
-    x = torch.randn(6, 3, 5, 5) * 2 + 1
-    assert_like_batch_norm(norm, x, x)
-
-    gradients = []
-    network = nn.Sequential(Convolution(3, 4, 3), GlobalBatchNorm(4), Convolution(4, 2, 3))
-    for shares in (1, 3):
-        sum_in_shares(network, shares)
-        network.zero_grad()
-        network(x).pow(3).mean().backward()
-        gradients.append([weight.grad for weight in network.parameters()])
-    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
-
-
 def assert_like_batch_norm(ours: GlobalBatchNorm, rows: Tensor, whole: Tensor) -> None:
     torchs = nn.BatchNorm2d(3)
     for module in (ours, torchs):
@@ -170,9 +154,17 @@ def pose() -> PoseNet:
     return PoseNet(SMALL, SKELETON, scale=0.2).eval()
 
 
-def view_of_boxes(*boxes: tuple[float, float, float]) -> View:
+def cameras(*boxes: tuple[float, float, float]) -> CropCamera:
     count = len(boxes)
-    return View(torch.tensor(boxes), torch.full((count, 2), 1145.0), torch.full((count, 2), 500.0))
+    return CropCamera(
+        torch.tensor(boxes), torch.full((count, 2), 1145.0), torch.full((count, 2), 500.0)
+    )
+
+
+def crops(count: int, *boxes: tuple[float, float, float]) -> tuple[torch.Tensor, ...]:
+    """What the pipeline takes: random images, their boxes and the focal length."""
+    rgb = torch.randint(0, 256, (count, 32, 32, 3), dtype=torch.uint8)
+    return rgb, torch.tensor(boxes), torch.full((count, 1), 1145.0)
 
 
 def test_normalised_pose_does_not_depend_on_the_crop(pose: PoseNet) -> None:
@@ -180,88 +172,82 @@ def test_normalised_pose_does_not_depend_on_the_crop(pose: PoseNet) -> None:
     pixels = np.random.default_rng(0).uniform(300, 700, (17, 2))
     boxes = np.array([[500, 500, 450], [470, 540, 800]])
     y = torch.tensor(to_crop(pixels[None], boxes, 2) - 1, dtype=torch.float32)
-    normalised = pose.normalise(y, view_of_boxes(*boxes.astype(np.float32).tolist()))
+    normalised = pose.normalise(y, cameras(*boxes.astype(np.float32).tolist()))
     expected = (pixels - pixels[0]) / 1145 / (0.2 * 10)
     for ours in normalised:
         np.testing.assert_allclose(ours, expected, atol=1e-6)
 
 
 def test_pipeline_is_omega_of_phi_lifted(pose: PoseNet) -> None:
-    x, view = torch.rand(2, 3, 32, 32), view_of_boxes((500, 500, 450), (400, 480, 300))
-    poses = pose(x, view)
-    torch.testing.assert_close(poses.s, pose.phi(x))
-    torch.testing.assert_close(poses.y, pose.omega(poses.s))
-    y = pose.normalise(poses.y, view)
-    d, elevation = pose.lifter(y)
+    boxes = [(500.0, 500.0, 450.0), (400.0, 480.0, 300.0)]
+    rgb, *geometry = crops(2, *boxes)
+    pipeline = PosePipeline(pose).eval()
+    poses = pipeline(rgb, *geometry)
+    s = pose.phi(rgb.permute(0, 3, 1, 2) / 255)
+    torch.testing.assert_close(poses.skeleton_image, s)
+    read = pose.omega(s)
+    for ours, of_crop, (x, down, side) in zip(poses.joints_2d_px, read, boxes, strict=True):
+        torch.testing.assert_close(ours, torch.tensor([x, down]) + of_crop * side / 2)
+    y = pose.normalise(read, cameras(*boxes))
+    d, _ = pose.lifter(y)
     z = (d + 10).clamp(min=1)
     z[:, 0] = 10
     expected = torch.cat([y * z[..., None], z[..., None] - 10], -1)
-    torch.testing.assert_close(poses.v, expected, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(poses.elevation, elevation)
+    torch.testing.assert_close(poses.joints_3d_mm, pipeline.in_mm(expected), atol=1e-2, rtol=1e-5)
 
 
-def test_sides_of_bodies_that_face_the_camera_are_exchanged() -> None:
-    torch.manual_seed(0)
-    pose = PoseNet(replace(SMALL, facing=True), SKELETON, scale=0.2).eval()
-    x, view = torch.rand(6, 3, 32, 32), view_of_boxes(*[(500, 500, 450)] * 6)
-    read, spread = pose.omega.read(pose.phi(x))
-    logits = pose.facing(x, read).detach()
-    pose.facing.network[-1].bias.data -= logits.sort().values[2:4].mean()
-    faces_us = logits.argsort(descending=True)[:3].tolist()  # three of six
-
-    named = pose(x, view).y
-    pixels = (x.permute(0, 2, 3, 1) * 255).round().to(torch.uint8)
-    boxes, focal = torch.tensor([[500.0, 500, 450]] * 6), torch.full((6, 1), 1145.0)
-    _, joints_2d, wide, _ = CropToPose(pose)(pixels, boxes, focal)
+def test_sides_of_bodies_that_face_the_camera_are_swapped(pose: PoseNet) -> None:
+    head = FrontBack(SKELETON).eval()
+    rgb, boxes, focal = crops(6, *[(500.0, 500.0, 450.0)] * 6)
+    x = rgb.permute(0, 3, 1, 2) / 255
+    read, spread = pose.omega.soft_argmax(pose.phi(x))
+    logits = head.facing_logits(x, read).detach()
+    head.network[-1].bias.data -= logits.sort().values[2:4].mean()
+    front = logits.argsort(descending=True)[:3].tolist()  # three of six
+    pipeline = PosePipeline(pose, {"front_back": head}).eval()
+    _, joints_2d, wide, _ = pipeline(rgb, boxes, focal)
     for row in range(6):
         for joint, partner in enumerate(SKELETON.swap):
-            source = partner if row in faces_us else joint
-            assert torch.equal(named[row, joint], read[row, source])
-            expected = 500 + read[row, source] * 225
-            torch.testing.assert_close(joints_2d[row, joint], expected, atol=3, rtol=0)
-            ours, theirs = wide[row, joint], spread[row, source] * 225
-            torch.testing.assert_close(ours, theirs, atol=3, rtol=0)
+            source = partner if row in front else joint
+            torch.testing.assert_close(joints_2d[row, joint], 500 + read[row, source] * 225)
+            torch.testing.assert_close(wide[row, joint], spread[row, source] * 225)
 
 
-def test_poses_are_refined_as_omega_names_their_sides() -> None:
-    torch.manual_seed(0)
-    pose = PoseNet(replace(SMALL, facing=True, refine=True), SKELETON, scale=0.2).eval()
-    x, view = torch.rand(2, 3, 32, 32), view_of_boxes(*[(500, 500, 450)] * 2)
+def test_poses_are_refined_as_omega_names_their_sides(pose: PoseNet) -> None:
+    refiner, front_back = Refiner(17).eval(), FrontBack(SKELETON).eval()
+    pipeline = PosePipeline(pose, {"refiner": refiner, "front_back": front_back}).eval()
+    x = torch.rand(2, 3, 32, 32)
     read = pose.omega(pose.phi(x))
-    first, _, second, _, third = pose.refiner.layers  # by hand, in float64
+    first, _, second, _, third = refiner.layers  # by hand, in float64
     hidden = read.detach().double().numpy().reshape(2, -1)
     for layer in (first, second):
         hidden = hidden @ layer.weight.detach().double().numpy().T
         hidden = np.maximum(hidden + layer.bias.detach().double().numpy(), 0)
     added = hidden @ third.weight.detach().double().numpy().T + third.bias.detach().numpy()
     expected = read.detach().numpy() + added.reshape(2, 17, 2)
-    for faces_us in (True, False):
-        pose.facing.network[-1].bias.data.fill_(100 if faces_us else -100)
-        named = expected[:, list(SKELETON.swap)] if faces_us else expected
-        np.testing.assert_allclose(pose(x, view).y.detach().numpy(), named, atol=1e-5)
+    for front in (True, False):
+        front_back.network[-1].bias.data.fill_(100 if front else -100)
+        named = expected[:, list(SKELETON.swap)] if front else expected
+        np.testing.assert_allclose(pipeline.predict_2d(x)[1].detach().numpy(), named, atol=1e-5)
 
 
-def test_flip_test_reads_the_mirrored_image_too() -> None:
-    torch.manual_seed(0)
-    pose = PoseNet(replace(SMALL, flip_test=True), SKELETON, scale=0.2)
+def test_flip_reads_the_mirrored_image_too(pose: PoseNet) -> None:
+    pipeline = PosePipeline(pose, flip=True).eval()
     x = torch.rand(2, 3, 32, 32)
-    pose.train()
-    torch.testing.assert_close(pose.see(x)[1], pose.omega(pose.phi(x)))
-    pose.eval()
-    s, y, spread = pose.see(x)
+    s, y, spread = pipeline.predict_2d(x)
     torch.testing.assert_close(s, pose.phi(x))
-    one, other = (pose.omega.read(pose.phi(image)) for image in (x, x.flip(3)))
+    one, other = (pose.omega.soft_argmax(pose.phi(image)) for image in (x, x.flip(3)))
     for joint, partner in enumerate(SKELETON.swap):
         back = other[0][:, partner] * torch.tensor([-1, 1])
         torch.testing.assert_close(y[:, joint], (one[0][:, joint] + back) / 2)
         both = one[1][:, joint] + other[1][:, partner]
         torch.testing.assert_close(spread[:, joint], both / 2)
-    mirrored = pose.see(x.flip(3))[1]
+    mirrored = pipeline.predict_2d(x.flip(3))[1]
     torch.testing.assert_close(mirrored[:, list(SKELETON.swap)] * torch.tensor([-1, 1]), y)
 
 
-def test_facing_sees_the_head_and_a_mirror_turns_nobody_round() -> None:
-    facing = FrontBack(SKELETON).eval()
+def test_front_back_sees_the_head_and_a_mirror_changes_nothing() -> None:
+    head = FrontBack(SKELETON).eval()
     x = torch.rand(2, 3, 48, 48)
     y = torch.zeros(2, 17, 2)
     y[:, SKELETON.index("head")] = torch.tensor([0.5, -0.5]) + 2 / 48  # around pixel 36.5, 12.5
@@ -270,17 +256,18 @@ def test_facing_sees_the_head_and_a_mirror_turns_nobody_round() -> None:
     expected = interpolate(x[..., 6:18, 30:42], (16, 16), mode="bilinear", align_corners=False)
     inner = slice(1, -1)  # the outermost samples blend in a neighbour that the cut lacks
     torch.testing.assert_close(
-        facing.heads(x, y)[..., inner, inner], expected[..., inner, inner], atol=1e-5, rtol=0
+        head.head_patches(x, y)[..., inner, inner], expected[..., inner, inner], atol=1e-5, rtol=0
     )
     elsewhere = x.clone()
     elsewhere[:, :, 24:] = 0
-    assert torch.equal(facing(elsewhere, y), facing(x, y))
-    torch.testing.assert_close(facing(x.flip(3), y * torch.tensor([-1.0, 1])), facing(x, y))
+    logits = head.facing_logits
+    assert torch.equal(logits(elsewhere, y), logits(x, y))
+    torch.testing.assert_close(logits(x.flip(3), y * torch.tensor([-1.0, 1])), logits(x, y))
 
 
 def test_poses_in_mm_are_of_a_typical_body(pose: PoseNet) -> None:
     v = torch.randn(3, 17, 3)
-    mm = pose.in_mm(v).numpy()
+    mm = PosePipeline(pose).in_mm(v).numpy()
     bones = SKELETON.bone_indices
     lengths = np.linalg.norm(mm[:, bones[:, 1]] - mm[:, bones[:, 0]], axis=-1)
     np.testing.assert_allclose(lengths.mean(1), np.mean(SKELETON.bone_lengths_mm), rtol=1e-5)

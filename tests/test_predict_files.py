@@ -22,6 +22,7 @@ from skelift.inference.pose_files import read_poses_file
 from skelift.inference.predictor import Predictor
 from skelift.inference.run import BATCH, predict_frames
 from skelift.models.io import save_model
+from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
 from skelift.stages import predict
 
@@ -37,7 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pose = PoseNet(ModelConfig(width=4, disc_width=8, lifter_width=32), SKELETON, scale=0.1)
     data = DatasetInfo("tiny", SKELETON, 32, 0.13, True, "drawn for tests", "Apache-2.0")
     folder = tmp_path_factory.mktemp("model") / "model"
-    save_model(folder, pose, pose.state_dict(), ModelConfig(4, 8, 3, 32), data, {},
+    save_model(folder, PosePipeline(pose), ModelConfig(4, 8, 3, 32), data, {},
                name="tiny", crop_side=0.4)  # fmt: skip
     return folder
 

@@ -108,7 +108,7 @@ def test_2d_joints_are_in_pixels_of_the_original_image(
 ) -> None:
     y = torch.zeros(1, 17, 2)
     y[0, 1], y[0, 2] = torch.tensor([-1.0, -1.0]), torch.tensor([1.0, 0.5])
-    monkeypatch.setattr(Omega, "read", lambda self, s: (y, torch.full((1, 17), 0.5)))
+    monkeypatch.setattr(Omega, "soft_argmax", lambda self, s: (y, torch.full((1, 17), 0.5)))
     prepared = predictor.prepare(image)
     predicted = predictor.predict([prepared])[0]
     joints = predicted.joints_2d
@@ -122,13 +122,14 @@ def test_2d_joints_are_in_pixels_of_the_original_image(
 def test_prediction_is_the_pipelines(model: Path, predictor: Predictor, image: ImageArray) -> None:
     prepared = predictor.prepare(image)
     ours = predictor.predict([prepared])[0]
-    pose, _ = load_model(model, torch.device("cpu"))
+    pipeline, _ = load_model(model, torch.device("cpu"))
+    pose = pipeline.core
     with torch.no_grad():
         x = torch.tensor(prepared.x, dtype=torch.float32).permute(2, 0, 1)[None] / 255
         y = pose.omega(pose.phi(x))
         centred = (y - y[:, :1]) * CROP_SIDE / 2 / (0.1 * 10)
         v, _ = pose.lift(centred)
-    expected = pose.in_mm(v)[0].numpy()
+    expected = pipeline.in_mm(v)[0].numpy()
     np.testing.assert_allclose(ours.joints_3d_mm, expected, atol=0.5)
     np.testing.assert_array_equal(ours.joints_3d_mm[0], 0)  # root-relative
 

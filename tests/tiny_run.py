@@ -1,5 +1,6 @@
 """Runs of a few steps on a tiny data set, for the tests of whatever trains."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -7,7 +8,9 @@ from tiny import load_skeleton, tiny_dataset
 
 from skelift.config import ModelConfig, compose
 from skelift.data.format import DatasetInfo
+from skelift.models.heads import HEADS
 from skelift.models.io import save_model
+from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
 from skelift.stages import pretrain_flow
 
@@ -19,7 +22,7 @@ SMALL = [
     "model.disc_width=8",
     "model.disc_scales=1",
     "model.lifter_width=32",
-    "model.refine=false",
+    "heads.refiner.enabled=false",
     "flow.steps=20",
     "flow.hidden=16",
     "flow.blocks=2",
@@ -50,12 +53,13 @@ def pretrained(home: Path) -> Path:
     return home
 
 
-def random_model(folder: Path, margin: float = 0.13, facing: bool = False) -> Path:
+def random_model(folder: Path, margin: float = 0.13, heads: Sequence[str] = ()) -> Path:
     """``folder``, with a model of random weights for 32 px."""
     torch.manual_seed(0)
     skeleton = load_skeleton("h36m17")
-    config = ModelConfig(width=4, disc_width=8, lifter_width=32, facing=facing)
-    pose = PoseNet(config, skeleton, scale=0.1)
+    config = ModelConfig(width=4, disc_width=8, lifter_width=32)
+    core = PoseNet(config, skeleton, scale=0.1)
+    pipeline = PosePipeline(core, {name: HEADS[name].of(skeleton) for name in heads})
     data = DatasetInfo("tiny", skeleton, 32, margin, True, "drawn for tests", "Apache-2.0")
-    save_model(folder, pose, pose.state_dict(), config, data, {}, name="tiny", crop_side=0.4)
+    save_model(folder, pipeline, config, data, {}, name="tiny", crop_side=0.4)
     return folder

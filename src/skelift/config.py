@@ -193,12 +193,6 @@ class ModelConfig:
     disc_width: int = 64
     disc_scales: int = 3
     lifter_width: int = 1024
-    # A network that tells front from back by the head, when all else is trained; a departure. Its
-    # teacher is who comes nearer in films, and Omega has to name sides from behind.
-    facing: bool = False
-    # A network that gives the likely pose near Omega's, taught by the unpaired poses when all else
-    # is trained; a departure.
-    refine: bool = False
     flip_test: bool = False  # read the mirrored image, too, when not training; twice the time
     channels: str = "single"  # single | sides: one skeleton channel, or one a body side
     # Where Lambda's elevation starts; positive: the camera is above and looks down. A departure: at
@@ -225,17 +219,18 @@ class LossConfig:
     # Departures from the paper; all off in loss=paper.
     gan_form: str = "log"  # log | least_squares
     norms: str = "squared"  # squared | elepose
-    judge_redrawn: bool = False  # D judges kappa(y) instead of s
+    # What D sees of an image: Phi(x), or kappa(y), the pose read from it and drawn again.
+    disc_input: str = "skeleton_image"  # skeleton_image | redrawn
     canonical_sides: bool = False  # D and Omega learn from prior poses named as if seen from behind
-    detach_skeleton: bool = False  # Eq. 9's second term moves Omega only
     silhouette: float = 0.0  # the drawn body covers the mask, and nothing else
     mirror: float = 0.0  # a mirrored image gives the mirrored pose
     cycle_weight_init: float = 1.0  # factor on L_base at the first step, falling to 1 ...
     cycle_weight_steps: int = 0  # ... geometrically, over so many steps
     lifted_prior: int = 0  # poses of the prior that Lambda also lifts, a step
-    warm_up: int = 0  # steps before the poses of images are lifted at all ...
-    ramp: int = 0  # ... steps over which the lifting losses' reach to Phi and Omega then grows ...
-    reach: float = 1.0  # ... to this share of their gradient
+    # Step from which the poses of images enter the lifting losses, and so Lambda, Phi and Omega are
+    # trained end to end. null: never; Lambda then learns from poses of the prior alone.
+    lift_images_from: int | None = 0
+    lift_grad_scale: float = 1.0  # share of the lifting losses' gradient that Phi and Omega get
 
 
 @dataclass
@@ -253,7 +248,6 @@ class TrainConfig:
 
     steps: int = 2000
     batch: int = 16
-    shares: int = 1  # sum over the batch in so many parts, as so many processes would
     learning_rate: float = 2e-4
     betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
     disc_learning_rate: float = 2e-4
@@ -262,13 +256,9 @@ class TrainConfig:
     lifter_epoch_decay: float = 1.0  # factor on Lambda's learning rate each epoch, besides decay
     decay: float = 1.0  # learning rates at the last step, as a fraction of the first
     clip: float = 1.0  # gradient norm per optimiser; 0: off
-    ema: float = 0.0  # decay of the averaged weights that are saved; 0: off
     # A finished model, of images of any size, whose weights a run starts from: its folder, or
     # `shipped`, the one in the package. Empty: at random.
     start: str = ""
-    # Of 64 images, for model.facing, when all else is trained; 0: as the start has it.
-    facing_steps: int = 1500
-    refine_steps: int = 4000  # of 256 unpaired poses, for model.refine, when all else is trained
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     precision: str = "auto"  # auto | fp32 | bf16: of the image networks
     compile: str = "auto"  # auto | on | off: torch.compile (auto: on a CUDA device)
@@ -276,6 +266,9 @@ class TrainConfig:
     interval: int = 50  # steps a line of statistics
     dvclive: bool = True  # curves for dvc plots
     checkpoint_every: int = 200
+    # What becomes of a checkpoint of another run in paths.checkpoints: false refuses to start, true
+    # replaces it. One of the same run is resumed in either case.
+    restart: bool = False
     # Steps between the weights that are kept beside the checkpoint, for `evaluate` to score the
     # course of a run on the same machine; 0: none.
     snapshot_every: int = 0
@@ -283,6 +276,25 @@ class TrainConfig:
     # best is the model. 0: it takes all its steps, and the last weights are the model.
     patience: int = 0
     seed: int = 0
+
+
+@dataclass
+class HeadConfig:
+    """An optional network, fitted when Phi, Omega and Lambda are trained."""
+
+    enabled: bool = False
+    steps: int = 4000  # 0: keep the weights that train.start has
+
+
+@dataclass
+class HeadsConfig:
+    """The optional networks of ``skelift.models.heads``; departures from the paper."""
+
+    # Moves Omega's pose to a likely one near it; learns from the unpaired poses (256 per step).
+    refiner: HeadConfig = field(default_factory=HeadConfig)
+    # Tells front from back by the head of the body; learns from people who approach a static camera
+    # or recede from it (64 images per step), and needs loss.canonical_sides.
+    front_back: HeadConfig = field(default_factory=lambda: HeadConfig(steps=1500))
 
 
 @dataclass
@@ -358,6 +370,7 @@ class Config:
     loss: LossConfig
     train: TrainConfig
     evaluate: EvaluateConfig
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     # Name -> overrides: train and evaluate make one model each (ablations, seeds, sweeps). Among

@@ -18,7 +18,7 @@ Units = Literal["camera", "crop"]
 
 
 @dataclass(frozen=True)
-class View:
+class CropCamera:
     """Where each crop lies in its source image, and that image's camera.
 
     Attributes:
@@ -31,14 +31,14 @@ class View:
     focal: Tensor
     principal: Tensor
 
-    def to(self, device: torch.device) -> "View":
+    def to(self, device: torch.device) -> "CropCamera":
         """The same on another device."""
-        return View(*(t.to(device, non_blocking=True) for t in self._fields))
+        return CropCamera(*(t.to(device, non_blocking=True) for t in self._fields))
 
-    def __getitem__(self, rows: Tensor) -> "View":
-        return View(*(t[rows] for t in self._fields))
+    def __getitem__(self, rows: Tensor) -> "CropCamera":
+        return CropCamera(*(t[rows] for t in self._fields))
 
-    def mirrored(self, where: Tensor) -> "View":
+    def mirrored(self, where: Tensor) -> "CropCamera":
         """The views of the rows ``where`` (B,) is true are those of the mirrored images.
 
         An image mirrored about its principal point is what the same camera sees of the mirrored
@@ -46,14 +46,14 @@ class View:
         """
         opposite = 2 * self.principal[:, 0] - self.crop[:, 0]
         x = torch.where(where & opposite.isfinite(), opposite, self.crop[:, 0])
-        return View(torch.cat([x[:, None], self.crop[:, 1:]], 1), self.focal, self.principal)
+        return CropCamera(torch.cat([x[:, None], self.crop[:, 1:]], 1), self.focal, self.principal)
 
     @property
     def _fields(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.crop, self.focal, self.principal
 
 
-def root_relative_2d(y: Tensor, view: View, root: int, units: Units) -> Tensor:
+def root_relative_2d(y: Tensor, camera: CropCamera, root: int, units: Units) -> Tensor:
     """Crop coordinates -> root-relative coordinates in which equal bodies look equally large.
 
     A tight crop scales every pose differently, which breaks the constant scale that loop and flow
@@ -62,7 +62,7 @@ def root_relative_2d(y: Tensor, view: View, root: int, units: Units) -> Tensor:
 
     Args:
         y: (B, J, 2) in [-1, 1] over the crop.
-        view: crop boxes and cameras of the B samples.
+        camera: crop boxes and cameras of the B samples.
         root: index of the root joint.
         units: ``camera`` or ``crop``.
 
@@ -70,7 +70,7 @@ def root_relative_2d(y: Tensor, view: View, root: int, units: Units) -> Tensor:
         (B, J, 2) root-relative positions.
     """
     if units == "camera":
-        y = y * view.crop[:, None, 2:] / 2 / view.focal[:, None]
+        y = y * camera.crop[:, None, 2:] / 2 / camera.focal[:, None]
     return y - y[:, root : root + 1]
 
 
@@ -153,3 +153,13 @@ def mirror_pose(y: Tensor, swap: Tensor) -> Tensor:
         swap: (J,) permutation that exchanges left and right joints.
     """
     return torch.cat([-y[..., :1], y[..., 1:]], -1)[:, swap]
+
+
+def bone_lengths(v: Tensor, bones: Tensor) -> Tensor:
+    """Lengths (B, N) of the bones (N, 2), joint indices, of poses (B, J, 3)."""
+    return (v[:, bones[:, 1]] - v[:, bones[:, 0]]).norm(dim=-1)
+
+
+def to_unit(pixels: Tensor, size: float) -> Tensor:
+    """Pixels of a square of side ``size`` -> [-1, 1] over it."""
+    return pixels * (2 / size) - 1

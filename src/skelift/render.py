@@ -23,6 +23,8 @@ from torch.autograd.function import once_differentiable
 
 from skelift.skeleton import Skeleton
 
+# Squared kappa of this gamma draws limbs about as thick as those of a body that fills the crop.
+_SILHOUETTE_GAMMA = 150.0
 _TINY = 1e-30  # keeps 0 / 0 out without moving any other value
 _FAR = 1e30  # finite, unlike infinity: fastmath takes every number to be
 
@@ -100,6 +102,11 @@ class Kappa:
             start, end = limbs[nearest].unbind(-1)  # (B, S*S)
             distances.append(_squared_distance(grid, exact[batch, start], exact[batch, end]))
         return torch.stack(distances, 1).unflatten(2, (self.size, self.size))
+
+
+def silhouette_kappa(skeleton: Skeleton, size: int) -> Kappa:
+    """Renderer of a body's silhouette: one channel, thick limbs."""
+    return Kappa.of(skeleton, size, sides=False, gamma=_SILHOUETTE_GAMMA, squared=True)
 
 
 def _squared_distance(e: Tensor, a: Tensor, b: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skelift.data.format import Prior, Split
-from skelift.geometry import Units, View, root_relative_2d
+from skelift.geometry import CropCamera, Units, root_relative_2d
 from skelift.skeleton import Skeleton
 
 
@@ -22,7 +22,7 @@ class ImageBatch:
 
     x: Tensor
     mask: Tensor
-    view: View
+    camera: CropCamera
     joints_2d: Tensor | None = None
     joints_3d_mm: Tensor | None = None
 
@@ -40,7 +40,7 @@ class ImageLoader:
                 torch.from_numpy(split.images[:]).to(device),
                 torch.from_numpy(split.masks[:]).to(device),
             )
-        self._view = crop_cameras(split.samples).to(device)
+        self._camera = crop_cameras(split.samples).to(device)
         self._labels: tuple[Tensor, Tensor] | None = None
         if labels:
             if split.joints_2d is None or split.joints_3d_mm is None:
@@ -56,12 +56,12 @@ class ImageLoader:
     @property
     def focal_known(self) -> bool:
         """Whether every image says its focal length."""
-        return bool(self._view.focal.isfinite().all())
+        return bool(self._camera.focal.isfinite().all())
 
     @property
     def typical_crop_side(self) -> float:
         """Mean side of the crops over the focal length; 2 where no camera is known."""
-        sides = self._view.crop[:, 2] / self._view.focal[:, 0]
+        sides = self._camera.crop[:, 2] / self._camera.focal[:, 0]
         return float(sides.nanmean()) if sides.isfinite().any() else 2.0
 
     def take(self, rows: NDArray[np.int64]) -> ImageBatch:
@@ -76,7 +76,7 @@ class ImageLoader:
         return ImageBatch(
             images.permute(0, 3, 1, 2).float() / 255,  # channels_last: the memory stays as it lies
             masks.unsqueeze(1).float() / 255,
-            self._view[on_device],
+            self._camera[on_device],
             *labels,
         )
 
@@ -86,14 +86,14 @@ class PoseLoader:
 
     def __init__(self, prior: Prior, size: int, device: torch.device) -> None:
         self.u = over_crop(prior.poses_2d, size).to(device)
-        self.view = crop_cameras(prior.samples).to(device)
+        self.camera = crop_cameras(prior.samples).to(device)
 
     def __len__(self) -> int:
         return len(self.u)
 
     def root_relative(self, root: int, units: Units) -> Tensor:
         """(M, J, 2) all poses, root-relative, in the units of the lifter."""
-        return root_relative_2d(self.u, self.view, root, units)
+        return root_relative_2d(self.u, self.camera, root, units)
 
 
 class EpochSampler:
@@ -117,9 +117,11 @@ class EpochSampler:
         return self._epoch[1]
 
 
-def crop_cameras(samples: NDArray[np.void]) -> View:
-    """Views of SAMPLE records."""
-    return View(*(torch.from_numpy(np.array(samples[f])) for f in ("crop", "focal", "principal")))
+def crop_cameras(samples: NDArray[np.void]) -> CropCamera:
+    """Crop boxes and cameras of SAMPLE records."""
+    return CropCamera(
+        *(torch.from_numpy(np.array(samples[f])) for f in ("crop", "focal", "principal"))
+    )
 
 
 def name_canonical_sides(y: Tensor, skeleton: Skeleton) -> Tensor:

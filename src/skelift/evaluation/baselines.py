@@ -17,7 +17,8 @@ from skelift.data.loading import EpochSampler, ImageLoader, crop_cameras, over_c
 from skelift.errors import InputError
 from skelift.evaluation.mean_pose import mean_pose_2d, procrustes_mean_pose
 from skelift.evaluation.predictions import Predicted, predict_split
-from skelift.geometry import View
+from skelift.geometry import CropCamera
+from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
 from skelift.training.flow import load_flow
 from skelift.training.loop import Terms, fit
@@ -55,8 +56,7 @@ class Bench:
         config = self.config
         flow = load_flow(Path(config.paths.flow), len(self.data.skeleton), config.flow, self.device)
         torch.manual_seed(config.train.seed)
-        model = replace(config.model, facing=False, refine=False)
-        pose = PoseNet(model, self.data.skeleton, flow.scale)
+        pose = PoseNet(config.model, self.data.skeleton, flow.scale)
         return pose.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -101,9 +101,9 @@ def unsupervised_lifter(bench: Bench) -> Predicted:
     batch = config.evaluate.unsupervised_batch
 
     def terms(rows: Tensor, step: int) -> Terms:
-        draws = StepNoise.at(config.train.seed, step, batch, bench.device)
+        noise = StepNoise.at(config.train.seed, step, batch, bench.device)
         y = pose.normalise(*lifted.poses(rows))
-        result: Terms = objective(y, draws, flow, cycle_weight(step, loss))
+        result: Terms = objective(y, noise, flow, cycle_weight(step, loss))
         return result
 
     _train(
@@ -132,7 +132,8 @@ def supervised_image(bench: Bench) -> Predicted:
         config.evaluate.image_steps,
         config.evaluate.image_batch,
     )
-    return predict_split(pose.eval(), bench.test, bench.device, config.evaluate.batch)
+    pipeline = PosePipeline(pose, flip=config.model.flip_test).eval()
+    return predict_split(pipeline, bench.test, bench.device, config.evaluate.batch)
 
 
 BASELINES: dict[str, Callable[[Bench], Predicted]] = {
@@ -159,15 +160,15 @@ class _Lifted:
         assert chosen.joints_3d_mm is not None
         self.skeleton = bench.data.skeleton
         self._y = over_crop(chosen.joints_2d, bench.data.info.size).to(bench.device)
-        self._view = crop_cameras(chosen.samples).to(bench.device)
+        self._camera = crop_cameras(chosen.samples).to(bench.device)
         self._true = torch.from_numpy(np.array(chosen.joints_3d_mm)).to(bench.device)
 
     def __len__(self) -> int:
         return len(self._y)
 
-    def poses(self, rows: Tensor) -> tuple[Tensor, View]:
+    def poses(self, rows: Tensor) -> tuple[Tensor, CropCamera]:
         """True 2D poses over the crop and their views."""
-        return self._y[rows], self._view[rows]
+        return self._y[rows], self._camera[rows]
 
     def true_3d(self, rows: Tensor) -> Tensor:
         """(B, J, 3) mm."""
@@ -206,4 +207,4 @@ def _lift_test(bench: Bench, pose: PoseNet) -> Predicted:
     v, _ = pose.lift(pose.normalise(*lifted.poses(torch.arange(len(lifted), device=bench.device))))
     true_2d = bench.test.joints_2d
     assert true_2d is not None
-    return Predicted(np.array(true_2d), pose.in_mm(v).cpu().numpy())
+    return Predicted(np.array(true_2d), PosePipeline(pose).in_mm(v).cpu().numpy())

@@ -13,10 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from skelift.data.format import Split
 from skelift.evaluation.metrics import Array
 from skelift.evaluation.predictions import predict_split
-from skelift.models.posenet import PoseNet
-from skelift.render import Kappa
+from skelift.models.pipeline import PosePipeline
+from skelift.render import silhouette_kappa
 from skelift.skeleton import Skeleton
-from skelift.training.objective import SILHOUETTE_GAMMA
 
 _CHUNK = 256
 
@@ -52,11 +51,13 @@ def label_free_score(
     }
 
 
-def score_without_labels(pose: PoseNet, images: Split, device: torch.device, batch: int) -> float:
+def score_without_labels(
+    pipeline: PosePipeline, images: Split, device: torch.device, batch: int
+) -> float:
     """``label_free`` of a pipeline in evaluation mode on some images."""
-    predicted = predict_split(pose, images, device, batch)
+    predicted = predict_split(pipeline, images, device, batch)
     return label_free_score(
-        pose.skeleton,
+        pipeline.core.skeleton,
         predicted.joints_2d,
         predicted.joints_3d_mm,
         images.masks[:],
@@ -67,8 +68,7 @@ def score_without_labels(pose: PoseNet, images: Split, device: torch.device, bat
 def _overlap(skeleton: Skeleton, joints_2d_px: ArrayLike, masks: NDArray[np.uint8]) -> Array:
     """(N,) intersection over union of drawn bodies and masks."""
     size = masks.shape[-1]
-    plain = np.zeros(len(skeleton.bones), dtype=np.int64)
-    draw = Kappa(skeleton.bone_indices, plain, size, SILHOUETTE_GAMMA, squared=True)
+    draw = silhouette_kappa(skeleton, size)
     poses = np.asarray(joints_2d_px, dtype=np.float32) * (2 / size) - 1
     overlaps = []
     for start in range(0, len(poses), _CHUNK):

@@ -7,13 +7,12 @@ import torch
 from numpy.typing import NDArray
 
 from skelift.data.format import Split
-from skelift.data.loading import ImageLoader
-from skelift.models.posenet import PoseNet
+from skelift.models.pipeline import PosePipeline, Poses
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a pipeline says of N images.
+    """What a pipeline predicts for N images.
 
     Attributes:
         joints_2d: (N, J, 2) pixels of the crop.
@@ -24,25 +23,37 @@ class Predicted:
     joints_3d_mm: NDArray[np.float32]
 
 
-@torch.no_grad()
-def predict_split(pose: PoseNet, split: Split, device: torch.device, batch: int) -> Predicted:
-    """Predict every image of a split; ``pose`` in evaluation mode."""
-    source = ImageLoader(split, device)
+def predict_split(
+    pipeline: PosePipeline, split: Split, device: torch.device, batch: int
+) -> Predicted:
+    """Predict every image of a split; ``pipeline`` in evaluation mode."""
     joints_2d, joints_3d = [], []
-    for start in range(0, len(source), batch):
-        rows = np.arange(start, min(start + batch, len(source)))
-        images = source.take(rows)
-        poses = pose(images.x, images.view)
-        joints_2d.append(((poses.y + 1) / 2 * source.size).cpu())
-        joints_3d.append(pose.in_mm(poses.v).cpu())
+    for start in range(0, len(split), batch):
+        rows = np.arange(start, min(start + batch, len(split)))
+        poses = predict_rows(pipeline, split, rows, device)
+        crop = torch.from_numpy(split.samples["crop"][rows]).to(device)[:, None]
+        in_crop = (poses.joints_2d_px - crop[..., :2]) / crop[..., 2:] + 0.5
+        joints_2d.append((in_crop * split.images.shape[1]).cpu())
+        joints_3d.append(poses.joints_3d_mm.cpu())
     return Predicted(torch.cat(joints_2d).numpy(), torch.cat(joints_3d).numpy())
 
 
 @torch.no_grad()
+def predict_rows(
+    pipeline: PosePipeline, split: Split, rows: NDArray[np.int64], device: torch.device
+) -> Poses:
+    """Poses of some images of a split, 2D joints in pixels of the source image."""
+    samples = split.samples[rows]
+    given = split.images[rows], samples["crop"], samples["focal"][:, :1]
+    crop_rgb, crop_box, focal = (torch.from_numpy(np.array(a)).to(device) for a in given)
+    poses: Poses = pipeline(crop_rgb, crop_box, focal)
+    return poses
+
+
 def skeleton_images(
-    pose: PoseNet, split: Split, rows: NDArray[np.int64], device: torch.device
+    pipeline: PosePipeline, split: Split, rows: NDArray[np.int64], device: torch.device
 ) -> NDArray[np.float32]:
     """(n, C, S, S) skeleton images Phi(x) of the given rows, clipped to [0, 1]."""
-    batch = ImageLoader(split, device).take(rows)
-    images: NDArray[np.float32] = pose.phi(batch.x).clamp(0, 1).float().cpu().numpy()
+    s = predict_rows(pipeline, split, rows, device).skeleton_image
+    images: NDArray[np.float32] = s.clamp(0, 1).float().cpu().numpy()
     return images

@@ -148,9 +148,9 @@ class Predictor:
             self._run = OnnxRuntime(model / GRAPH, threads)
         else:
             where = torch.device(device)
-            pose, self.card = load_model(model, where)
-            self.skeleton = pose.skeleton
-            self._run = TorchRuntime(pose, where)
+            pipeline, self.card = load_model(model, where)
+            self.skeleton = pipeline.core.skeleton
+            self._run = TorchRuntime(pipeline, where)
 
     def prepare(
         self,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skelift.errors import InputError
 
 if TYPE_CHECKING:
-    from skelift.models.posenet import PoseNet
+    from skelift.models.pipeline import PosePipeline
 
 Name = Literal["torch", "onnx"]
 NAMES: tuple[Name, ...] = ("torch", "onnx")
@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 
 
 class Outputs(NamedTuple):
-    """Poses of B crops, see ``CropToPose``."""
+    """Poses of B crops, see ``PosePipeline``."""
 
     joints_3d_mm: Floats
     joints_2d_px: Floats
@@ -26,7 +26,7 @@ class Outputs(NamedTuple):
 
 
 class Runtime(Protocol):
-    """Runs ``CropToPose``."""
+    """Runs ``PosePipeline``."""
 
     def __call__(self, crop_rgb: NDArray[np.uint8], crop_box: Floats, focal_px: Floats) -> Outputs:
         """(B, S, S, 3), (B, 3) and (B, 1) -> poses."""
@@ -35,17 +35,14 @@ class Runtime(Protocol):
 class TorchRuntime:
     """The networks as they were trained."""
 
-    def __init__(self, pose: "PoseNet", device: torch.device) -> None:
-        from skelift.models.pipeline import CropToPose
-
-        self._graph = CropToPose(pose)
-        self._device = device
+    def __init__(self, pipeline: "PosePipeline", device: torch.device) -> None:
+        self._pipeline, self._device = pipeline, device
 
     @torch.inference_mode()
     def __call__(self, crop_rgb: NDArray[np.uint8], crop_box: Floats, focal_px: Floats) -> Outputs:
         """See ``Runtime``."""
         given = [torch.from_numpy(a).to(self._device) for a in (crop_rgb, crop_box, focal_px)]
-        return Outputs(*(t.cpu().numpy() for t in self._graph(*given)[:3]))
+        return Outputs(*(t.cpu().numpy() for t in self._pipeline(*given)[:3]))
 
 
 class OnnxRuntime:

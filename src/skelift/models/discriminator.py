@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from skelift.models.layers import Convolution, instance_norm
+from skelift.models.layers import instance_norm
 
 
 class Discriminator(nn.Module):
@@ -34,12 +34,12 @@ class PatchGan(nn.Sequential):
     def __init__(self, channels: int, width: int) -> None:
         w = width
         super().__init__(
-            Convolution(channels, w, 4, 2, padding=1),
+            nn.Conv2d(channels, w, 4, 2, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
             *_unit(w, 2 * w, 2),
             *_unit(2 * w, 4 * w, 2),
             *_unit(4 * w, 8 * w, 1),
-            Convolution(8 * w, 1, 4, 1, padding=1),
+            nn.Conv2d(8 * w, 1, 4, 1, padding=1),
         )
 
     def forward(self, s: Tensor) -> Tensor:
@@ -49,5 +49,5 @@ class PatchGan(nn.Sequential):
 
 
 def _unit(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
-    convolution = Convolution(inputs, outputs, 4, stride, padding=1)
+    convolution = nn.Conv2d(inputs, outputs, 4, stride, padding=1)
     return [convolution, instance_norm(outputs), nn.LeakyReLU(0.2, inplace=True)]

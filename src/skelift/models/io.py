@@ -1,10 +1,10 @@
 """A trained model on disk: ``model.safetensors`` and the ``model.json`` that explains it.
 
-Networks are imported where they are built: who runs an exported graph needs the card alone, and a
-server's worker that was started again is back sooner without them.
+Networks are imported where they are built: to run an exported graph the card alone is needed, and
+a server's worker restarts faster without them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,26 +13,25 @@ import torch
 from torch import Tensor
 
 from skelift import __version__
-from skelift.config import ModelConfig
+from skelift.config import HeadsConfig, ModelConfig
 from skelift.data.format import DatasetInfo
 from skelift.errors import InputError
 from skelift.files import read_json, write_json
-from skelift.models.tensors import load_tensors, save_tensors
+from skelift.models.tensors import load_tensors, load_weights, save_tensors
 from skelift.skeleton import Skeleton
 
 if TYPE_CHECKING:
-    from skelift.models.posenet import PoseNet
+    from skelift.models.heads import Head
+    from skelift.models.pipeline import PosePipeline
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 SNAPSHOTS = "snapshots"
 MADE_BY = "skelift train"
-TAUGHT_LAST = ("facing.", "refiner.")
 
 
 def save_model(
     folder: Path,
-    pose: "PoseNet",
-    weights: Mapping[str, Tensor],
+    pipeline: "PosePipeline",
     config: ModelConfig,
     data: DatasetInfo,
     about: Mapping[str, Any],
@@ -45,16 +44,17 @@ def save_model(
     ``crop_side`` is the typical side of a training crop over its focal length: images of unknown
     camera are taken to have it. Models that lift in crop units do not use it.
     """
-    save_tensors(folder / WEIGHTS, weights, {"format": "skelift-model"})
+    save_tensors(folder / WEIGHTS, pipeline.state_dict(), {"format": "skelift-model"})
     card = {
         "name": name,
         "skelift_version": __version__,
-        "skeleton": pose.skeleton.to_mapping(),
+        "skeleton": pipeline.core.skeleton.to_mapping(),
         "size": data.size,
         "margin": data.margin,
-        "scale": pose.scale,
+        "scale": pipeline.core.scale,
         "crop_side": crop_side,
         "model": asdict(config),
+        "heads": list(pipeline.heads),
         "data": {
             "name": data.name,
             "synthetic": data.synthetic,
@@ -70,7 +70,7 @@ def save_model(
 def save_snapshot(
     checkpoints: Path, weights: Mapping[str, Tensor], step: int, about: Mapping[str, str]
 ) -> None:
-    """Keep the weights after ``step`` steps, and what is known of them, with the checkpoints."""
+    """Keep the core's weights after ``step`` steps, and what is known of them."""
     file = checkpoints / SNAPSHOTS / f"step-{step:07d}.safetensors"
     save_tensors(file, weights, {"step": str(step), **about})
 
@@ -82,42 +82,51 @@ def snapshots(checkpoints: Path) -> dict[int, Path]:
 
 
 def load_model(
-    folder: Path, device: torch.device, weights: Path | None = None
-) -> tuple["PoseNet", dict[str, Any]]:
+    folder: Path, device: torch.device, snapshot: Path | None = None
+) -> tuple["PosePipeline", dict[str, Any]]:
     """The pipeline in evaluation mode, and its card.
 
     Args:
         folder: the model.
         device: where to.
-        weights: a snapshot of the same model's training, in place of its last weights; what is
-            taught after the last step alone stays.
+        snapshot: the core's weights in the course of the same training, in place of its last ones;
+            the heads stay.
 
     Raises:
         InputError: something is missing, broken or of another model.
     """
+    from skelift.models.heads import HEADS
+    from skelift.models.pipeline import PosePipeline
     from skelift.models.posenet import PoseNet
-    from skelift.training.flow import load_weights
 
     card, skeleton = load_card(folder)
-    pose = PoseNet(ModelConfig(**card["model"]), skeleton, float(card["scale"]))
-    file = folder / WEIGHTS
-    tensors, _ = load_tensors(file, MADE_BY)
-    if weights:
-        last = {name: t for name, t in tensors.items() if name.startswith(TAUGHT_LAST)}
-        file, tensors = weights, last | load_tensors(weights, MADE_BY)[0]
-    load_weights(pose, tensors, file, MADE_BY)
-    return pose.eval().requires_grad_(False).to(device), card
+    config = ModelConfig(**card["model"])
+    core = PoseNet(config, skeleton, float(card["scale"]))
+    heads: dict[str, Head] = {name: HEADS[name].of(skeleton) for name in card["heads"]}
+    pipeline = PosePipeline(core, heads, config.flip_test)
+    load_weights(pipeline, load_tensors(folder / WEIGHTS, MADE_BY)[0], folder / WEIGHTS, MADE_BY)
+    if snapshot:
+        load_weights(core, load_tensors(snapshot, MADE_BY)[0], snapshot, MADE_BY)
+    return pipeline.eval().requires_grad_(False).to(device), card
 
 
 def load_card(folder: Path) -> tuple[dict[str, Any], Skeleton]:
     """A model's card and skeleton without its weights; InputError when missing or broken."""
-    card = read_json(folder / CARD, MADE_BY)
+    file = folder / CARD
+    card = read_json(file, MADE_BY)
+    if isinstance(card, dict) and "model" in card and "heads" not in card:
+        raise InputError(f"{file}: written by an older skelift; retrain it with `{MADE_BY}`")
     try:
         ModelConfig(**card["model"])
         float(card["scale"]), int(card["size"]), float(card["margin"]), float(card["crop_side"])
         _ = card["name"], card["skelift_version"], card["units"], card["frame"]
+        _check_heads(file, card["heads"])
         return card, Skeleton.from_mapping(card["skeleton"])
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{folder / CARD}: incomplete ({error}); recreate it with `{MADE_BY}`"
-        ) from None
+        raise InputError(f"{file}: incomplete ({error}); recreate it with `{MADE_BY}`") from None
+
+
+def _check_heads(file: Path, names: Iterable[str]) -> None:
+    known = HeadsConfig.__dataclass_fields__
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"{file}: unknown heads {', '.join(unknown)}; update skelift")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from skelift.models.layers import Convolution, Encoder, instance_norm
+from skelift.models.layers import Encoder, instance_norm
 
 
 class Omega(nn.Module):
@@ -18,13 +18,13 @@ class Omega(nn.Module):
     def __init__(self, channels: int, joints: int, width: int = 32) -> None:
         super().__init__()
         self.encoder = Encoder(channels, width, instance_norm)
-        self.maps = Convolution(8 * width, joints, 1)
+        self.maps = nn.Conv2d(8 * width, joints, 1)
 
     def forward(self, s: Tensor) -> Tensor:
         """(B, C, S, S) skeleton images -> (B, J, 2) positions in [-1, 1], float32."""
-        return self.read(s)[0]
+        return self.soft_argmax(s)[0]
 
-    def read(self, s: Tensor) -> tuple[Tensor, Tensor]:
+    def soft_argmax(self, s: Tensor) -> tuple[Tensor, Tensor]:
         """Positions (B, J, 2) as ``forward`` gives them, and their spread (B, J).
 
         The spread is the standard deviation of the distribution that a position is the mean of,

@@ -2,7 +2,7 @@
 
 from torch import Tensor, cat, nn
 
-from skelift.models.layers import Convolution, Encoder, GlobalBatchNorm, unit
+from skelift.models.layers import Encoder, GlobalBatchNorm, unit
 
 
 class Phi(nn.Module):
@@ -29,7 +29,7 @@ class Phi(nn.Module):
         self.at_full = nn.Sequential(
             unit(3 * w, 2 * w, norm, kernel=1),
             unit(2 * w, w, norm),
-            Convolution(w, channels, 3, padding=1),
+            nn.Conv2d(w, channels, 3, padding=1),
         )
         self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
 

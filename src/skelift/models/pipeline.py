@@ -1,43 +1,86 @@
-"""The whole way from a crop's pixels to its answer as one graph: what serving runs and exports."""
+"""The only inference forward: evaluate, predict, the server and the exported graph all run it."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from skelift.geometry import View
+from skelift.geometry import CropCamera, bone_lengths, mirror_pose
+from skelift.models.heads.head import Head
 from skelift.models.posenet import PoseNet
 
 INPUTS = ("crop_rgb", "crop_box", "focal_px")
-OUTPUTS = ("joints_3d_mm", "joints_2d_px", "spread_px", "skeleton_image")
 
 
-class CropToPose(nn.Module):
-    """Phi, Omega and Lambda with the crop's geometry around them.
+class Poses(NamedTuple):
+    """Poses of B crops.
 
-    Args:
-        pose: the trained networks.
+    Attributes:
+        joints_3d_mm: (B, J, 3) mm, root-relative, camera frame, the size of a typical body.
+        joints_2d_px: (B, J, 2) pixels of the image.
+        spread_px: (B, J) spread of the 2D joints in the same pixels.
+        skeleton_image: (B, C, S, S) skeleton images Phi(x).
     """
 
-    def __init__(self, pose: PoseNet) -> None:
-        super().__init__()
-        self.pose = pose
+    joints_3d_mm: Tensor
+    joints_2d_px: Tensor
+    spread_px: Tensor
+    skeleton_image: Tensor
 
-    def forward(
-        self, crop_rgb: Tensor, crop_box: Tensor, focal_px: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Crops -> poses.
+
+OUTPUTS = Poses._fields
+
+
+class PosePipeline(nn.Module):
+    """Crops -> 3D poses: the core, the heads that were fitted after it, the crop's geometry.
+
+    Args:
+        core: Phi, Omega and Lambda.
+        heads: name -> fitted head, in the order in which they change a 2D pose.
+        flip: also predict the mirrored image and take the mean; twice the time.
+    """
+
+    def __init__(
+        self, core: PoseNet, heads: Mapping[str, Head] | None = None, flip: bool = False
+    ) -> None:
+        super().__init__()
+        self.core = core
+        self.heads = nn.ModuleDict(dict(heads or {}))
+        self.flip = flip
+
+    def forward(self, crop_rgb: Tensor, crop_box: Tensor, focal_px: Tensor) -> Poses:
+        """Predict poses.
 
         Args:
             crop_rgb: (B, S, S, 3) uint8, background black.
             crop_box: (B, 3) float32 centre x, centre y and side, pixels of the image.
             focal_px: (B, 1) float32 focal length, pixels of the image.
-
-        Returns:
-            (B, J, 3) mm, root-relative, camera frame; (B, J, 2) pixels of the image; (B, J)
-            their spread in the same pixels; (B, C, S, S) skeleton images.
         """
-        x = crop_rgb.permute(0, 3, 1, 2).float() / 255
-        skeleton_image, y, spread = self.pose.see(x)
-        view = View(crop_box, torch.cat([focal_px, focal_px], 1), crop_box[:, :2])
-        v, _ = self.pose.lift(self.pose.normalise(y, view))
+        s, y, spread = self.predict_2d(crop_rgb.permute(0, 3, 1, 2).float() / 255)
+        camera = CropCamera(crop_box, torch.cat([focal_px, focal_px], 1), crop_box[:, :2])
+        v, _ = self.core.lift(self.core.normalise(y.float(), camera))
         centre, half = crop_box[:, None, :2], crop_box[:, 2:] / 2
-        return self.pose.in_mm(v), centre + y * half[:, None], spread * half, skeleton_image
+        return Poses(self.in_mm(v), centre + y * half[:, None], spread * half, s)
+
+    def predict_2d(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, S, S) images -> skeleton images, 2D poses (B, J, 2), spread (B, J)."""
+        s, y, spread = self.core.predict_2d(x)
+        if self.flip:
+            _, mirrored, mirrored_spread = self.core.predict_2d(x.flip(3))
+            y = (y + mirror_pose(mirrored, self.core.swap)) / 2
+            spread = (spread + mirrored_spread[:, self.core.swap]) / 2
+        read = y
+        for head in self.heads.values():
+            y, spread = head(x, read, y, spread)
+        return s, y, spread
+
+    def in_mm(self, v: Tensor) -> Tensor:
+        """Give poses (B, J, 3) the size of a typical body: its mean bone, in mm.
+
+        One image gives no scale; every pose is taken to be of a body of typical size.
+        """
+        lengths = self.core.skeleton.bone_lengths_mm
+        typical = sum(lengths) / len(lengths)
+        mean = bone_lengths(v, self.core.bone_indices).mean(1)
+        return v * (typical / mean)[:, None, None]

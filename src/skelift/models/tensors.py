@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from skelift.errors import InputError
 from skelift.files import atomic_file
@@ -35,6 +35,19 @@ def load_tensors(path: Path, made_by: str) -> tuple[dict[str, Tensor], dict[str,
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path}: cannot be read ({error}); recreate it with `{made_by}`"
+        ) from None
+
+
+def load_weights(
+    network: nn.Module, tensors: Mapping[str, Tensor], file: Path, made_by: str
+) -> None:
+    """Load weights into a network of the configured shape; InputError when they do not fit."""
+    try:
+        network.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        raise InputError(
+            f"{file}: does not fit the configured network ({str(error).splitlines()[-1].strip()}); "
+            f"recreate it with `{made_by}`"
         ) from None
 
 

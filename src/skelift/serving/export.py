@@ -8,7 +8,7 @@ import torch
 from skelift.errors import InputError
 from skelift.files import atomic_file
 from skelift.models.io import load_model
-from skelift.models.pipeline import INPUTS, OUTPUTS, CropToPose
+from skelift.models.pipeline import INPUTS, OUTPUTS
 
 OPSET = 18
 
@@ -25,7 +25,7 @@ def export_onnx(model: Path, graph: Path) -> Path:
         raise InputError(
             "onnx is not installed; add it with `pip install 'skelift[onnx]'`"
         ) from None
-    pose, card = load_model(model, torch.device("cpu"))
+    pipeline, card = load_model(model, torch.device("cpu"))
     size = card["size"]
     example = (
         torch.zeros(2, size, size, 3, dtype=torch.uint8),
@@ -36,7 +36,7 @@ def export_onnx(model: Path, graph: Path) -> Path:
         # The TorchScript exporter: seconds of work where the newer one takes minutes.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            CropToPose(pose).eval(),
+            pipeline,
             example,
             str(unfinished),
             dynamo=False,

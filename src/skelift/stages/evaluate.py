@@ -16,7 +16,7 @@ from skelift.evaluation.scores import protocol, score
 from skelift.evaluation.selection import COURSE, LABEL_FREE, rank_correlations
 from skelift.files import write_json
 from skelift.models.io import load_model, snapshots
-from skelift.models.posenet import PoseNet
+from skelift.models.pipeline import PosePipeline
 from skelift.reporting.predictions import Predictions, choose_images
 from skelift.reporting.tables import print_scores
 from skelift.training.distributed import join
@@ -38,11 +38,11 @@ def run(config: Config) -> Path:
     with join(config.train.device) as world:
         for variant_name, variant in config.each_variant():
             name = variant_name or "skelift"
-            pose, _ = load_model(Path(variant.paths.model), world.device)
-            predicted = predict_split(pose, test, world.device, config.evaluate.batch)
+            pipeline, _ = load_model(Path(variant.paths.model), world.device)
+            predicted = predict_split(pipeline, test, world.device, config.evaluate.batch)
             rows[name] = _scores(data, test, predicted)
             course += _course(name, variant, data, test, world.device)
-        shown = _shown(config, pose, test, predicted, world.device)
+        shown = _shown(config, pipeline, test, predicted, world.device)
         if test.joints_3d_mm is not None:
             bench = Bench(config, data, world.device)
             for baseline in config.evaluate.baselines:
@@ -77,8 +77,8 @@ def _course(
     some = spread(test, config.evaluate.snapshot_images)
     course = []
     for step, file in snapshots(Path(config.paths.checkpoints)).items():
-        pose, _ = load_model(Path(config.paths.model), device, file)
-        predicted = predict_split(pose, some, device, config.evaluate.batch)
+        pipeline, _ = load_model(Path(config.paths.model), device, file)
+        predicted = predict_split(pipeline, some, device, config.evaluate.batch)
         scores = _scores(data, some, predicted)["overall"]
         shown = {key: scores[key] for key in (*COURSE, *LABEL_FREE) if key in scores}
         course.append({"model": name, "step": step, **shown})
@@ -105,7 +105,7 @@ def _scores(data: Dataset, test: Split, predicted: Predicted) -> dict[str, Any]:
 
 
 def _shown(
-    config: Config, pose: PoseNet, test: Split, predicted: Predicted, device: torch.device
+    config: Config, pipeline: PosePipeline, test: Split, predicted: Predicted, device: torch.device
 ) -> Predictions:
     """Images drawn at random, and those with the largest P-MPJPE (the paper's Fig. 5)."""
     true_2d, true_3d, errors = test.joints_2d, test.joints_3d_mm, None
@@ -115,11 +115,11 @@ def _shown(
     clips, seed = test.samples["clip"], config.train.seed
     rows, kind = choose_images(clips, errors, samples=count, worst=count, seed=seed)
     if true_3d is not None:
-        root = pose.skeleton.root_index
+        root = pipeline.core.skeleton.root_index
         true_3d = true_3d[rows] - true_3d[rows][:, root : root + 1]
     return Predictions(
         images=test.images[rows],
-        skeleton_images=skeleton_images(pose, test, rows, device),
+        skeleton_images=skeleton_images(pipeline, test, rows, device),
         joints_2d=predicted.joints_2d[rows],
         joints_3d_mm=predicted.joints_3d_mm[rows],
         activity=test.samples["activity"][rows],

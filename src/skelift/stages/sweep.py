@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from skelift.config import Config, vary
+from skelift.config import Config
 
 
 def run(config: Config) -> Path:
@@ -35,12 +35,13 @@ def run(config: Config) -> Path:
 
         return write_best(out, config, search(config, out))
 
-    def tell(score: float, step: int) -> None:
+    def tell(score: float, step: int) -> bool:
         """One line as Katib's collector reads it: RFC 3339 time, name=value."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         print(f"{now} step={step} {sweep.score}={score:.6g}", flush=True)
+        return False
 
     values = trial_values(sweep, sweep.trial)
     trial = run_trial(config, sweep.trial, values, f"trial {sweep.trial}", tell)
-    tell(trial.score, vary(config, sweep.overrides).train.steps)
+    assert trial is not None  # nothing prunes it
     return write_trial(out, trial)

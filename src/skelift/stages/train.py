@@ -1,12 +1,13 @@
 """Stage: images and unpaired poses -> a model."""
 
+from functools import partial
 from pathlib import Path
 
 from skelift.config import Config
 from skelift.data.format import Dataset
 from skelift.evaluation.label_free import score_without_labels
 from skelift.training.distributed import join
-from skelift.training.one_model import train_one
+from skelift.training.train import train_model
 
 
 def run(config: Config) -> Path:
@@ -18,5 +19,11 @@ def run(config: Config) -> Path:
     data = Dataset(config.paths.data)
     with join(config.train.device) as world:
         for name, variant in config.each_variant():
-            train_one(variant, data, world, f"train {name}".strip(), score_without_labels)
+            train_model(
+                variant,
+                data,
+                world,
+                f"train {name}".strip(),
+                partial(score_without_labels, device=world.device, batch=config.evaluate.batch),
+            )
     return Path(config.paths.model)

@@ -97,7 +97,6 @@ def _try_killed_ones_again(study: "optuna.Study") -> None:
 
 
 def _run_next(study: "optuna.Study", config: Config, progress: "_Progress") -> None:
-    from optuna import TrialPruned
     from optuna.trial import TrialState
 
     trial = study.ask()
@@ -105,19 +104,19 @@ def _run_next(study: "optuna.Study", config: Config, progress: "_Progress") -> N
     values = {} if as_it_stands else _suggest(trial, config)
     trial.set_user_attr(_VALUES, values)
 
-    def report(score: float, step: int) -> None:
+    def report(score: float, step: int) -> bool:
         trial.report(score, step)
-        if trial.should_prune():
-            raise TrialPruned
+        return bool(trial.should_prune())
 
     title = f"trial {trial.number} ({_done(study) + 1}/{config.sweep.trials})"
     try:
         result = run_trial(config, trial.number, values, title, report)
-        study.tell(trial, result.score)
-        progress.tell(trial.number, values, f"{result.score:.6g}")
-    except TrialPruned:
-        study.tell(trial, state=TrialState.PRUNED)
-        progress.tell(trial.number, values, "stopped: worse than half of the others so far")
+        if result:
+            study.tell(trial, result.score)
+            progress.tell(trial.number, values, f"{result.score:.6g}")
+        else:
+            study.tell(trial, state=TrialState.PRUNED)
+            progress.tell(trial.number, values, "pruned: worse than half of the others so far")
     except NonFiniteLoss as error:
         # Optuna would count a failed trial as never tried; it is tried, and bad.
         study.tell(trial, math.inf)

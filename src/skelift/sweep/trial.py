@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,15 +16,14 @@ from skelift.evaluation.predictions import predict_split
 from skelift.evaluation.scores import measure
 from skelift.files import atomic_file, read_json, write_json
 from skelift.models.io import load_model
-from skelift.models.posenet import PoseNet
+from skelift.models.pipeline import PosePipeline
 from skelift.sweep.space import Values, apply, overrides
 from skelift.training.distributed import World, join
-from skelift.training.one_model import train_one
-from skelift.training.trainer import Trainer
+from skelift.training.train import Reporting, train_model
 
 LABEL_FREE = "label_free"
 BEST = "best.yaml"
-_GLANCE = 512  # held-out images that a score in the course of a trial looks at
+_SCORED_IN_ITS_COURSE = 512  # held-out images, of each score before the last
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,22 @@ def run_trial(
     number: int,
     values: Values,
     title: str,
-    report: Callable[[float, int], None] | None = None,
-) -> Trial:
-    """Train and score one trial; ``report(score, step)`` hears of its course and may raise.
+    report: Callable[[float, int], bool],
+) -> Trial | None:
+    """Train and score one trial, by the weights that would ship.
 
-    Killed and started again with the same values, it goes on from its checkpoint.
+    Killed and started again with the same values, it resumes from its checkpoint.
+
+    Args:
+        config: the run whose ``sweep`` it is a trial of.
+        number: of the trial.
+        values: key -> value to try.
+        title: what the progress bar says.
+        report: is told score and step in its course and at its end, by one process of several;
+            True prunes the trial.
+
+    Returns:
+        The result; None of a pruned trial.
     """
     sweep = config.sweep
     trial = vary(apply(config, values), sweep.overrides)
@@ -61,14 +72,22 @@ def run_trial(
         trial.paths, checkpoints=str(folder / "checkpoints"), model=str(folder / "model")
     )
     data = HeldOut(config.paths.data, sweep.held_out, sweep.seed)
-    _check_metric(sweep.score, data.split("test"))
+    held_out = data.split("test")
+    _check_metric(sweep.score, held_out)
     with join(trial.train.device) as world:
-        watch = _Watch(trial, data.split("test"), world, report) if report else None
-        train_one(trial, data, world, title, score_without_labels, watch)
-        pose, _ = load_model(Path(trial.paths.model), world.device)
-        score = _score(trial, pose, data.split("test"), world)
-    shutil.rmtree(folder)
-    return Trial(number, values, sweep.score, score)
+        score_images = partial(_score, trial, world)
+        label_free = partial(score_without_labels, device=world.device, batch=trial.evaluate.batch)
+        some = spread(held_out, _SCORED_IN_ITS_COURSE)
+        reporting = Reporting(some, score_images, report, sweep.reports)
+        finished, score = train_model(trial, data, world, title, label_free, reporting), 0.0
+        if world.is_main and finished:
+            pipeline, _ = load_model(Path(trial.paths.model), world.device)
+            score = score_images(pipeline, held_out)
+            report(score, trial.train.steps)
+        score = world.from_main(score)
+        if world.is_main:
+            shutil.rmtree(folder)
+    return Trial(number, values, sweep.score, score) if finished else None
 
 
 def choose_best(trials: Sequence[Trial]) -> Trial:
@@ -134,40 +153,16 @@ def write_best(folder: Path, config: Config, trials: Sequence[Trial]) -> Path:
     return folder / BEST
 
 
-class _Watch:
-    """Scores a training a few times in its course, on some of the held-out images."""
-
-    def __init__(
-        self, config: Config, held_out: Part, world: World, report: Callable[[float, int], None]
-    ) -> None:
-        self.config, self.held_out, self.world, self.report = config, held_out, world, report
-        self.every = max(config.train.steps // (config.sweep.reports + 1), 1)
-        self.next = self.every
-
-    def __call__(self, trainer: Trainer, step: int) -> None:
-        if step < self.next or step >= self.config.train.steps:
-            return
-        self.next = step + self.every
-        trainer.pose.eval()
-        try:
-            self.report(_score(self.config, trainer.pose, self.held_out, self.world, _GLANCE), step)
-        finally:
-            trainer.pose.train()
-
-
-def _score(
-    config: Config, pose: PoseNet, held_out: Part, world: World, count: int | None = None
-) -> float:
-    some = spread(held_out, count) if count else held_out
+def _score(config: Config, world: World, pipeline: PosePipeline, images: Part) -> float:
     if config.sweep.score == LABEL_FREE:
-        return score_without_labels(pose, some, world.device, config.evaluate.batch)
-    predicted = predict_split(pose, some, world.device, config.evaluate.batch)
+        return score_without_labels(pipeline, images, world.device, config.evaluate.batch)
+    predicted = predict_split(pipeline, images, world.device, config.evaluate.batch)
     measured = measure(
-        pose.skeleton,
+        pipeline.core.skeleton,
         predicted_3d_mm=predicted.joints_3d_mm,
-        true_3d_mm=some.joints_3d_mm,
+        true_3d_mm=images.joints_3d_mm,
         predicted_2d_px=predicted.joints_2d,
-        true_2d_px=some.joints_2d,
+        true_2d_px=images.joints_2d,
     )
     return float(measured[config.sweep.score].mean())
 

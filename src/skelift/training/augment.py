@@ -40,7 +40,7 @@ class Augmentation:
     def __call__(self, images: ImageBatch) -> ImageBatch:
         """The changed images: x clamped to [0, 1]; black stays black.
 
-        A mirrored image takes its mask and view along. There are no labels to take along: the
+        A mirrored image takes its mask and camera along. There are no labels to take along: the
         supervised baselines learn from the images as they are.
         """
         assert images.joints_2d is None
@@ -50,7 +50,7 @@ class Augmentation:
             torch.where(flip[:, None, None, None], t.flip(3), t) for t in (images.x, images.mask)
         )
         x = (x * gain[:, :, None, None]).clamp(0, 1)
-        return replace(images, x=x, mask=mask, view=images.view.mirrored(flip))
+        return replace(images, x=x, mask=mask, camera=images.camera.mirrored(flip))
 
 
 def augments(config: AugmentConfig) -> bool:

@@ -36,17 +36,6 @@ class World:
         local = batch // self.size
         return slice(self.rank * local, (self.rank + 1) * local)
 
-    def shares(self, count: int, batch: int) -> int:
-        """In how many shares this process sums its rows, of ``count`` of the global batch."""
-        if count == 1:
-            return 1
-        if count < 1 or count % self.size or batch % count:
-            raise InputError(
-                f"train.shares={count}: take 1, or a multiple of the {self.size} processes that "
-                f"divides train.batch={batch}"
-            )
-        return count // self.size
-
     def mean(self, local: Tensor) -> Tensor:
         """Mean of a tensor over all processes; no gradient."""
         if self.size == 1:
@@ -54,6 +43,15 @@ class World:
         total = local.clone()
         dist.all_reduce(total)
         return total / self.size
+
+    def agree(self, mine: bool) -> bool:
+        """Whether any process says so; all processes ask, and get the same answer."""
+        return bool(self.mean(torch.tensor(float(mine), device=self.device)).item())
+
+    def from_main(self, value: float) -> float:
+        """The main process's value, on all processes."""
+        mine = torch.tensor(value if self.is_main else 0.0, dtype=torch.float64)
+        return self.mean(mine.to(self.device)).item() * self.size
 
     def parallel(self, module: nn.Module) -> nn.Module:
         """Average the module's gradients over all processes."""

@@ -16,7 +16,7 @@ from skelift.errors import InputError
 from skelift.files import write_json
 from skelift.geometry import Units, mirror_pose, normalise, pose_scale
 from skelift.models.flow import PoseFlow
-from skelift.models.tensors import load_tensors, save_tensors
+from skelift.models.tensors import load_tensors, load_weights, save_tensors
 from skelift.training.loop import Interval, Terms, fit
 
 WEIGHTS = "flow.safetensors"
@@ -44,8 +44,8 @@ def pretrain(
 ) -> Path:
     """Train the flow on the prior's poses and write ``flow.safetensors`` and ``flow.json``.
 
-    A tenth of the prior's clips is held out: the flow fits its own poses to any density, and a flow
-    that has only learned them by heart misleads the lifter. The weights of the best held-out NLL
+    A tenth of the prior's clips is held out: the flow fits its own poses to any density, and an
+    overfitted flow misleads the lifter. The weights of the best held-out NLL
     are kept.
 
     Args:
@@ -110,7 +110,7 @@ def _optimise(
         return {"nll": loss}
 
     @torch.no_grad()
-    def judge(interval: Interval) -> None:
+    def evaluate(interval: Interval) -> None:
         # Evenly spread, since the poses lie clip by clip.
         spread = [poses[:: max(len(poses) // _EVALUATED, 1)] for poses in (train, test)]
         nll = [flow.nll(poses).mean().item() for poses in spread]
@@ -125,7 +125,7 @@ def _optimise(
         title="pretrain-flow",
         batch=config.batch,
         interval=interval,
-        each_interval=judge,
+        callbacks=[evaluate],
     )
     flow.load_state_dict(best)
     return history
@@ -138,16 +138,3 @@ def _held_out(clips: NDArray[np.str_], config: FlowConfig) -> NDArray[np.bool_]:
             "take a share between 0 and 1, or more poses"
         )
     return held_out_rows(clips, config.held_out, config.seed)
-
-
-def load_weights(
-    network: torch.nn.Module, tensors: dict[str, Tensor], file: Path, made_by: str
-) -> None:
-    """Load weights into a network of the configured shape; InputError when they do not fit."""
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(
-            f"{file}: does not fit the configured network ({str(error).splitlines()[-1].strip()}); "
-            f"recreate it with `{made_by}`"
-        ) from None

@@ -1,7 +1,7 @@
 """The loop around a step: progress with ETA, statistics, the check for non-finite losses."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +30,10 @@ class Interval:
     """What happened in the steps since the last interval."""
 
     step: int  # steps done
-    statistics: Statistics
+    statistics: Statistics  # mean of every term (``loss/<term>``), and ``per_second``
+
+
+Callback = Callable[[Interval], bool | None]
 
 
 def fit(
@@ -41,11 +44,11 @@ def fit(
     batch: int,
     interval: int = 50,
     first: int = 0,
-    each_interval: Callable[[Interval], None] | None = None,
+    callbacks: Sequence[Callback] = (),
     over_all: Callable[[Tensor], Tensor] = lambda local: local,
     show: bool = True,
 ) -> None:
-    """Take steps ``first`` ... ``steps - 1``.
+    """Take steps ``first`` ... ``steps - 1``, or fewer where a callback ends it.
 
     Args:
         take_step: does step number n and returns its loss terms (scalars on the device).
@@ -54,13 +57,13 @@ def fit(
         batch: images (or poses) a step, for the speed in the statistics.
         interval: steps a line of statistics; the losses are read from the device only then.
         first: the first step (after a resume).
-        each_interval: called with the mean of every term (``loss/<term>``) and ``per_second``.
+        callbacks: called in order after each interval; one that returns True ends the training.
         over_all: averages statistics over the processes that train together.
         show: draw a progress bar.
 
     Raises:
-        NonFiniteLoss: a term is NaN or infinite. Checked before ``each_interval`` is called, so
-            nothing saved there comes from a broken step.
+        NonFiniteLoss: a term is NaN or infinite. Checked before the callbacks are called, so
+            nothing that they save comes from a broken step.
     """
     with _progress(show) as progress:
         task = progress.add_task(title, total=steps, completed=first, note="")
@@ -75,16 +78,17 @@ def fit(
             speed = batch * len(window) / (time.perf_counter() - started)
             done = Interval(step + 1, means | {"per_second": speed})
             progress.update(task, note=_note(means, speed))
-            if each_interval:
-                each_interval(done)
+            ends = [callback(done) for callback in callbacks]  # each of them is called
+            if any(ends):
+                return
             window, started = [], time.perf_counter()
 
 
 def _means(window: list[Terms], first: int, over_all: Callable[[Tensor], Tensor]) -> Statistics:
     names = list(dict.fromkeys(name for terms in window for name in terms))
-    nought = torch.zeros_like(window[0][names[0]])  # of a term that is still warming up
+    zero = torch.zeros_like(window[0][names[0]])  # of a term that is not in all steps
     table = torch.stack(
-        [torch.stack([terms.get(name, nought) for name in names]) for terms in window]
+        [torch.stack([terms.get(name, zero) for name in names]) for terms in window]
     )
     table = over_all(table).cpu()
     bad = (~table.isfinite()).nonzero()

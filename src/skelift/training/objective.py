@@ -13,16 +13,13 @@ from skelift import losses
 from skelift.collective import gather
 from skelift.config import LossConfig
 from skelift.data.loading import ImageBatch
-from skelift.geometry import project, random_view, rotate
+from skelift.geometry import bone_lengths, project, random_view, rotate
 from skelift.models.discriminator import Discriminator
 from skelift.models.flow import PoseFlow
 from skelift.models.posenet import PoseNet
-from skelift.render import Kappa
+from skelift.render import Kappa, silhouette_kappa
 
 Terms = dict[str, Tensor]
-SILHOUETTE_GAMMA = (
-    150.0  # squared kappa: limbs about as thick as those of a body that fills the crop
-)
 
 
 @dataclass(frozen=True)
@@ -31,22 +28,22 @@ class StepNoise:
 
     Attributes:
         azimuth: (B,) uniform in [-pi, pi].
-        noise: (B,) standard normal, for the fresh elevation.
+        elevation: (B,) standard normal, for the fresh elevation.
         shuffle: (B,) permutation, for the pairs of Eq. 6.
     """
 
     azimuth: Tensor
-    noise: Tensor
+    elevation: Tensor
     shuffle: Tensor
 
     @classmethod
     def at(cls, seed: int, step: int, batch: int, device: torch.device) -> "StepNoise":
-        """Draws of one step; the same on every process and device."""
+        """Numbers of one step; the same on every process and device."""
         rng = torch.Generator().manual_seed((seed << 32) + step)
         azimuth = (2 * torch.rand(batch, generator=rng) - 1) * torch.pi
-        noise = torch.randn(batch, generator=rng)
+        elevation = torch.randn(batch, generator=rng)
         shuffle = torch.randperm(batch, generator=rng)
-        return cls(*(t.to(device) for t in (azimuth, noise, shuffle)))
+        return cls(*(t.to(device) for t in (azimuth, elevation, shuffle)))
 
 
 def cycle_weight(step: int, loss: LossConfig) -> float:
@@ -68,28 +65,30 @@ class Lifting(nn.Module):
         self.config = config
         self.pose = pose
 
-    def forward(self, y: Tensor, draws: StepNoise, flow: PoseFlow, boost: float = 1.0) -> Terms:
-        """Weighted terms for (B, J, 2) normalised poses; ``boost`` multiplies L_base."""
+    def forward(
+        self, y: Tensor, noise: StepNoise, flow: PoseFlow, cycle_weight: float = 1.0
+    ) -> Terms:
+        """Weighted terms for (B, J, 2) normalised poses; ``cycle_weight`` multiplies L_base."""
         with torch.autocast(y.device.type, enabled=False):
-            return self._terms(y.float(), draws, flow, boost)
+            return self._terms(y.float(), noise, flow, cycle_weight)
 
-    def _terms(self, y: Tensor, draws: StepNoise, flow: PoseFlow, boost: float) -> Terms:
+    def _terms(self, y: Tensor, noise: StepNoise, flow: PoseFlow, cycle_weight: float) -> Terms:
         c, lift = self.config, self.pose.lift
         v, elevation = lift(y)
-        rotation = random_view(elevation, draws.azimuth, draws.noise)
+        rotation = random_view(elevation, noise.azimuth, noise.elevation)
         v_hat = rotate(rotation, v)
         y_hat = project(v_hat)
         v_hat_prime, _ = lift(y_hat)
         v_prime = rotate(rotation.transpose(1, 2), v_hat_prime)
         y_prime = project(v_prime)
-        pairs = draws.shuffle
+        pairs = noise.shuffle
         bones, b_bar = self.pose.bone_indices, self.pose.b_bar
         return _weighted(
             {
-                "l2d": (boost * c.l2d, lambda: losses.loss_2d(y_prime, y, c.norms)),
-                "l3d": (boost * c.l3d, lambda: losses.loss_3d(v_hat_prime, v_hat, c.norms)),
+                "l2d": (cycle_weight * c.l2d, lambda: losses.loss_2d(y_prime, y, c.norms)),
+                "l3d": (cycle_weight * c.l3d, lambda: losses.loss_3d(v_hat_prime, v_hat, c.norms)),
                 "deformation": (
-                    boost * c.deformation,
+                    cycle_weight * c.deformation,
                     lambda: losses.deformation_loss(v_prime[pairs], v[pairs], c.norms),
                 ),
                 "flow": (c.flow, lambda: flow.nll(y_hat).mean()),
@@ -105,28 +104,26 @@ class SelfSupervised(nn.Module):
         config: weights and forms of the terms.
         pose: the three networks.
         kappa: renderer of the skeleton images.
-        shares: parts in which the networks sum over this process's rows.
     """
 
-    def __init__(self, config: LossConfig, pose: PoseNet, kappa: Kappa, shares: int = 1) -> None:
+    def __init__(self, config: LossConfig, pose: PoseNet, kappa: Kappa) -> None:
         super().__init__()
-        self.config, self.shares = config, shares
+        self.config = config
         self.pose = pose
         self.lifting = Lifting(config, pose)
         self.kappa = kappa
-        plain = torch.zeros(len(pose.skeleton.bones), dtype=torch.int64).numpy()
-        self.wide = Kappa(kappa.bones, plain, kappa.size, SILHOUETTE_GAMMA, squared=True)
+        self.silhouette = silhouette_kappa(pose.skeleton, kappa.size)
 
     def forward(
         self,
         images: ImageBatch,
         u: Tensor,
         lifted_prior: Tensor,
-        draws: StepNoise,
+        noise: StepNoise,
         discriminator: Discriminator,
         flow: PoseFlow,
-        reach: float | None,
-        boost: float = 1.0,
+        lift_images: bool,
+        cycle_weight: float = 1.0,
     ) -> tuple[Terms, Tensor, Tensor]:
         """One step.
 
@@ -134,68 +131,66 @@ class SelfSupervised(nn.Module):
             images: this process's share of the images.
             u: (B, J, 2) poses of the prior, this process's share.
             lifted_prior: (P, J, 2) normalised poses of the prior that Lambda lifts besides.
-            draws: random numbers of the lifted poses of the global batch.
+            noise: random numbers of the lifted poses of the global batch.
             discriminator: D, whose weights are not moved here.
             flow: the frozen flow.
-            reach: 0 ... 1, share of the lifting losses' gradient that reaches Phi and Omega; None
-                leaves the images' poses out of the lifting losses.
-            boost: factor on L_base.
+            lift_images: whether the images' poses enter the lifting losses.
+            cycle_weight: factor on L_base.
 
         Returns:
             The weighted terms, and what D learns from: kappa(u) and Phi(x) (or kappa(y)), both
             detached.
         """
-        c = self.config
-        x, mask = images.x, images.mask
-        if c.mirror:
-            x = _beside(self.shares, x, x.flip(3))
+        c, count = self.config, len(images.x)
+        x = torch.cat([images.x, images.x.flip(3)]) if c.mirror else images.x
         s = self.pose.phi(x)
         w = self.kappa(u)
-        rows = self.pose.omega(_beside(self.shares, s, w.to(s.dtype)))
-        y, read = _apart(self.shares, rows, len(s), len(u))
+        y, read = self.pose.omega(torch.cat([s, w.to(s.dtype)])).split([len(s), len(u)])
         redrawn = self.kappa(y)
-        judged = redrawn if c.judge_redrawn else s
-        target = s.detach() if c.detach_skeleton else s
+        seen_by_d = redrawn if c.disc_input == "redrawn" else s
         terms = _weighted(
             {
-                "gan": (c.gan, lambda: losses.adversarial_loss(discriminator(judged), c.gan_form)),
+                "gan": (
+                    c.gan,
+                    lambda: losses.adversarial_loss(discriminator(seen_by_d), c.gan_form),
+                ),
                 "omega": (c.omega, lambda: losses.pose_from_skeleton_loss(read, u)),
-                "render": (c.render, lambda: losses.redraw_loss(redrawn, target)),
+                "render": (c.render, lambda: losses.redraw_loss(redrawn, s)),
             }
         )
-        pairs = len(y) - len(images.x)
-        y, y_mirrored = _apart(self.shares, y, len(images.x), pairs)
+        y, y_mirrored = y[:count], y[count:]
         terms |= _weighted(
             {
-                "silhouette": (c.silhouette, lambda: losses.silhouette_loss(self.wide(y), mask)),
-                "mirror": (
-                    c.mirror,
-                    lambda: losses.mirror_loss(y, y_mirrored, self.pose.swap),
+                "silhouette": (
+                    c.silhouette,
+                    lambda: losses.silhouette_loss(self.silhouette(y), images.mask),
                 ),
+                "mirror": (c.mirror, lambda: losses.mirror_loss(y, y_mirrored, self.pose.swap)),
             }
         )
         lifted = [lifted_prior]
-        if reach is not None:
-            normalised = self.pose.normalise(_scale_gradient(y.float(), reach), images.view)
-            lifted.append(gather(normalised))
+        if lift_images:
+            scaled = _scale_gradient(y.float(), c.lift_grad_scale)
+            lifted.append(gather(self.pose.normalise(scaled, images.camera)))
         if any(len(poses) for poses in lifted):
-            terms |= self.lifting(torch.cat(lifted), draws, flow, boost)
-        return terms, w.detach(), judged.detach().float()
+            terms |= self.lifting(torch.cat(lifted), noise, flow, cycle_weight)
+        return terms, w.detach(), seen_by_d.detach().float()
 
 
 class Discrimination(nn.Module):
     """Eq. 3 as D sees it."""
 
-    def __init__(self, form: str, discriminator: Discriminator, shares: int = 1) -> None:
+    def __init__(self, form: str, discriminator: Discriminator) -> None:
         super().__init__()
-        self.form, self.shares = form, shares
+        self.form = form
         self.discriminator = discriminator
 
     def forward(self, w: Tensor, s: Tensor) -> Terms:
         """D's loss on drawn poses w and skeleton images s, both (B, C, S, S)."""
-        judged = self.discriminator(_beside(self.shares, w, s))
-        judged = [_apart(self.shares, scale, len(w), len(s)) for scale in judged]
-        real, fake = ([scale[side] for scale in judged] for side in (0, 1))
+        scales = [
+            logits.split([len(w), len(s)]) for logits in self.discriminator(torch.cat([w, s]))
+        ]
+        real, fake = ([scale[side] for scale in scales] for side in (0, 1))
         return {"discriminator": losses.discriminator_loss(real, fake, self.form)}
 
 
@@ -221,12 +216,13 @@ class SupervisedImage(nn.Module):
 
     def forward(self, images: ImageBatch) -> Terms:
         """Squared errors in 2D (over the crop) and 3D (root-relative, mean bone 1)."""
-        poses = self.pose(images.x, images.view)
+        _, y, _ = self.pose.predict_2d(images.x)
+        v, _ = self.pose.lift(self.pose.normalise(y.float(), images.camera))
         assert images.joints_2d is not None
         assert images.joints_3d_mm is not None
         return {
-            "joints_2d": losses.pose_from_skeleton_loss(poses.y, images.joints_2d),
-            "lift": 0.1 * _supervised_3d(self.pose, poses.v, images.joints_3d_mm),
+            "joints_2d": losses.pose_from_skeleton_loss(y, images.joints_2d),
+            "lift": 0.1 * _supervised_3d(self.pose, v, images.joints_3d_mm),
         }
 
 
@@ -237,20 +233,7 @@ def _supervised_3d(pose: PoseNet, v: Tensor, joints_3d_mm: Tensor) -> Tensor:
 
 
 def _in_mean_bones(pose: PoseNet, v: Tensor) -> Tensor:
-    bones = v[:, pose.bone_indices[:, 1]] - v[:, pose.bone_indices[:, 0]]
-    return v / bones.square().sum(-1).add(1e-12).sqrt().mean(1)[:, None, None]
-
-
-def _beside(shares: int, *blocks: Tensor) -> Tensor:
-    """Rows of the blocks, share by share, as each process would have its own."""
-    parts = zip(*(block.chunk(shares) for block in blocks), strict=True)
-    return torch.cat([part for share in parts for part in share])
-
-
-def _apart(shares: int, rows: Tensor, *lengths: int) -> list[Tensor]:
-    """The blocks that ``_beside`` put together."""
-    parts = [share.split([n // shares for n in lengths]) for share in rows.chunk(shares)]
-    return [torch.cat(block) for block in zip(*parts, strict=True)]
+    return v / bone_lengths(v, pose.bone_indices).mean(1)[:, None, None]
 
 
 def _scale_gradient(y: Tensor, factor: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Optimisers, their schedule, and averaged weights."""
+"""Optimisers and their schedule."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,35 +99,6 @@ def _laid_out(moment: Tensor, weight: Tensor) -> Tensor:
     if moment.shape != weight.shape:
         return moment
     return torch.empty_like(weight).copy_(moment)
-
-
-class Average:
-    """Exponential moving average of a network's weights and running statistics.
-
-    Args:
-        network: the network that is followed.
-        decay: share of the old average kept a step; 0 follows the weights exactly. It is smaller
-            in the first steps, (1 + n) / (10 + n), so that the untrained weights fade.
-    """
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network, self.decay = network, decay
-        self.weights = {name: t.detach().clone() for name, t in network.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the weights of step ``step``, which just ended."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        if self.decay:
-            for name, tensor in self.network.state_dict().items():
-                if tensor.is_floating_point():
-                    self.weights[name].lerp_(tensor, 1 - decay)
-                else:
-                    self.weights[name].copy_(tensor)
-
-    def state(self) -> dict[str, Tensor]:
-        """The weights to evaluate and ship."""
-        return self.weights if self.decay else dict(self.network.state_dict())
 
 
 def freeze(weights: Iterable[Tensor], frozen: bool) -> None:

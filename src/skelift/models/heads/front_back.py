@@ -1,35 +1,52 @@
-"""Facing: does the body in an image face the camera?"""
+"""FrontBack: does the body in an image face the camera?"""
 
+from typing import Self
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
+from skelift import losses
+from skelift.config import Config
+from skelift.data.format import Dataset, Split
+from skelift.data.hold_out import Part, some
+from skelift.data.loading import ImageLoader
+from skelift.data.motion_cue import MIN_RADIAL_MOTION, radial_motion_of
+from skelift.errors import InputError
+from skelift.models.heads.head import FitData, Head
 from skelift.models.layers import unit
 from skelift.skeleton import Skeleton
 
 PATCH = 16  # pixels
 HALF_SIDE = 0.25  # of the patch, where the crop reaches from -1 to 1
+MAX_IMAGES = 50_000
 
 
-class FrontBack(nn.Module):
-    """Tells front from back, which a skeleton image does not show, by the head.
+class FrontBack(Head):
+    """Tells front from back, which a skeleton image does not show, by the head of the body.
 
-    It sees a patch around the head alone: of the whole image it would learn the poses of those
-    whom it is taught on (who come nearer, or go away), and err on all others.
+    It sees a patch around the head alone: from whole images it would overfit to the poses of those
+    who move, and fail on all others.
 
     Args:
         skeleton: the body; the patch lies around the middle of the bone that ends in its head.
         width: channels of the first of three convolutions.
     """
 
+    batch = 64
+    weight_decay = 1e-4
     ends: Tensor
     window: Tensor
+    swap: Tensor
 
     def __init__(self, skeleton: Skeleton, width: int = 16) -> None:
         super().__init__()
         last = next(bone for bone in skeleton.bones if bone[1] == skeleton.head)
         ends = torch.tensor([skeleton.index(name) for name in last])
         self.register_buffer("ends", ends, persistent=False)
+        self.register_buffer("swap", torch.as_tensor(skeleton.swap), persistent=False)
         at = (torch.arange(PATCH) + 0.5) / PATCH * 2 - 1
         window = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1) * HALF_SIDE
         self.register_buffer("window", window, persistent=False)
@@ -42,17 +59,85 @@ class FrontBack(nn.Module):
             nn.Linear(4 * width * (PATCH // 4) ** 2, 1),
         )
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Images (B, 3, S, S) and their poses (B, J, 2) -> (B,) log-odds that they face us."""
-        heads = self.heads(x, y)
-        return (self.judge(heads) + self.judge(heads.flip(3))) / 2  # a mirror turns nobody round
+    @classmethod
+    def of(cls, skeleton: Skeleton) -> Self:
+        """See ``Head``."""
+        return cls(skeleton)
 
-    def heads(self, x: Tensor, y: Tensor) -> Tensor:
+    @staticmethod
+    def check(config: Config, data: Dataset) -> None:
+        """InputError unless Omega names canonical sides and training images show radial motion."""
+        if not config.loss.canonical_sides:
+            raise InputError(
+                "heads.front_back.enabled=true needs loss.canonical_sides=true: it swaps them"
+            )
+        if not len(data.skeleton.trunk_pairs):
+            raise InputError(
+                f"{data.folder}: skeleton {data.skeleton.name} has no left and right joints on its "
+                "trunk, so front and back look alike; set heads.front_back.enabled=false"
+            )
+        if config.heads.front_back.steps:
+            moving_images(data.split("train"))
+
+    def forward(self, x: Tensor, read: Tensor, y: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Give joints their true sides.
+
+        Omega names sides as if every body were seen from behind (``loss.canonical_sides``), so left
+        and right are swapped where the body faces the camera.
+        """
+        front = self.facing_logits(x, read)[:, None] > 0
+        return (
+            torch.where(front[..., None], y[:, self.swap], y),
+            torch.where(front, spread[:, self.swap], spread),
+        )
+
+    def facing_logits(self, x: Tensor, y: Tensor) -> Tensor:
+        """Images (B, 3, S, S), poses (B, J, 2) -> (B,) log-odds that bodies face the camera."""
+        patches = self.head_patches(x, y)
+        # A mirrored body faces the same way.
+        return (self.logits(patches) + self.logits(patches.flip(3))) / 2
+
+    def head_patches(self, x: Tensor, y: Tensor) -> Tensor:
         """(B, 3, PATCH, PATCH) patches around the heads."""
         centre = y[:, self.ends].mean(1)
         return grid_sample(x, centre[:, None, None] + self.window, align_corners=False)
 
-    def judge(self, heads: Tensor) -> Tensor:
+    def logits(self, patches: Tensor) -> Tensor:
         """(B, 3, PATCH, PATCH) -> (B,) log-odds."""
-        logit: Tensor = self.network(heads)[:, 0]
+        logit: Tensor = self.network(patches)[:, 0]
         return logit
+
+    @torch.no_grad()
+    def examples(self, data: FitData) -> tuple[Tensor, ...]:
+        """Patches (N, 3, PATCH, PATCH) of bodies that move, and their radial motion (N,)."""
+        moving, motion = moving_images(data.images)
+        source = ImageLoader(moving, self.window.device)
+        patches = []
+        for start in range(0, len(source), data.batch):
+            x = source.take(np.arange(start, min(start + data.batch, len(source)))).x
+            patches.append(self.head_patches(x, data.core.predict_2d(x)[1]))
+        return torch.cat(patches), torch.from_numpy(motion).to(self.window.device)
+
+    def loss(self, *examples: Tensor, rng: torch.Generator) -> Tensor:
+        """Pseudo-label loss; every second patch is mirrored."""
+        patches, motion = examples
+        patches[1::2] = patches[1::2].flip(3)
+        return losses.facing_loss(self.logits(patches), motion)
+
+
+def moving_images(split: Split) -> tuple[Part, NDArray[np.float32]]:
+    """Images whose body approaches or recedes, at most ``MAX_IMAGES``, and its radial motion.
+
+    Raises:
+        InputError: there are none.
+    """
+    motion = radial_motion_of(split)
+    rows = np.flatnonzero(np.abs(motion) >= MIN_RADIAL_MOTION)
+    if not len(rows):
+        raise InputError(
+            f"{split.folder}: no images before and after (of the same person, clip and camera) "
+            "show anyone approach or recede; prepare the frames of videos, or set "
+            "heads.front_back.enabled=false"
+        )
+    rows = rows[:: -(-len(rows) // MAX_IMAGES)]
+    return some(split, rows), motion[rows]

@@ -1,18 +1,30 @@
 """Refiner: 2D pose -> the likely pose near it."""
 
+from typing import Self
+
+import torch
 from torch import Tensor, nn
 
+from skelift import losses
+from skelift.models.heads.head import FitData, Head
+from skelift.skeleton import Skeleton
 
-class Refiner(nn.Module):
-    """What is left of a pose when the noise of reading it is taken away: y + r(y).
+# Range of the noise's standard deviation, per pose; half a side of the crop is 1. Omega's error is
+# unknown without labels, so the range goes from a good Omega to a poor one.
+NOISE = (0.02, 0.1)
 
-    A denoising autoencoder (Vincent et al., 2008) of the unpaired 2D poses: where Omega bends an
-    arm as no arm is bent, it gives the likely arm near it, and Lambda has a body to lift.
+
+class Refiner(Head):
+    """A denoising autoencoder (Vincent et al., 2008) of the unpaired 2D poses: y + r(y).
+
+    Where Omega bends an arm as no arm bends, it gives the likely arm near it.
 
     Args:
         joints: number J of joints.
         width: units of both hidden layers.
     """
+
+    batch = 256
 
     def __init__(self, joints: int, width: int = 512) -> None:
         super().__init__()
@@ -24,7 +36,28 @@ class Refiner(nn.Module):
             nn.Linear(width, 2 * joints),
         )
 
-    def forward(self, y: Tensor) -> Tensor:
+    @classmethod
+    def of(cls, skeleton: Skeleton) -> Self:
+        """See ``Head``."""
+        return cls(len(skeleton))
+
+    def forward(self, x: Tensor, read: Tensor, y: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Head``."""
+        return self.denoise(y.float()), spread
+
+    def denoise(self, y: Tensor) -> Tensor:
         """Poses (B, J, 2) over the crop, sides as Omega names them -> the same, refined."""
         refined: Tensor = y + self.layers(y.flatten(1)).view_as(y)
         return refined
+
+    def examples(self, data: FitData) -> tuple[Tensor, ...]:
+        """The unpaired poses (M, J, 2)."""
+        return (data.poses,)
+
+    def loss(self, *examples: Tensor, rng: torch.Generator) -> Tensor:
+        """Squared error of poses (B, J, 2) that are refined from themselves plus noise."""
+        (u,) = examples
+        least, most = NOISE
+        std = least + (most - least) * torch.rand(len(u), 1, 1, generator=rng)
+        noise = (torch.randn(u.shape, generator=rng) * std).to(u.device)
+        return losses.refine_loss(self.denoise(u + noise), u)

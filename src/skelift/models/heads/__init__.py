@@ -1,0 +1,10 @@
+"""Optional networks, fitted after the core: one file and one entry here per head."""
+
+from skelift.models.heads.front_back import FrontBack
+from skelift.models.heads.head import FitData, Head
+from skelift.models.heads.refiner import Refiner
+
+# In the order in which they change a 2D pose; the names are those of the section ``heads``.
+HEADS: dict[str, type[Head]] = {"refiner": Refiner, "front_back": FrontBack}
+
+__all__ = ["HEADS", "FitData", "FrontBack", "Head", "Refiner"]

@@ -1,0 +1,153 @@
+"""One model, from its first step or its last checkpoint to its files."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from skelift.config import Config
+from skelift.data.format import Dataset
+from skelift.data.hold_out import Part, spread
+from skelift.errors import InputError
+from skelift.models.heads import FitData
+from skelift.models.io import save_model
+from skelift.models.pipeline import PosePipeline
+from skelift.training.build import build_trainer, load_start
+from skelift.training.callbacks import Checkpoints, Curves, SweepReport, Validation
+from skelift.training.distributed import World
+from skelift.training.heads import check_heads, fit_heads
+from skelift.training.identity import identity
+from skelift.training.loop import Callback, NonFiniteLoss, fit
+from skelift.training.trainer import Trainer
+
+ScoreImages = Callable[[PosePipeline, Part], float]
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """How a sweep follows a trial.
+
+    Attributes:
+        images: held-out images that are scored in its course.
+        score: of a pipeline on them; lower is better.
+        report: is told score and step; True ends the trial.
+        count: scores in its course.
+    """
+
+    images: Part
+    score: ScoreImages
+    report: Callable[[float, int], bool]
+    count: int
+
+
+def train_model(
+    config: Config,
+    data: Dataset,
+    world: World,
+    title: str,
+    label_free: ScoreImages,
+    reporting: Reporting | None = None,
+) -> bool:
+    """Train one model from scratch, or from the last checkpoint of the same run.
+
+    Args:
+        config: the run.
+        data: its data set.
+        world: this process.
+        title: what the progress bar says.
+        label_free: scores snapshots on training images, for ``train.patience``.
+        reporting: of a sweep's trial.
+
+    Returns:
+        False where ``reporting`` ended the run; no model is written then.
+    """
+    train, checkpoint_folder = config.train, Path(config.paths.checkpoints)
+    start = load_start(train.start, config.model, data.skeleton) if train.start else None
+    check_heads(config, data, start)
+    trainer = build_trainer(config, data, world, start)
+
+    checkpoints = Checkpoints(checkpoint_folder, trainer, identity(config, data), train)
+    first = checkpoints.resume()
+    _check_same(first, checkpoint_folder, world)
+    if world.is_main and not first:
+        checkpoints.clear()
+    images = spread(data.split("train"), config.evaluate.snapshot_images)
+    validation = Validation(trainer, checkpoints, lambda p: label_free(p, images))
+    curves = None
+    callbacks: list[Callback] = []
+    if world.is_main:
+        curves = Curves(checkpoint_folder, Path(config.paths.model), first, live=train.dvclive)
+        callbacks += [curves, checkpoints]
+    callbacks.append(validation)
+    report = _report(trainer, validation, reporting) if reporting else None
+    if report:
+        callbacks.append(report)
+
+    try:
+        if not validation.should_stop():  # of a run that had ended before it was started again
+            fit(
+                trainer.step,
+                train.steps,
+                title=title,
+                batch=train.batch,
+                interval=train.interval,
+                first=first,
+                callbacks=callbacks,
+                over_all=world.mean,
+                show=world.is_main,
+            )
+    except NonFiniteLoss as error:
+        raise NonFiniteLoss(f"{error}; last good checkpoint: {checkpoints.last}") from None
+    if report and report.pruned:
+        return False
+    if curves:
+        curves.finish()
+        _write_model(config, data, trainer, validation, start, title)
+    return True
+
+
+def _write_model(
+    config: Config,
+    data: Dataset,
+    trainer: Trainer,
+    validation: Validation,
+    start: PosePipeline | None,
+    title: str,
+) -> None:
+    """Fit the heads on the weights that ship, and write the model."""
+    core, (steps, weights) = trainer.core, validation.shipped()
+    if steps < config.train.steps:
+        print(
+            f"{title}: the model is the snapshot of step {steps}, with the best label-free score"
+        )
+    core.load_state_dict(dict(weights))
+    core.eval()
+    seen = FitData(core, data.split("train"), trainer.data.u, config.evaluate.batch)
+    heads = fit_heads(config.heads, seen, config.train.seed, start, title)
+    save_model(
+        Path(config.paths.model),
+        PosePipeline(core, heads, config.model.flip_test),
+        config.model,
+        data.info,
+        {
+            "train": asdict(config.train),
+            "loss": asdict(config.loss),
+            "fit": asdict(config.heads),
+            "steps": steps,
+        },
+        name=config.name,
+        crop_side=trainer.data.images.typical_crop_side,
+    )
+
+
+def _report(trainer: Trainer, validation: Validation, r: Reporting) -> SweepReport:
+    return SweepReport(trainer, validation, r.count, lambda p: r.score(p, r.images), r.report)
+
+
+def _check_same(first: int, folder: Path, world: World) -> None:
+    if world.mean(torch.tensor(float(first), device=world.device)).item() != first:
+        raise InputError(
+            f"{folder}: process {world.rank} has {first} steps, others have more or fewer; give "
+            "all processes the same checkpoints, or remove them"
+        )
