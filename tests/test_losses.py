@@ -178,7 +178,7 @@ def test_mirrored_pose_and_its_loss() -> None:
 
 def test_silhouette_loss_is_least_where_the_pose_covers_the_mask() -> None:
     pose_config = ModelConfig(width=4, lifter_width=8)
-    wide = objective(LossConfig(), pose_config).wide
+    wide = objective(LossConfig(), pose_config).silhouette
     u = tensor(RNG.uniform(-0.6, 0.6, (1, JOINTS, 2)))
     mask = (wide(u) > 0.5).float()
     covered = losses.silhouette_loss(wide(u), mask)
@@ -513,13 +513,11 @@ def test_paper_experiment_has_every_departure_switched_off() -> None:
     assert (paper.loss.gan_form, paper.loss.norms) == ("log", "squared")
     off = replace(
         paper.loss,
-        detach_skeleton=False,
         silhouette=0.0,
         mirror=0.0,
-        warm_up=0,
-        ramp=0,
-        reach=1.0,
-        judge_redrawn=False,
+        lift_images_from=0,
+        lift_grad_scale=1.0,
+        disc_input="skeleton_image",
         lifted_prior=0,
     )
     assert paper.loss == off

@@ -20,13 +20,14 @@ from tiny_run import overrides, pretrained, random_model
 
 from skelift.config import Config, ModelConfig, TrainConfig, compose
 from skelift.data.format import SAMPLE, Dataset, Split
-from skelift.data.hold_out import HeldOut
+from skelift.data.hold_out import HeldOut, spread
 from skelift.data.loading import EpochSampler, name_canonical_sides
 from skelift.data.motion_cue import radial_motion_of
 from skelift.errors import InputError
 from skelift.models.discriminator import Discriminator
 from skelift.models.heads import FitData, FrontBack, Refiner
 from skelift.models.heads.front_back import moving_images
+from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
 from skelift.skeleton import Skeleton
 from skelift.stages import pretrain_flow, train
@@ -36,6 +37,7 @@ from skelift.training.heads import fit_head
 from skelift.training.identity import STEPS_DEPEND_ON
 from skelift.training.loop import NonFiniteLoss, fit
 from skelift.training.optim import Optimisers, Recipe
+from skelift.training.train import Reporting, train_model
 from skelift.training.trainer import Trainer
 from skelift.weights import SHIPPED
 
@@ -52,8 +54,7 @@ def weights(home: Path, run: str) -> dict[str, torch.Tensor]:
 
 
 def curve(home: Path, run: str) -> list[dict[str, float]]:
-    lines = (home / run / "model" / "stats.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+    return read_rows(home / run / "model")
 
 
 def assert_identical(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
@@ -191,6 +192,27 @@ def test_patience_ends_a_run_with_its_best_snapshot(
 def test_patience_counts_snapshots(home: Path) -> None:
     with pytest.raises(InputError, match=r"train\.patience=2.*train\.snapshot_every"):
         train.run(compose(overrides(home, "hasty", "train.patience=2")))
+
+
+def test_a_sweep_scores_the_weights_that_would_ship(home: Path) -> None:
+    """With patience the best snapshot; label-free scores are a test double's."""
+    label_free, scored = iter([9.0, 4.0, 5.0, 6.0]), []
+    more = ["train.snapshot_every=5", "train.patience=9", "train.steps=20"]
+    config = compose(overrides(home, "shipped", *more))
+    data = Dataset(config.paths.data)
+
+    def score(pipeline: PosePipeline, images: Split) -> float:
+        scored.append(pipeline.core.omega.maps.weight.clone())
+        return 1.0
+
+    with join("cpu") as world:
+        reporting = Reporting(spread(data.split("test"), 4), score, lambda *_: False, 3)
+        assert train_model(config, data, world, "", lambda *_: next(label_free), reporting)
+    kept = home / "shipped" / "checkpoints" / "snapshots"
+    best_so_far = [5, 10, 10]
+    for weight, step in zip(scored, best_so_far, strict=True):
+        snapshot = load_file(kept / f"step-{step:07d}.safetensors")
+        assert torch.equal(weight, snapshot["omega.maps.weight"]), step
 
 
 def test_fit_reports_means_of_each_interval() -> None:
@@ -342,9 +364,7 @@ def test_moving_images_of_held_out_clips_are_images_of_these(home: Path) -> None
 
 
 def test_front_back_needs_canonical_sides_and_radial_motion(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"front_back\.enabled=true needs loss\.canonical_sides"
-    ):
+    with pytest.raises(InputError, match=r"front_back\.enabled=true needs loss\.canonical_sides"):
         train.run(compose(overrides(home, "no_sides", FRONT_BACK)))
     data = tiny_dataset(tmp_path / "images")
     samples = np.load(data / "train" / "samples.npy")
@@ -553,6 +573,33 @@ def test_two_processes_have_the_curve_of_one_in_fp32(
     more = ["train.steps=3", *departures]
     for row, other in curves_of_one_and_two(home, name, program, *more, recipe=recipe):
         assert_same_losses(row, other, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_pruning_ends_all_processes_of_a_trial(home: Path) -> None:
+    program = str(Path(__file__).with_name("prune_a_trial.py"))
+    process = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node=2", program),
+            *overrides(home, "pruned", "train.steps=40"),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert {line for line in process.stdout.splitlines() if line.startswith("process")} == {
+        "process 0: finished=False",
+        "process 1: finished=False",
+    }
+    assert not (home / "pruned" / "model" / "model.json").exists()
+    assert [row["step"] for row in read_rows(home / "pruned" / "checkpoints")] == [5, 10]
+
+
+def read_rows(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Sums and rows over all processes that train together; gradients flow back through both."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -14,9 +16,7 @@ def total(local: Tensor) -> Tensor:
     """Sum of a tensor over all processes."""
     if processes() == 1:
         return local
-    from torch.distributed.nn.functional import all_reduce
-
-    summed: Tensor = all_reduce(local)
+    summed: Tensor = _Total.apply(local)  # type: ignore[no-untyped-call]
     return summed
 
 
@@ -31,3 +31,21 @@ def gather(local: Tensor) -> Tensor:
         return local
     others = torch.zeros_like(local)
     return total(torch.cat([local if n == dist.get_rank() else others for n in range(count)]))
+
+
+class _Total(torch.autograd.Function):
+    """All processes use the sum, so its backward is a sum too. torch's own is deprecated."""
+
+    @staticmethod
+    def forward(ctx: Any, local: Tensor) -> Tensor:
+        return _all_reduced(local)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _all_reduced(gradient)
+
+
+def _all_reduced(local: Tensor) -> Tensor:
+    summed = local.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(summed)
+    return summed
