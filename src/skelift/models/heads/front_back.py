@@ -66,11 +66,7 @@ class FrontBack(Head):
 
     @staticmethod
     def check(config: Config, data: Dataset) -> None:
-        """InputError unless Omega names canonical sides and training images show radial motion."""
-        if not config.loss.canonical_sides:
-            raise InputError(
-                "heads.front_back.enabled=true needs loss.canonical_sides=true: it swaps them"
-            )
+        """InputError unless the body has sides and training images show radial motion."""
         if not len(data.skeleton.trunk_pairs):
             raise InputError(
                 f"{data.folder}: skeleton {data.skeleton.name} has no left and right joints on its "
