@@ -53,7 +53,7 @@ class CameraConfig:
 
 @dataclass
 class SynthConfig:
-    """What ``skelift synthesize`` renders.
+    """What ``skelift prepare`` renders.
 
     ``bodies`` and ``motion`` name a file, or ``assets`` for those inside the package; ``motion``
     may also be a folder of BVH files.
