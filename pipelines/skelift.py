@@ -8,7 +8,7 @@ from components.configure.component import configure
 from components.evaluate.component import evaluate
 from components.gate.component import gate
 from components.package.component import package
-from components.preprocess.component import preprocess
+from components.prepare.component import prepare
 from components.pretrain_flow.component import pretrain_flow
 from components.sweep.component import choose, trial
 from components.train.component import train
@@ -135,7 +135,7 @@ def skelift(
     )
     place(configured, cache=True)
     config = configured.outputs["config"]
-    data = preprocess(config=config, data_uri=data_uri, data_version=data_version)
+    data = prepare(config=config, data_uri=data_uri, data_version=data_version)
     place(data, cache=True, retries=2)
     # Bad data are bad when tried again, too.
     checked = place(validate(config=config, data=data.outputs["data"]), cache=True)

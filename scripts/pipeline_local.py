@@ -196,9 +196,9 @@ def killed(s3: Store) -> None:
 
 def invalid(s3: Store) -> None:
     """Damaged data stop the pipeline at validation, with the reason in the task's log."""
-    if not s3.names("release/artifacts/preprocess"):
+    if not s3.names("release/artifacts/prepare"):
         release(s3)
-    source = _folder(s3.names("release/artifacts/preprocess"), "data")
+    source = _folder(s3.names("release/artifacts/prepare"), "data")
     damaged = ""
     for name in s3.names(source):
         content = s3.read(name)
@@ -534,7 +534,7 @@ def _deployment() -> tuple[list[str], list[str]]:
 
 def _image(s3: Store) -> bytes:
     """A person of the test split as PNG."""
-    (name, *_) = [n for n in s3.names("release/artifacts/preprocess") if "test/images" in n]
+    (name, *_) = [n for n in s3.names("release/artifacts/prepare") if "test/images" in n]
     out = io.BytesIO()
     Image.fromarray(np.load(io.BytesIO(s3.read(name)))[0]).save(out, "png")
     return out.getvalue()

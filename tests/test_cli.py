@@ -1,5 +1,6 @@
 """The command line: help, exit codes, and the way from a verb to its stage."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,11 +8,13 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
-from skelift.cli import STAGES, main
+from skelift.cli import STAGES, VERBS, _parser, main
 from skelift.config import compose
 from skelift.errors import InputError, RunError
 
+ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "numpy", "hydra", "omegaconf", "cv2", "numba", "scipy", "matplotlib", "pandas")
 
 
@@ -35,8 +38,16 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, verb: str, stage: StageDouble) -> 
     return stage
 
 
+def options_of(monkeypatch: pytest.MonkeyPatch, *command: str) -> dict[str, Any]:
+    """What a command with options is run with."""
+    double = StageDouble()
+    monkeypatch.setattr(f"skelift.commands.{command[0]}.run", double.run)
+    assert main(command) == 0
+    return vars(double.calls[0])
+
+
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["predict", "--help"], ["demo", "--help"]]
+    "arguments", [["--help"], ["train", "--help"], ["predict", "--help"], ["serve", "--help"]]
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     program = (
@@ -49,15 +60,36 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert done.stderr.strip() == "[]"
 
 
-def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+def modules(folder: str) -> set[str]:
+    return {file.stem for file in (ROOT / "src/skelift" / folder).glob("[!_]*.py")}
+
+
+def test_help_lists_every_verb_once_in_a_group(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
-    printed = capsys.readouterr().out
-    assert all(verb in printed for verb in (*STAGES, "predict", "demo", "view"))
+    printed = re.findall(r"^  ([a-z-]+) {2,}\w", capsys.readouterr().out, re.MULTILINE)
+    verbs = modules("stages") | modules("commands") - {"options"}
+    assert sorted(v.replace("-", "_") for v in printed if v[0] != "-") == sorted(verbs)
 
 
-def test_a_reader_that_has_read_enough_is_no_error() -> None:
+@pytest.mark.parametrize("verb", VERBS)
+def test_examples_in_the_help_parse(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    for example in re.findall(rf"^  skelift ({verb} .*)", capsys.readouterr().out, re.MULTILINE):
+        assert _parser().parse_args(example.split()).verb == verb
+
+
+def test_stages_are_those_of_dvc_and_the_pipeline() -> None:
+    steps = {file.parent.name for file in (ROOT / "components").glob("*/component.py")}
+    # Steps of the pipeline alone: one writes its configuration, the other decides on a release.
+    steps -= {"configure", "gate"}
+    dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert modules("stages") == steps | {name.replace("-", "_") for name in dvc}
+
+
+def test_a_reader_that_stops_early_is_not_an_error() -> None:
     command = [sys.executable, "-m", "skelift", "train", "--cfg", "job"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -66,11 +98,17 @@ def test_a_reader_that_has_read_enough_is_no_error() -> None:
     assert (process.stderr.read(), process.wait()) == ("", 0)
 
 
-def test_unknown_verb_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["fly"])
-    assert ended.value.code == 2
-    assert "synthesize" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("verb", "meant"),
+    [("synthesize", "prepare"), ("evalute", "evaluate"), ("preprocess", "prepare")],
+)
+def test_unknown_verb_is_one_line_and_exit_2(
+    verb: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, "data=hands"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"skelift: error: unknown verb {verb}; did you mean {meant}?")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("verb", STAGES)
@@ -99,10 +137,10 @@ def test_cfg_job_prints_a_configuration_that_composes_again(
 def test_bad_input_is_one_line_and_exit_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stand_in(monkeypatch, "train", StageDouble(InputError("cat.png: truncated; copy it anew")))
+    stand_in(monkeypatch, "train", StageDouble(InputError("cat.png: truncated; copy it again")))
     assert main(["train"]) == 2
     printed = capsys.readouterr()
-    assert printed.err == "skelift train: error: cat.png: truncated; copy it anew\n"
+    assert printed.err == "skelift train: error: cat.png: truncated; copy it again\n"
     assert printed.out == ""
 
 
@@ -133,30 +171,26 @@ def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_predict_passes_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = stand_in(monkeypatch, "predict", StageDouble())
-    assert main(["predict", "a.png", "b.png", "--out", "o.json"]) == 0
     options = ["--endpoint", "http://h", "--draw", "d", "--masks", "k", "--focal", "900"]
     options += ["--background", "median", "--every", "2"]
-    assert main(["predict", "a.png", "--out", "o.json", *options]) == 0
     nothing = dict(
         model=None, endpoint=None, draw=None, masks=None, focal=None, background="keep", every=1
     )
     given = dict(draw=Path("d"), masks=Path("k"), focal=900.0, background="median", every=2)
     everything = dict(model=None, endpoint="http://h", **given)
-    assert [vars(call) for call in stage.calls] == [
-        dict(images=[Path("a.png"), Path("b.png")], out=Path("o.json"), **nothing),
-        dict(images=[Path("a.png")], out=Path("o.json"), **everything),
-    ]
+    assert options_of(monkeypatch, "predict", "a.png", "b.png", "--out", "o.json") == dict(
+        images=[Path("a.png"), Path("b.png")], out=Path("o.json"), **nothing
+    )
+    assert options_of(monkeypatch, "predict", "a.png", "--out", "o.json", *options) == dict(
+        images=[Path("a.png")], out=Path("o.json"), **everything
+    )
 
 
 def test_demo_listens_on_loopback_and_view_saves(monkeypatch: pytest.MonkeyPatch) -> None:
-    demo = stand_in(monkeypatch, "demo", StageDouble())
-    view = stand_in(monkeypatch, "view", StageDouble())
-    assert main(["demo", "--model", "m"]) == 0
-    assert main(["view", "p.json", "--save", "p.rrd"]) == 0
-    (page,), (seen,) = demo.calls, view.calls
-    assert vars(page) == dict(model=Path("m"), endpoint=None, host="127.0.0.1", port=7860)
-    assert vars(seen) == dict(file=Path("p.json"), save=Path("p.rrd"))
+    page = options_of(monkeypatch, "demo", "--model", "m")
+    assert page == dict(model=Path("m"), endpoint=None, host="127.0.0.1", port=7860)
+    seen = options_of(monkeypatch, "view", "p.json", "--save", "p.rrd")
+    assert seen == dict(file=Path("p.json"), save=Path("p.rrd"))
 
 
 def test_model_and_endpoint_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from skelift.config import compose, to_yaml
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-ORDER = ["synthesize", "validate", "pretrain-flow", "train", "evaluate", "report"]
+ORDER = ["prepare", "validate", "pretrain-flow", "train", "evaluate", "report"]
 TINY = [
     "data.size=32",
     "model.disc_scales=1",
@@ -65,7 +65,7 @@ def test_stage_depends_on_code_and_parameters_that_exist(name: str) -> None:
             section = section[part]
 
 
-def test_checkpoints_are_no_output() -> None:
+def test_checkpoints_are_not_an_output() -> None:
     paths = compose().paths
     outputs = [getattr(paths, part) for part in ("data", "flow", "model", "reports")]
     assert not any(Path(paths.checkpoints).is_relative_to(output) for output in outputs)

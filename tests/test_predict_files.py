@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from tiny import draw, load_skeleton, random_pose
 
+from skelift.commands import predict
 from skelift.config import ModelConfig
 from skelift.data.format import DatasetInfo
 from skelift.data.images import read_image, read_video
@@ -24,7 +25,6 @@ from skelift.inference.run import BATCH, predict_frames
 from skelift.models.io import save_model
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
-from skelift.stages import predict
 
 SKELETON = load_skeleton("h36m17")
 SIDE, FRAMES, RATE = 160, 24, 12.0

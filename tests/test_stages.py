@@ -10,11 +10,12 @@ from tiny import tiny_dataset
 from tiny_run import overrides
 
 from skelift.cli import main
+from skelift.commands import predict
 from skelift.config import compose
 from skelift.data.format import Dataset
 from skelift.evaluation.metrics import p_mpjpe
 from skelift.reporting.tables import score_table
-from skelift.stages import evaluate, predict, pretrain_flow, report, train
+from skelift.stages import evaluate, pretrain_flow, report, train
 
 STEPS = [
     "train.steps=5",

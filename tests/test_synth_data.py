@@ -17,7 +17,7 @@ from skelift.data.crop import to_crop
 from skelift.data.format import Dataset
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
-from skelift.stages.synthesize import run
+from skelift.stages.prepare import run
 from skelift.synth.body import Body, load_bodies
 from skelift.synth.draws import Draws
 from skelift.synth.generate import open_studio
@@ -394,7 +394,7 @@ def test_a_rows_scene_does_not_depend_on_its_block(studio: Studio) -> None:
         (["data.synth.camera.azimuth_deg=[60,-60]"], r"azimuth_deg: two numbers, the smaller"),
         (["data.synth.camera.azimuth_deg=[0,inf]"], r"synth\.camera: finite numbers"),
         (["data.synth.camera.distance_m=[0.1,0.2]"], r"into the camera; raise it"),
-        (["data.synth=null"], "skelift prepare"),
+        (["data.synth=null"], "describes no source; set one of"),
     ],
 )
 def test_bad_settings_leave_nothing(
@@ -421,7 +421,7 @@ def test_a_failing_worker_leaves_nothing(
 def test_a_killed_run_leaves_neither_data_nor_workers(tmp_path: Path, bodies: Path) -> None:
     program = (
         "import sys\nfrom skelift.config import compose\n"
-        "from skelift.stages.synthesize import run\nrun(compose(sys.argv[1:]))"
+        "from skelift.stages.prepare import run\nrun(compose(sys.argv[1:]))"
     )
     many = ["data.synth.train=100000", "data.synth.workers=2", "data.size=16"]
     own = [f"paths.data={tmp_path / 'set'}", f"data.synth.bodies={bodies}"]

@@ -6,10 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from skelift.commands import predict
 from skelift.config import compose
 from skelift.data.format import Dataset
 from skelift.evaluation.metrics import error_2d_swapped_px
-from skelift.stages import predict, synthesize
+from skelift.stages import prepare
 from skelift.weights import SHIPPED
 
 
@@ -26,7 +27,7 @@ def test_predict_uses_them_and_finds_bodies_that_they_have_not_seen(tmp_path: Pa
     """Other bodies and clips than those of the training; against one pose for all images."""
     few = ["data.synth.train=8", "data.synth.test=40", "data.synth.prior=8"]
     config = compose(["data=quickstart", *few, f"paths.data={tmp_path / 'data'}"])
-    data = Dataset(synthesize.run(config))
+    data = Dataset(prepare.run(config))
     test = data.split("test")
     for number, image in enumerate(test.images[:]):
         cv2.imwrite(str(tmp_path / f"{number:03}.png"), image[..., ::-1])

@@ -49,8 +49,7 @@ def prepare(config: Config) -> Path:
         InputError: images, masks or poses that cannot be used; nothing is written then.
     """
     folder = config.data.folder
-    if folder is None:
-        raise InputError(f"data={config.data.name}: no own images; `skelift synthesize` makes it")
+    assert folder is not None
     _check(folder)
     poses = read_poses(
         Path(folder.poses), config.body, config.data.size, config.data.margin, folder.joints

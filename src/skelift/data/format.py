@@ -190,7 +190,7 @@ class Dataset:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        made_by = "skelift synthesize` or `skelift prepare"
+        made_by = "skelift prepare"
         description = self.folder / "dataset.json"
         content = read_json(description, made_by)
         version = content.get("format_version") if isinstance(content, dict) else None

@@ -61,30 +61,32 @@ def configure(task: Task) -> None:
     task.set_parameter("trials", list(range(trials)))
 
 
-def preprocess(task: Task) -> None:
-    """A data set: taken as it is, prepared from images, or rendered."""
+def prepare(task: Task) -> None:
+    """A data set: taken as it is, or made as the configuration says."""
     data, uri = task.outputs["data"], str(task.parameters["data_uri"])
     source = None if not uri else fetch(uri, _scratch()) if is_remote(uri) else Path(uri)
     if source and (source / "dataset.json").exists():
         shutil.copytree(source, data.path, dirs_exist_ok=True)
     else:
-        config = _config(task)
-        folder = config.data.folder
-        if folder is not None and source:
-            places = {"images": folder.images, "masks": folder.masks, "poses": folder.poses}
-            inside = [f"data.folder.{key}={source / at}" for key, at in places.items() if at]
-            _verb("prepare", task, f"paths.data={data.path}", *inside)
-        elif folder is not None:
-            raise InputError("data_uri: empty; name the folder of images and poses, s3://...")
-        elif source:
-            raise InputError(
-                f"{uri}: no dataset.json, and experiment {config.name} renders its own data; name "
-                "a data set, or take experiment scratch and data=folder data.folder.images=..."
-            )
-        else:
-            _verb("synthesize", task, f"paths.data={data.path}")
-    about = read_json(data.path / "dataset.json", "skelift synthesize")
+        _verb("prepare", task, f"paths.data={data.path}", *_places(_config(task), source, uri))
+    about = read_json(data.path / "dataset.json", "skelift prepare")
     task.log("data", {k: about[k] for k in ("name", "size", "synthetic", "licence") if k in about})
+
+
+def _places(config: Config, source: Path | None, uri: str) -> list[str]:
+    """Where in ``source`` the images, masks and poses of ``data.folder`` are."""
+    folder = config.data.folder
+    if folder is None and source:
+        raise InputError(
+            f"{uri}: no dataset.json, and experiment {config.name} takes no images; name a data "
+            "set, or take experiment scratch and data=folder data.folder.images=..."
+        )
+    if folder is None:
+        return []
+    if source is None:
+        raise InputError("data_uri: empty; name the folder of images and poses, s3://...")
+    places = {"images": folder.images, "masks": folder.masks, "poses": folder.poses}
+    return [f"data.folder.{key}={source / at}" for key, at in places.items() if at]
 
 
 def validate(task: Task) -> None:
@@ -210,7 +212,7 @@ def package(task: Task) -> None:
 
 STEPS: dict[str, Callable[[Task], None]] = {
     "configure": configure,
-    "preprocess": preprocess,
+    "prepare": prepare,
     "validate": validate,
     "pretrain-flow": pretrain_flow,
     "train": train,

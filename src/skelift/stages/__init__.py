@@ -1,1 +1,1 @@
-"""The stages: one function, one verb of the command line, one DVC stage each."""
+"""The steps of ``dvc.yaml`` and of the pipeline; each reads files and writes files."""

@@ -1,4 +1,4 @@
-"""Stage: images, videos or a public data set, and unpaired 2D poses -> a data set."""
+"""Stage: rendered bodies, one's own images or a public data set -> a data set."""
 
 from importlib import import_module
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 from skelift.config import Config
 from skelift.errors import InputError
 
-# Section of ``config.data`` -> the module that reads what it describes.
+# Section of ``config.data`` -> the module that makes what it describes.
 LOADERS = {
+    "synth": "skelift.synth.generate",
     "folder": "skelift.data.folder",
     "h36m": "skelift.data.sources.h36m",
     "mpi_inf_3dhp": "skelift.data.sources.mpi_inf_3dhp",
@@ -23,10 +24,14 @@ def run(config: Config) -> Path:
         The folder of the data set.
 
     Raises:
-        InputError: images, masks or poses that cannot be used; nothing is written then.
+        InputError: not exactly one source is described, or it cannot be used; nothing is written
+            then.
     """
-    for section, module in LOADERS.items():
-        if getattr(config.data, section) is not None:
-            made: Path = import_module(module).prepare(config)
-            return made
-    raise InputError(f"data={config.data.name}: no own images; `skelift synthesize` makes it")
+    described = [section for section in LOADERS if getattr(config.data, section) is not None]
+    if len(described) != 1:
+        raise InputError(
+            f"data={config.data.name}: describes {' and '.join(described) or 'no source'}; "
+            f"set one of data.{', data.'.join(LOADERS)}, and the others to null"
+        )
+    made: Path = import_module(LOADERS[described[0]]).prepare(config)
+    return made

@@ -20,7 +20,7 @@ BLOCK = 128  # rows a task
 Task = tuple[str, range]  # split and rows
 
 
-def synthesize(config: Config) -> Path:
+def prepare(config: Config) -> Path:
     """Render the data set that ``config.data.synth`` describes to ``config.paths.data``.
 
     The content depends on the configuration and its seed, not on the number of processes.
@@ -29,8 +29,7 @@ def synthesize(config: Config) -> Path:
         InputError: bodies or motion that cannot be used; nothing is written then.
     """
     synth = config.data.synth
-    if synth is None:
-        raise InputError(f"data={config.data.name}: nothing to render; `skelift prepare` makes it")
+    assert synth is not None
     _check(config.data, synth)
     studio, info = open_studio(config, synth)
     counts = {TRAIN: synth.train, TEST: synth.test, PRIOR: synth.prior}

@@ -64,9 +64,7 @@ def _joint(cutter: Cutter, name: str) -> Points:
         return cutter.joint(FIRST_BONE[name])
     if name.endswith("4") and name[:-1] in FINGERS:
         return _fingertip(cutter, name[:-1])
-    raise InputError(
-        f"skeleton: no joint {name!r} on rendered hands; synthesize takes skeleton=hand21 for them"
-    )
+    raise InputError(f"skeleton: no joint {name!r} on rendered hands; take skeleton=hand21")
 
 
 def _fingertip(cutter: Cutter, finger: str) -> Points:

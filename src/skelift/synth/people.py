@@ -99,9 +99,7 @@ def _joint(cutter: Cutter, name: str) -> Points:
         middle = region & (np.abs(body.vertices[:, 0]) < 0.01)
         forward = np.where(middle, -body.vertices[:, 1], -np.inf)
         return cutter.vertices(np.array([forward.argmax()]))
-    raise InputError(
-        f"skeleton: no joint {name!r} on rendered people; synthesize takes skeleton=h36m17 for them"
-    )
+    raise InputError(f"skeleton: no joint {name!r} on rendered people; take skeleton=h36m17")
 
 
 class People:

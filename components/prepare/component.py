@@ -1,4 +1,4 @@
-"""Images and poses -> a data set."""
+"""Rendered bodies, or images and poses -> a data set."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output
@@ -7,7 +7,7 @@ from components.common import step
 
 
 @dsl.container_component
-def preprocess(
+def prepare(
     config: Input[Artifact],
     data: Output[Dataset],
     data_uri: str = "",
@@ -23,4 +23,4 @@ def preprocess(
             render what the configuration says.
         data_version: change it when what lies at data_uri has changed, or cached results are taken.
     """
-    return step("preprocess")
+    return step("prepare")

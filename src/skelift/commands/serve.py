@@ -1,22 +1,60 @@
-"""Verb: a model behind an endpoint, until it is told to stop."""
+"""Answer images over HTTP, with TorchServe.
+
+docs/serving.md describes requests, answers, tokens and updates.
+
+Examples:
+  skelift serve --sample person.jpg
+  skelift serve models/quickstart/model --port 9000
+"""
 
 import signal
 import sys
 import tempfile
 import threading
+from argparse import ArgumentParser, BooleanOptionalAction
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from skelift.commands.options import add_server
 from skelift.errors import InputError, RequestError, RunError
-from skelift.inference.predictor import Query
-from skelift.serving.archive import package
-from skelift.serving.client import Client
-from skelift.serving.probe import Place, token
-from skelift.serving.server import check_host, curl_line, serving
-from skelift.serving.settings import Endpoint
-from skelift.weights import SHIPPED
+
+if TYPE_CHECKING:
+    from skelift.serving.probe import Place
 
 _STEP = 0.5
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the options that ``run`` takes."""
+    parser.add_argument(
+        "model",
+        nargs="?",
+        type=Path,
+        metavar="MODEL",
+        help="a .mar or a model folder (default: the model of people that ships with skelift)",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="default: this machine only")
+    parser.add_argument(
+        "--tokens",
+        action=BooleanOptionalAction,
+        help="whether requests need a bearer token; required for any --host but loopback",
+    )
+    parser.add_argument("--updates", action="store_true", help="allow `skelift rollout`")
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="seconds between being not ready and the end, for a load balancer to notice",
+    )
+    parser.add_argument(
+        "--sample",
+        type=Path,
+        metavar="IMAGE",
+        help="once ready, ask for its pose and draw it beside the image, as NAME.pose.png",
+    )
+    add_server(parser)
 
 
 def run(
@@ -29,22 +67,17 @@ def run(
     grace: float,
     sample: Path | None = None,
 ) -> str:
-    """Serve until SIGTERM or Ctrl-C; then answer what is under way, and stop.
-
-    Args:
-        model: a .mar, or a model folder that is packaged first; None takes the one that ships.
-        host: address to listen on.
-        port: of inference; the four after it are used too.
-        tokens: whether requests need a token; None: no, on loopback.
-        updates: whether ``skelift rollout`` may bring other versions.
-        state: folder for settings and tokens.
-        grace: seconds between being not ready and the end, for a load balancer to notice.
-        sample: an image to ask for once it is ready; the answer is drawn beside it.
+    """Serve until SIGTERM or Ctrl-C; then answer the requests under way, and stop.
 
     Raises:
         InputError: no model, no Java, or the port is taken.
         RunError: the model was never ready, or TorchServe ended.
     """
+    from skelift.serving.archive import package
+    from skelift.serving.server import check_host, curl_line, serving
+    from skelift.serving.settings import Endpoint
+    from skelift.weights import SHIPPED
+
     stop = threading.Event()
     if sample and not sample.is_file():
         raise InputError(f"{sample}: not found; name an image of a body after --sample")
@@ -74,11 +107,14 @@ def run(
     return "stopped" if drained else "stopped, with requests unanswered"
 
 
-def _draw_answer(place: Place, image: Path) -> Path:
+def _draw_answer(place: "Place", image: Path) -> Path:
     """Ask for the pose of an image, and draw it to ``NAME.pose.png`` beside the image."""
     from skelift.data.images import read_image
     from skelift.inference.drawings import draw_frame, write_png
     from skelift.inference.frames import Frame
+    from skelift.inference.predictor import Query
+    from skelift.serving.client import Client
+    from skelift.serving.probe import token
 
     client = Client(place.predictions, token(place, "inference") if place.tokens else "")
     try:

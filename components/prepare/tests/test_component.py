@@ -4,7 +4,7 @@ import pytest
 
 from components.configure.component import configure
 from components.conftest import TinyRun
-from components.preprocess.component import preprocess
+from components.prepare.component import prepare
 from components.testing import StepFailed, run_component
 from skelift.data.format import Dataset
 
@@ -22,14 +22,14 @@ def test_renders_what_the_configuration_says(tmp_path: Path) -> None:
     config = run_component(
         configure, tmp_path / "config", experiment="quickstart", overrides=RENDERED
     )["config"]
-    data = run_component(preprocess, tmp_path / "data", config=config)["data"]
+    data = run_component(prepare, tmp_path / "data", config=config)["data"]
     assert Dataset(data.path).counts == {"train": 12, "test": 4, "prior": 16}
     assert data.metadata["synthetic"] is True
 
 
 def test_takes_a_finished_data_set_as_it_is(tiny_run: TinyRun, tmp_path: Path) -> None:
     given = tiny_run.data.path
-    data = run_component(preprocess, tmp_path, config=tiny_run.config, data_uri=given)["data"]
+    data = run_component(prepare, tmp_path, config=tiny_run.config, data_uri=given)["data"]
     assert Dataset(data.path).checksums == Dataset(given).checksums
     assert data.metadata["name"] == "tiny"
 
@@ -64,7 +64,7 @@ def test_prepares_images_and_poses(tmp_path: Path) -> None:
             "data.folder.licence=Apache-2.0",
         ],
     )["config"]
-    data = run_component(preprocess, tmp_path / "data", config=config, data_uri=str(source))["data"]
+    data = run_component(prepare, tmp_path / "data", config=config, data_uri=str(source))["data"]
     counts = Dataset(data.path).counts
     assert counts["train"] + counts["test"] == 12
 
@@ -73,5 +73,5 @@ def test_images_without_a_place_end_with_one_line(
     tmp_path: Path, tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(StepFailed, match="2"):
-        run_component(preprocess, tmp_path, config=tiny_run.config, data_uri=str(tmp_path))
+        run_component(prepare, tmp_path, config=tiny_run.config, data_uri=str(tmp_path))
     assert "no dataset.json" in capsys.readouterr().err

@@ -1,0 +1,30 @@
+"""Options that several commands have."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+
+def add_model(parser: ArgumentParser) -> None:
+    """Who predicts: a model in this process, or an endpoint."""
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="a trained model (default: the one of people that ships with skelift)",
+    )
+    who.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="ask the server there instead, e.g. http://127.0.0.1:8080 of `skelift serve`",
+    )
+
+
+def add_server(parser: ArgumentParser) -> None:
+    """Which server of this machine."""
+    parser.add_argument(
+        "--port", type=int, default=8080, help="and the four after it (default: 8080)"
+    )
+    parser.add_argument(
+        "--state", type=Path, metavar="DIR", help="the server's folder (default: by its port)"
+    )

@@ -1,0 +1,132 @@
+"""Find the 3D pose in images and videos.
+
+Each image shows one body on black, or has a mask: beside it (NAME.mask.png) or in --masks; before a
+static camera, --background finds the body that moves. The answer has 3D joints in mm
+(root-relative, camera frame) and 2D joints in pixels of the image.
+One image gives no scale: mm come from the typical body size stored with the model.
+
+Examples:
+  skelift predict person.png --out pose.json
+  skelift predict horse.png --model models/horse/model --out pose.json
+  skelift predict walk.mp4 --background median --out walk.csv --draw drawn/
+  skelift predict frames/ --masks masks/ --out poses.npz
+  skelift predict person.png --endpoint http://127.0.0.1:8080 --out pose.json
+"""
+
+import sys
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skelift.commands.options import add_model
+from skelift.errors import InputError
+
+if TYPE_CHECKING:
+    from skelift.inference.frames import Source
+
+WHOLE = "whole image"
+NOBODY = "nobody"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the options that ``run`` takes."""
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="INPUT", help="an image, a video or a folder"
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="poses: .json, .csv or .npz"
+    )
+    parser.add_argument(
+        "--draw", type=Path, metavar="DIR", help="also draw there: PNG of images, MP4 of videos"
+    )
+    parser.add_argument("--masks", type=Path, metavar="DIR", help="masks with the inputs' stems")
+    parser.add_argument(
+        "--background",
+        choices=["keep", "remove", "median", "subtractor"],
+        default="keep",
+        help="remove: cut the body out by its colours; median, subtractor: the camera is static, "
+        "the body moves (default: keep)",
+    )
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="every n-th frame of a video"
+    )
+    parser.add_argument(
+        "--focal", type=float, metavar="PX", help="focal length in pixels, where it is known"
+    )
+
+
+def run(
+    images: list[Path],
+    model: Path | None,
+    out: Path,
+    draw: Path | None = None,
+    masks: Path | None = None,
+    focal: float | None = None,
+    background: str = "keep",
+    every: int = 1,
+    endpoint: str | None = None,
+) -> Path:
+    """Predict the pose in each image and video frame, and write one file.
+
+    Raises:
+        InputError: an image, mask or the model is missing or broken; nothing is written then.
+        RunError: the endpoint does not answer; nothing is written then.
+    """
+    from skelift.files import staged_folder
+    from skelift.inference.drawings import drawing, drawn_names
+    from skelift.inference.engines import choose_engine
+    from skelift.inference.frames import find_sources
+    from skelift.inference.pose_files import check_suffix, writing
+    from skelift.inference.run import predict_frames
+
+    check_suffix(out)
+    sources = find_sources(images, masks, every)
+    names = drawn_names(sources) if draw else {}
+    engine, _ = choose_engine(model, endpoint)
+    counts: Counter[str] = Counter()
+    staging = staged_folder(draw) if draw else nullcontext()
+    with writing(out) as writer, staging as staged, _progress(sources) as advance:
+        for source in sources:
+            with drawing(source, staged, names) if staged else nullcontext() as drawer:
+                frames = source.frames(background)
+                for frame, header, entry in predict_frames(engine, frames, focal):
+                    if entry:
+                        writer.add(header, entry)
+                    if drawer:
+                        drawer(frame, entry, header)
+                    counts[entry["crop"]["from"] if entry else NOBODY] += 1
+                    advance()
+        if counts[NOBODY] == counts.total():
+            raise InputError(
+                f"{images[0]}: no body in any of {counts[NOBODY]} images; before a static camera "
+                "it has to move, and a mask marks it with 255"
+            )
+    _report(counts)
+    return out
+
+
+@contextmanager
+def _progress(sources: "list[Source]") -> Iterator[Callable[[], None]]:
+    """A progress bar on stderr; yields the function that advances it by one frame."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Predicting", total=sum(len(s.clip.indices) for s in sources))
+        yield lambda: progress.advance(task)
+
+
+def _report(counts: Counter[str]) -> None:
+    """Say on stderr which images have no pose, or one that is not to be trusted."""
+    if counts[NOBODY]:
+        print(f"{counts[NOBODY]} images without a body were left out", file=sys.stderr)
+    if counts[WHOLE]:
+        print(
+            f"nothing marks the body in {counts[WHOLE]} images, so they were taken whole, which "
+            "no model is trained for; give masks, --background median (static camera) or remove",
+            file=sys.stderr,
+        )
