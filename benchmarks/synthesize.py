@@ -1,11 +1,12 @@
 """Images a second that one core renders, stage by stage and whole.
 
 ``python -m benchmarks.synthesize``: half a minute on one core. Clothed people and motion capture
-from the development data beside the checkout where it is there (``--data``), else what ships with
-the package. Times are CPU seconds of one process, so that a busy machine disturbs them little.
+from the folder of ``data=benchmark`` (``--data``, SKELIFT_DATA) if it has them, else what ships
+with the package. Times are CPU seconds of one process, so that a busy machine disturbs them little.
 """
 
 import argparse
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,14 +27,14 @@ from skelift.synth.rig import Rig
 from skelift.synth.scene import Scenes, Studio
 from skelift.synth.splits import PRIOR, TRAIN
 
-DEVELOPMENT = Path(__file__).parents[2] / "shared" / "data"
+SOURCES = Path(os.environ.get("SKELIFT_DATA", "data/sources"))
 GOALS = {"images_per_second": ("at least", 250.0)}
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=DEVELOPMENT, help="development data")
+    parser.add_argument("--data", type=Path, default=SOURCES, help="folder of both files")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--rows", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
@@ -82,7 +83,7 @@ def main() -> None:
 
 
 def configured(folder: Path, size: int) -> Config:
-    """The benchmark data set from ``folder``, or the quickstart set where it is not there."""
+    """The benchmark data set from ``folder``, or the quickstart set if it lacks them."""
     paths = [folder / name for name in ("people_clothed.npz", "cmu_mocap_12fps.npz")]
     if not all(path.exists() for path in paths):
         return compose(["data=quickstart", f"data.size={size}"])

@@ -68,7 +68,10 @@ def find_clips(folder: FolderConfig) -> list[Clip]:
     """
     root = Path(folder.images)
     if not root.exists():
-        raise InputError(f"{root}: not found; set data.folder.images to a folder or a video")
+        raise InputError(
+            f"{root}: not found; set data.folder.images to a folder or a video (for real_video "
+            "set SKELIFT_DATA; see docs/datasets.md)"
+        )
     base = root if root.is_dir() else root.parent
     files = readable_below(root) if root.is_dir() else [root]
     if not files:

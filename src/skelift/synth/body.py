@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from skelift.errors import InputError
 
 ASSETS = "assets"
+# Files that the project makes but does not ship; docs/datasets.md describes them.
+SOURCES = ("people_clothed.npz", "cmu_mocap_12fps.npz")
 
 
 class Material(IntEnum):
@@ -103,15 +105,27 @@ def load_bodies(source: str) -> list[Body]:
 
 
 def load_npz(path: Path, content: str) -> dict[str, NDArray[Any]]:
-    """Read a whole .npz file of ``content`` (named in the InputError) into memory."""
+    """Read a whole .npz file into memory.
+
+    Args:
+        path: the file.
+        content: ``bodies`` or ``motion``, the key of ``data.synth`` that names it.
+
+    Raises:
+        InputError: missing or unreadable.
+    """
     try:
-        # An open NpzFile decompresses anew at each access.
+        # An open NpzFile decompresses again at each access.
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)
     except FileNotFoundError:
-        raise InputError(
-            f"{path}: not found; name an .npz file of {content}, or {ASSETS} for the package's"
-        ) from None
+        fix = f"name an .npz file of {content}, or {ASSETS} for the package's"
+        if path.name in SOURCES:
+            fix = (
+                f"set SKELIFT_DATA to the folder that has {path.name} "
+                "(docs/datasets.md says how to make it)"
+            )
+        raise InputError(f"data.synth.{content}={path}: not found; {fix}") from None
     except (ValueError, OSError, EOFError, TypeError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: no readable .npz file of {content} ({error})") from None
 

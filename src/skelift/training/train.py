@@ -118,9 +118,7 @@ def _write_model(
     """Fit the heads on the weights that ship, and write the model."""
     core, (steps, weights) = trainer.core, validation.shipped()
     if steps < config.train.steps:
-        print(
-            f"{title}: the model is the snapshot of step {steps}, with the best label-free score"
-        )
+        print(f"{title}: the model is the snapshot of step {steps}, with the best label-free score")
     core.load_state_dict(dict(weights))
     core.eval()
     seen = FitData(core, data.split("train"), trainer.data.u, config.evaluate.batch)
