@@ -70,6 +70,7 @@ def test_only_transient_failures_are_retried_with_backoff() -> None:
         if kind in ("configure", "validate", "choose"):
             assert policy is None, name
         else:
+            assert policy is not None, name
             assert policy["maxRetryCount"] >= 2
             assert policy["backoffFactor"] > 1
 
