@@ -50,7 +50,10 @@ params: $(READY) ## compose params.yaml anew from an experiment: make params EXP
 	mv params.yaml.new params.yaml
 
 .PHONY: manifests
-manifests: $(DEV) ## make the manifests that follow from the configuration (Katib's search space)
+manifests: $(DEV) ## write what follows from the code: compiled pipeline, its graph, READMEs, Katib
+	python -m pipelines.compile
+	python -m pipelines.graph
+	python -m scripts.component_readmes
 	python -m skelift.sweep.katib > k8s/components/katib/experiment.yaml.new
 	mv k8s/components/katib/experiment.yaml.new k8s/components/katib/experiment.yaml
 

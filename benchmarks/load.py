@@ -1,6 +1,5 @@
 """Many requests at once over kept connections, from threads of this process."""
 
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -73,9 +72,6 @@ def send(connection: HTTPConnection, call: Call) -> Reply:
     """Send a call and read its answer."""
     started = time.perf_counter()
     try:
-        if connection.sock is None:
-            connection.connect()
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.request(call.method, call.path, call.body, dict(call.headers))
         answer = connection.getresponse()
         status, body = answer.status, answer.read()

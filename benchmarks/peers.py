@@ -85,7 +85,7 @@ def fastapi_app() -> FastAPI:
     return app
 
 
-class PoseAPI(litserve.LitAPI):
+class PoseAPI(litserve.LitAPI):  # type: ignore[misc] # litserve has no types
     """One worker of LitServe."""
 
     def setup(self, device: str) -> None:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, astuple, dataclass
+from functools import cache
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,7 +33,7 @@ import numpy as np
 from benchmarks.load import Call, Reply, send_all
 from benchmarks.measure import report, tree_cpu_seconds
 from benchmarks.peers import BATCH, MODEL, START_SECONDS, load_service
-from skelift.inference.predictor import GRAPH, Query
+from skelift.inference.predictor import GRAPH, Predictor, Query
 from skelift.serving.archive import package
 from skelift.serving.export import export_onnx
 from skelift.serving.server import serving
@@ -176,32 +177,34 @@ def bare(model: Path, images: Sequence[bytes]) -> Iterator[Measure]:
             wall = time.perf_counter() - started
             seconds = np.concatenate([each for _, each in done])
             answered = len(seconds) * batch
-            return Figures(
-                1000 * sum(cpu for cpu, _ in done) / answered,
-                *(1000 * np.percentile(seconds, (50, 99))).tolist(),
-                answered / wall,
-            )
+            p50, p99 = 1000 * np.percentile(seconds, (50, 99))
+            return Figures(1000 * sum(cpu for cpu, _ in done) / answered, p50, p99, answered / wall)
 
         yield measure
 
 
 def start_bare(model: str) -> None:
     """Load the model in a process of its own."""
-    global _bare
     os.environ[MODEL] = model
-    _bare = load_service().predictor
+    bare_predictor()
+
+
+@cache
+def bare_predictor() -> Predictor:
+    """The predictor of this process."""
+    return load_service().predictor
 
 
 def run_bare(images: Sequence[bytes], count: int, batch: int) -> tuple[float, list[float]]:
     """CPU seconds of answering ``count`` images, and the seconds of each batch."""
-    seconds = []
+    predictor, seconds = bare_predictor(), []
     started = time.process_time()
     for number in range(max(count // batch, 1)):
         begun = time.perf_counter()
         queries = [Query(images[(number + i) % len(images)]) for i in range(batch)]
-        poses = _bare.predict([_bare.prepare_query(query) for query in queries])
+        poses = predictor.predict([predictor.prepare_query(query) for query in queries])
         for pose in poses:
-            json.dumps(_bare.answer([("0", pose)]))
+            json.dumps(predictor.answer([("0", pose)]))
         seconds.append(time.perf_counter() - begun)
     return time.process_time() - started, seconds
 
@@ -217,8 +220,8 @@ def loaded(process: int, port: int, calls: Sequence[Call], count: int, at_once: 
     failed = [reply for reply in replies if reply.status != 200]
     if failed:
         raise RuntimeError(f"{calls[0].path}: {len(failed)} of {count} failed, as {failed[0]}")
-    latency = 1000 * np.percentile([reply.seconds for reply in replies], (50, 99))
-    return Figures(1000 * spent / count, *latency.tolist(), count / wall)
+    p50, p99 = 1000 * np.percentile([reply.seconds for reply in replies], (50, 99))
+    return Figures(1000 * spent / count, p50, p99, count / wall)
 
 
 def raw_call(path: str, image: bytes) -> Call:

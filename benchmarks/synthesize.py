@@ -93,7 +93,9 @@ def configured(folder: Path, size: int) -> Config:
     return compose(["data=benchmark", f"data.size={size}", *named])
 
 
-def plain_skins(bodies: list[Body], rigs: Sequence[Rig], scenes: Scenes) -> list[NDArray]:
+def plain_skins(
+    bodies: list[Body], rigs: Sequence[Rig], scenes: Scenes
+) -> list[NDArray[np.float64]]:
     """Posed vertices the plain way: bone by bone in Python, then NumPy over four bones a vertex."""
     return [
         plain_skin(bodies[person], rigs[person].align, pose)
@@ -101,7 +103,9 @@ def plain_skins(bodies: list[Body], rigs: Sequence[Rig], scenes: Scenes) -> list
     ]
 
 
-def plain_skin(body: Body, align: NDArray, pose: NDArray) -> NDArray:
+def plain_skin(
+    body: Body, align: NDArray[np.float64], pose: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """(V, 3) vertices of one body."""
     part_of = {bone: PARTS.index(part) for part, bone in FIRST_BONE.items()}
     rotation = np.zeros((len(body.bone_names), 3, 3))
@@ -120,7 +124,7 @@ def plain_skin(body: Body, align: NDArray, pose: NDArray) -> NDArray:
     return np.einsum("vk,vki->vi", body.skin_weight, moved)
 
 
-def difference(studio: Studio, scenes: Scenes, plain: list[NDArray]) -> float:
+def difference(studio: Studio, scenes: Scenes, plain: list[NDArray[np.float64]]) -> float:
     """Largest distance between the studio's vertices and the plain ones, in mm."""
     crew = studio.cast.crew
     turn, shift = crew.pose(scenes.person, scenes.rotations)

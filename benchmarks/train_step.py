@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,8 +44,9 @@ class PlainTrainer(Trainer):
         super().__init__(replace(config, train=train), data, world)
         for network in (self.pose, self.disc):
             network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        self.objective.kappa = PlainKappa.like(self.objective.kappa)  # type: ignore[assignment]
-        self.objective.wide = PlainKappa.like(self.objective.wide)  # type: ignore[assignment]
+        objective: Any = self.objective  # of PlainKappa, which only looks like a Kappa
+        objective.kappa = PlainKappa.like(objective.kappa)
+        objective.wide = PlainKappa.like(objective.wide)
         self.images = PlainImages(data.split("train"), world.device)
 
 

@@ -163,5 +163,6 @@ def _clip(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
 if __name__ == "__main__":
     ASSETS.mkdir(exist_ok=True)
     for name, bake in (("motion", bake_motion), ("bodies", bake_bodies)):
-        np.savez_compressed(ASSETS / f"{name}.npz", **bake())
+        arrays: dict[str, Any] = bake()
+        np.savez_compressed(ASSETS / f"{name}.npz", **arrays)
         print(f"{name}.npz: {(ASSETS / f'{name}.npz').stat().st_size / 1e6:.2f} MB")

@@ -63,5 +63,6 @@ def _skelift(*arguments: str) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
-        print("train  ", train_digest(*sys.argv[1:3], Path(name), sys.argv[3:]))
+        data, flow, *overrides = sys.argv[1:]
+        print("train  ", train_digest(data, flow, Path(name), overrides))
         print("predict", predict_digest(Path(name)))

@@ -25,9 +25,10 @@ from skelift.storage import mirror
 from skelift.storage.bucket import Location, connect
 from skelift.storage.folders import Transfer, exists, pull, push
 from skelift.storage.manifest import in_bucket
-from skelift.storage.upload import PART
+from skelift.storage.transfer import PART
 from skelift.training.trainer import CHECKPOINT
 
+FILES = 24  # of 1 MiB each
 BIG = 3 * PART + 12345  # four parts
 
 
@@ -56,6 +57,14 @@ def write(path: Path, content: bytes) -> Path:
 def big_folder(tmp_path: Path) -> Path:
     content = np.random.default_rng(0).integers(0, 256, BIG, dtype=np.uint8).tobytes()
     return write(tmp_path / "made" / "images.npy", content).parent
+
+
+def several_files(tmp_path: Path) -> Path:
+    """More files than travel at once."""
+    noise = np.random.default_rng(0)
+    for number in range(FILES):
+        write(tmp_path / "made" / f"{number}.npy", noise.bytes(2**20))
+    return tmp_path / "made"
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -121,40 +130,57 @@ def test_of_two_who_push_at_once_one_is_told(folder: Path, where: Location, tmp_
 def test_killed_server_leaves_nothing_half_visible_and_push_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, where, parts = big_folder(tmp_path), Location(BUCKET, "set"), []
+    made, where, sent = several_files(tmp_path), Location(BUCKET, "set"), []
+    size = FILES * 2**20
     with running_server(tmp_path / "server") as server:
         use(server, monkeypatch)
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
 
-        def crash(size: int) -> None:
-            parts.append(size)
-            if len(parts) == 2:
+        def crash(count: int) -> None:
+            sent.append(count)
+            if sum(sent) > 0.75 * size:
                 server.kill()
 
         with pytest.raises(RunError, match="does not answer"):
             push(made, where, crash)
         server.start()
-        assert keys(server, where) == []
+        arrived = server.client().list_objects_v2(Bucket=BUCKET, Prefix="set/")["Contents"]
+        assert 0 < len(arrived) < FILES
         with pytest.raises(InputError, match="nothing complete there"):
             pull(where, tmp_path / "got")
         assert not (tmp_path / "got").exists()
-        assert push(made, where) == Transfer(total=BIG, moved=BIG - 2 * PART)
+        missing = size - sum(item["Size"] for item in arrived)
+        assert push(made, where) == Transfer(total=size, moved=missing)
+        pull(where, tmp_path / "got")
+        assert content(tmp_path / "got") == content(made)
 
 
 def test_interrupted_pull_goes_on(where: Location, tmp_path: Path) -> None:
-    made, got, received = big_folder(tmp_path), tmp_path / "got", []
+    made, got, received = several_files(tmp_path), tmp_path / "got", []
     push(made, where)
+    once = iter([True])  # of several threads
 
-    def interrupt(size: int) -> None:
-        received.append(size)
-        if sum(received) > PART:
-            raise KeyboardInterrupt
+    def interrupt(count: int) -> None:
+        received.append(count)
+        if sum(received) > 0.75 * FILES * 2**20 and next(once, False):
+            signal.raise_signal(signal.SIGINT)  # as Ctrl-C does: in the main thread
 
     with pytest.raises(KeyboardInterrupt):
         pull(where, got, interrupt)
     assert not got.exists()
-    assert pull(where, got).moved == BIG - sum(received)
+    arrived = [path for path in (tmp_path / ".got.pull").iterdir() if path.suffix == ".npy"]
+    assert 0 < len(arrived) < FILES
+    assert pull(where, got).moved == (FILES - len(arrived)) * 2**20
     assert content(got) == content(made)
+
+
+def test_a_large_file_travels_in_parts(where: Location, s3: S3Server, tmp_path: Path) -> None:
+    made = big_folder(tmp_path)
+    push(made, where)
+    about = s3.client().head_object(Bucket=BUCKET, Key=object_of(s3, where, "images.npy"))
+    assert about["ETag"].strip('"').endswith("-4")
+    pull(where, tmp_path / "got")
+    assert content(tmp_path / "got") == content(made)
 
 
 @pytest.mark.slow

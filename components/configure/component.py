@@ -16,7 +16,9 @@ def configure(
     flow_steps: int = 0,
     sweep_trials: int = 8,
 ) -> dsl.ContainerSpec:
-    """Compose the configuration that all later steps take; a wrong key or value ends the run here.
+    """Compose the configuration that all later steps take.
+
+    A wrong key, value or experiment ends the run here, after seconds, with one line.
 
     Args:
         config: params.yaml.

@@ -16,7 +16,7 @@ def evaluate(
     scores: Output[Artifact],
     report: Output[HTML],
 ) -> dsl.ContainerSpec:
-    """Score the model.
+    """Score the model beside its baselines.
 
     Args:
         config: params.yaml.

@@ -17,7 +17,10 @@ def gate(
     champion: str = "",
     threshold: float = 0.0,
 ) -> dsl.ContainerSpec:
-    """Compare by P-MPJPE, or by the label-free score where no true 3D joints are known.
+    """Release a model that scores better than the champion, on the same images.
+
+    P-MPJPE decides where true 3D joints are known, the label-free score elsewhere. Never cached:
+    the champion changes.
 
     Args:
         config: params.yaml.

@@ -13,13 +13,13 @@ def package(
     archive: Output[Model],
     champion: str = "",
 ) -> dsl.ContainerSpec:
-    """Make the archive.
+    """Make the archive. Never cached: it changes the champion.
 
     Args:
         model: folder of the model.
         scores: metrics.json, for the model card.
         archive: folder with the .mar.
-        champion: s3://... or a mounted folder: model and archive are put there, too, and the next
+        champion: s3://... or a mounted folder: model and archive are copied there, and the next
             run is compared with them.
     """
     return step("package", "serve")

@@ -13,7 +13,7 @@ def prepare(
     data_uri: str = "",
     data_version: str = "1",
 ) -> dsl.ContainerSpec:
-    """Make the data set.
+    """Take, prepare or render the data set.
 
     Args:
         config: params.yaml.

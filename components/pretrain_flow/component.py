@@ -13,7 +13,7 @@ def pretrain_flow(
     flow: Output[Model],
     metrics: Output[Metrics],
 ) -> dsl.ContainerSpec:
-    """Pretrain the flow.
+    """Fit the density of the unpaired 2D poses.
 
     Args:
         config: params.yaml.

@@ -16,11 +16,11 @@ def trial(
     number: int,
     checkpoints: str = "",
 ) -> dsl.ContainerSpec:
-    """Train and score one trial.
+    """Train and score one trial; killed and tried again, it resumes from its checkpoint.
 
     Args:
         config: params.yaml.
-        data: folder of the data set; clips held out of its training images judge.
+        data: folder of the data set; trials are scored on clips held out of its training images.
         flow: folder of the flow.
         result: values and score of the trial, as JSON.
         metrics: the score.
@@ -41,7 +41,7 @@ def choose(
 
     Args:
         config: params.yaml.
-        best: the same with the winner's values.
+        best: the configuration with the winner's values.
         metrics: number and score of the winner.
         results: of all trials.
     """

@@ -15,7 +15,10 @@ def train(
     metrics: Output[Metrics],
     checkpoints: str = "",
 ) -> dsl.ContainerSpec:
-    """Train the model; killed and started again, it goes on from its last checkpoint.
+    """Train the model, on the pod's GPU where it has one.
+
+    Killed and tried again, it resumes from its last checkpoint; on a CPU it ends with the same
+    weights bit by bit.
 
     Args:
         config: params.yaml, or the sweep's best.yaml.
@@ -24,6 +27,6 @@ def train(
         model: folder of the model.
         metrics: the loss terms at the end.
         checkpoints: s3://... or a mounted folder that outlives the pod. Empty: a killed training
-            starts afresh.
+            starts over.
     """
     return step("train", "gpu")

@@ -13,12 +13,12 @@ def validate(
     report: Output[HTML],
     metrics: Output[Metrics],
 ) -> dsl.ContainerSpec:
-    """Check the data set.
+    """Check the data set. Bad data end the pipeline; the last line of the log has the reason.
 
     Args:
         config: params.yaml.
         data: folder of the data set.
-        report: every expectation and what came of it.
+        report: every expectation and its result.
         metrics: how many expectations there are, and how many hold.
     """
     return step("validate")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SCHEME = "s3://"
 ATTEMPTS = 6  # of a request, with exponential backoff between them; AWS_MAX_ATTEMPTS changes it
-CONNECTIONS = 8
+CONNECTIONS = 8  # for parts of files; one more asks what is there
 MISSING = ("NoSuchKey", "404", "NotFound")
 CHANGED = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 REFUSED = (
@@ -71,13 +71,16 @@ def connect() -> Any:
     attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", ATTEMPTS))
     config = Config(
         retries={"mode": "standard", "total_max_attempts": attempts},
-        max_pool_connections=CONNECTIONS,
+        max_pool_connections=CONNECTIONS + 1,
         connect_timeout=10,
         read_timeout=60,
-        # Servers other than AWS's own have one name, not one a bucket.
-        s3={"addressing_style": "path" if endpoint else "auto"},
-        request_checksum_calculation="when_required",  # parts are sent with a checksum anyway
-        response_checksum_validation="when_required",  # and what is read is compared with sha256
+        s3={
+            # Servers other than AWS's own have one name, not one per bucket.
+            "addressing_style": "path" if endpoint else "auto",
+            "payload_signing_enabled": True,  # the server refuses bytes that changed on their way
+        },
+        request_checksum_calculation="when_required",  # not every server knows the newer checksums
+        response_checksum_validation="when_required",  # what is read is compared with sha256
     )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     with told_plainly("the environment"):
@@ -95,6 +98,7 @@ def told_plainly(where: Location | str) -> Iterator[None]:
         InputError: credentials, bucket or settings are wrong.
         RunError: the server cannot be reached, or fails.
     """
+    from boto3.exceptions import RetriesExceededError
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,
@@ -104,7 +108,15 @@ def told_plainly(where: Location | str) -> Iterator[None]:
         NoCredentialsError,
         PartialCredentialsError,
     )
+    from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceededError
 
+    broken = (
+        ConnectionError,
+        HTTPClientError,
+        IncompleteReadError,
+        RetriesExceededError,
+        TransferRetriesExceededError,
+    )
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError):
@@ -113,7 +125,7 @@ def told_plainly(where: Location | str) -> Iterator[None]:
         ) from None
     except ClientError as error:
         raise _refusal(where, error) from None
-    except (ConnectionError, HTTPClientError, IncompleteReadError) as error:
+    except broken as error:
         raise RunError(
             f"{where}: the server does not answer ({type(error).__name__}); check "
             "AWS_ENDPOINT_URL and the network, then run the command again: it goes on where it "

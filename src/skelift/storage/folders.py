@@ -3,33 +3,18 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-
 from skelift.errors import InputError, RunError
-from skelift.files import replace_folder
+from skelift.files import replace_folder, sha256
 from skelift.storage.bucket import CHANGED, MISSING, Location, code_of, connect, told_plainly
-from skelift.storage.download import download
-from skelift.storage.manifest import NAME, Manifest, in_bucket, of_folder
-from skelift.storage.upload import upload
-
-AT_ONCE = 4  # files that travel at the same time
-
-Moved = Callable[[int], None]
+from skelift.storage.manifest import NAME, File, Manifest, in_bucket, of_folder
+from skelift.storage.transfer import Gone, Moved, has, transferring
 
 
 @dataclass(frozen=True)
@@ -71,17 +56,16 @@ def push(
     """
     manifest, client = of_folder(folder), connect()
     before = in_bucket(client, where)
-    files = where / manifest.snapshot
-
-    def send(name: str, told: Moved) -> None:
-        upload(client, folder / name, manifest.files[name], files / name, told, check=check)
-
-    count = _each(manifest, send, f"push {where}", where, moved, show)
+    files, title = where / manifest.snapshot, f"push {where}" if show else ""
+    with transferring(client, where, title, manifest.size, moved) as transfers:
+        for name, file in manifest.files.items():
+            if not has(client, file, files / name, check=check):
+                transfers.send(folder / name, file, files / name)
     if before is None or before.manifest.snapshot != manifest.snapshot:
         _publish(client, where, manifest, before.etag if before else None)
         if before:
             _remove(client, where / before.manifest.snapshot, before.manifest)
-    return Transfer(manifest.size, count)
+    return Transfer(manifest.size, transfers.moved)
 
 
 def pull(where: Location, folder: Path, moved: Moved = lambda _: None) -> Transfer:
@@ -105,7 +89,7 @@ def pull(where: Location, folder: Path, moved: Moved = lambda _: None) -> Transf
                 )
             try:
                 return _fetch(client, where, found.manifest, folder, moved)
-            except _Gone as gone:
+            except Gone as gone:
                 now = in_bucket(client, where)
                 if last or (now and now.etag == found.etag):
                     raise InputError(
@@ -125,10 +109,6 @@ def pushed_at(where: Location) -> datetime | None:
     return found.written if found else None
 
 
-class _Gone(Exception):
-    """An object of a snapshot is missing: it was replaced meanwhile, or somebody removed it."""
-
-
 def _fetch(
     client: Any, where: Location, manifest: Manifest, folder: Path, moved: Moved
 ) -> Transfer:
@@ -136,28 +116,36 @@ def _fetch(
         return Transfer(manifest.size, 0)
     unfinished = folder.parent / f".{folder.name}.pull"
     _keep_only(unfinished, manifest)
-    files = where / manifest.snapshot
-
-    def fetch(name: str, told: Moved) -> None:
-        from botocore.exceptions import ClientError
-
-        file, path = manifest.files[name], unfinished / name
-        if file.is_at(path):
-            return
-        if file.is_at(folder / name):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(folder / name, path)
-            return
-        try:
-            download(client, files / name, file, path, told)
-        except ClientError as error:
-            if code_of(error) in MISSING:
-                raise _Gone(str(files / name)) from None
-            raise
-
-    count = _each(manifest, fetch, f"pull {where}", where, moved, show=True)
+    files, fetched = where / manifest.snapshot, []
+    with transferring(client, where, f"pull {where}", manifest.size, moved) as transfers:
+        for name, file in manifest.files.items():
+            path = unfinished / name
+            if file.is_at(path):
+                continue
+            if file.is_at(folder / name):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(folder / name, path)
+            else:
+                transfers.fetch(files / name, path)
+                fetched.append(name)
+    for name in fetched:
+        _check(unfinished / name, manifest.files[name], files / name)
     replace_folder(unfinished, folder)
-    return Transfer(manifest.size, count)
+    return Transfer(manifest.size, transfers.moved)
+
+
+def _check(path: Path, file: File, where: Location) -> None:
+    """Compare what has arrived with the manifest.
+
+    Raises:
+        InputError: the object does not have the content that its manifest names.
+    """
+    if not file.is_at(path):
+        raise InputError(
+            f"{where}: has {path.stat().st_size} bytes, sha256 {sha256(path)[:12]}, but its "
+            f"manifest names {file.size} bytes, sha256 {file.sha256[:12]}; push the folder again "
+            "with --check"
+        )
 
 
 def _is_equal(folder: Path, manifest: Manifest) -> bool:
@@ -171,40 +159,9 @@ def _keep_only(unfinished: Path, manifest: Manifest) -> None:
     """Drop what an earlier pull of another version has left."""
     unfinished.mkdir(parents=True, exist_ok=True)
     known = {unfinished / name for name in manifest.files}
-    known |= {path.with_name(f"{path.name}.part") for path in known}
     for path in unfinished.rglob("*"):
         if path.is_file() and path not in known:
             path.unlink()
-
-
-def _each(
-    manifest: Manifest,
-    work: Callable[[str, Moved], None],
-    title: str,
-    where: Location,
-    moved: Moved,
-    show: bool,
-) -> int:
-    """Do the work for every file, several at a time, with progress; returns the bytes moved."""
-    counted: list[int] = []  # appended to by several threads, which is atomic
-    with _progress(show) as progress, told_plainly(where):
-        bar = progress.add_task(title, total=manifest.size)
-
-        def told(count: int) -> None:
-            counted.append(count)
-            progress.advance(bar, count)
-            moved(count)
-
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            jobs = [pool.submit(work, name, told) for name in manifest.files]
-            try:
-                for job in as_completed(jobs):
-                    job.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        progress.update(bar, completed=manifest.size)
-    return sum(counted)
 
 
 def _publish(client: Any, where: Location, manifest: Manifest, replaces: str | None) -> None:
@@ -244,15 +201,3 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _progress(show: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        transient=True,
-        disable=not show,
-    )
