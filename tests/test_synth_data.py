@@ -21,7 +21,8 @@ from skelift.stages.synthesize import run
 from skelift.synth.body import Body, load_bodies
 from skelift.synth.draws import Draws
 from skelift.synth.generate import open_studio
-from skelift.synth.motion import PARTS, load_motion
+from skelift.synth.motion import load_motion
+from skelift.synth.parts import PARTS
 from skelift.synth.people import rig_person
 from skelift.synth.poses import mirror
 from skelift.synth.rig import Crew

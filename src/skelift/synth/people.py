@@ -14,7 +14,8 @@ from skelift.skeleton import Skeleton
 from skelift.synth.body import Body
 from skelift.synth.colours import HEAD_BONES, random_light, random_look, surfaces
 from skelift.synth.draws import Draws
-from skelift.synth.motion import LIMBS, PARTS, Motion, canonical_direction
+from skelift.synth.motion import Motion
+from skelift.synth.parts import LIMBS, PARTS, canonical_direction
 from skelift.synth.poses import Variation
 from skelift.synth.rig import Crew, Cutter, Points, Rig, join
 from skelift.synth.rotation import between
