@@ -300,8 +300,8 @@ def truncate_mask(root: Path, clip: Clip) -> None:
     [
         (truncate_cdf, "D2_Positions/Directions.55011271.cdf", "truncated"),
         (drop_video, "Videos/Directions.55011271.mp4", "not found"),
-        (exchange_legs, "mono/Directions.55011271.cdf", "left and right are exchanged in arms or"),
-        (exchange_all, "mono/Directions.55011271.cdf", "exchanged in the whole body"),
+        (exchange_legs, "mono/Directions.55011271.cdf", "left and right are swapped in arms or"),
+        (exchange_all, "mono/Directions.55011271.cdf", "swapped in the whole body"),
         (other_order, "mono/Directions.55011271.cdf", "do not project onto its 2D poses"),
         (slow_video, "Videos/Directions.55011271.mp4", "25 frames a second, Human3.6M has 50"),
         (short_video, "Videos/Directions.55011271.mp4", "3 frames for 8 poses"),

@@ -6,7 +6,7 @@ are then put together in the project's format, which appears whole, and removed.
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +30,7 @@ from skelift.data.sources.parts import BLOCK, Part, load_part, make_part, part_f
 from skelift.data.sources.recordings import Recording
 from skelift.errors import InputError
 from skelift.processes import cores, end_with_parent
+from skelift.progress import progress_bar
 from skelift.skeleton import Skeleton
 
 # 2 GiB hold the parent and so many workers; each takes some 120 MiB of its own.
@@ -90,7 +91,7 @@ def _make_parts(
         for recording, place, weight in zip(recordings, folders, weights, strict=True)
         if place not in done
     }
-    for part in _progress("Cutting out", jobs):
+    for part in _finished("Cutting out", jobs, in_bytes=True):
         done[part.folder] = part
         _log_skipped(part)
     return [done[place] for place in folders]
@@ -155,8 +156,8 @@ def _put_together(writer: DatasetWriter, parts: Sequence[Part], submit: "Submit"
     writer.allocate_prior(room["prior"])
     for part, (row, pose) in zip(parts, starts, strict=True):
         job = submit(_copy_part, part, writer.folder, row, pose, writer.info.size, with_3d)
-        jobs[job] = part.images + 1
-    for _ in _progress("Putting together", jobs):
+        jobs[job] = part.images + part.poses
+    for _ in _finished("Putting together", jobs):
         pass
 
 
@@ -204,13 +205,11 @@ def _at_once(call: Callable[..., Any], *arguments: Any) -> "Future[Any]":
     return future
 
 
-def _progress(title: str, jobs: Mapping["Future[Any]", int]) -> Iterable[Any]:
-    """Results of the jobs as they end, with a progress bar by their weights and the time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
-
-    columns = ("{task.description}", BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+def _finished(
+    title: str, jobs: Mapping["Future[Any]", int], in_bytes: bool = False
+) -> Iterator[Any]:
+    """Results of the jobs as they end, with a progress bar by their weights."""
+    with progress_bar(in_bytes=in_bytes) as progress:
         task = progress.add_task(title, total=sum(jobs.values()))
         for job in as_completed(jobs):
             result = job.result()

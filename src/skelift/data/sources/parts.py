@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.data.anatomy import bone_lengths
 from skelift.data.crop import cut_body, to_crop
 from skelift.data.format import SAMPLE
 from skelift.data.sources.recordings import PRIOR_MARK, Recording, Shot, Skipped
@@ -157,8 +158,7 @@ class _PartWriter:
         self.skipped[reason] = self.skipped.get(reason, 0) + frames
 
     def _bones(self, joints_mm: NDArray[np.float32]) -> list[float]:
-        parent, child = self.skeleton.bone_indices.T
-        lengths = np.linalg.norm(joints_mm[:, child] - joints_mm[:, parent], axis=-1)
+        lengths = bone_lengths(joints_mm, self.skeleton)
         return [float(mm) for mm in lengths.sum(axis=0, dtype=np.float64)]
 
     def _record(self, shot: Shot, mark: str = "") -> NDArray[np.void]:
