@@ -22,6 +22,8 @@ from skelift.data.format import (
     write_dataset,
 )
 from skelift.data.images import (
+    ImageArray,
+    Mask,
     binary,
     check_size,
     frame_count,
@@ -33,9 +35,6 @@ from skelift.data.poses import UnpairedPoses, read_poses
 from skelift.data.static_camera import BACKGROUNDS, cut_out_bodies
 from skelift.errors import InputError
 from skelift.progress import progress_bar
-
-ImageArray = NDArray[np.uint8]
-Mask = NDArray[np.uint8]
 
 KEEP = "keep"
 

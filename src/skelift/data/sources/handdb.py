@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from skelift.config import Config, HandDbConfig
 from skelift.data.background import cut_out
-from skelift.data.images import mask_of_black_background, read_image
+from skelift.data.images import ImageArray, mask_of_black_background, read_image
 from skelift.data.sources.build import Description, build
 from skelift.data.sources.recordings import (
     Crop,
     Floats,
-    ImageArray,
     Recording,
     Shot,
     Skipped,

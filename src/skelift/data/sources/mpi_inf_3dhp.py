@@ -24,15 +24,22 @@ from numpy.typing import NDArray
 from skelift.config import Config, Mpi3dhpConfig
 from skelift.data.background import SAMPLES, MedianBackground
 from skelift.data.format import parts_folder
-from skelift.data.images import check_size, frame_count, frame_rate, read_frames, read_image
+from skelift.data.images import (
+    ImageArray,
+    Mask,
+    check_size,
+    frame_count,
+    frame_rate,
+    read_frames,
+    read_image,
+)
 from skelift.data.sources.build import Description, build
 from skelift.data.sources.checks import check_projection, check_sides
-from skelift.data.sources.masks import Mask, above, open_hdf5
+from skelift.data.sources.masks import above, open_hdf5
 from skelift.data.sources.recordings import (
     Camera,
     Crop,
     Floats,
-    ImageArray,
     Recording,
     Shot,
     Skipped,

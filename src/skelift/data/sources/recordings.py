@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.crop import CropBox
+from skelift.data.images import ImageArray, Mask
 from skelift.data.poses import REACH
 from skelift.errors import InputError
 
-ImageArray = NDArray[np.uint8]
 Floats = NDArray[np.floating]
 
 PRIOR_MARK = "#poses"  # ends the clip name of the part of a clip that gives poses and no image
@@ -67,7 +67,7 @@ class Shot:
     joints_3d_mm: Floats | None = None
     camera: Camera | None = None
     image: ImageArray | None = None
-    mask: ImageArray | None = None
+    mask: Mask | None = None
     mask_level: int = 0
     activity: str = ""
 
