@@ -80,6 +80,11 @@ def check_size(path: Path, image: NDArray[np.uint8], shape: tuple[int, ...]) -> 
         )
 
 
+def fewest_frames(count: int) -> int:
+    """Frames from which on a video of ``count`` is whole: some containers round their count."""
+    return count - max(2, count // 50)
+
+
 def frame_count(video: Path) -> int:
     """Number of frames of a video; InputError when it cannot be read."""
     capture = _open_video(video)
@@ -129,8 +134,7 @@ def read_frames(
     try:
         for index in range(min(count, max(wanted, default=-1) + 1)):
             if not capture.grab():
-                # Some containers round the count; a truncated file misses far more.
-                if index >= count - max(2, count // 50):
+                if index >= fewest_frames(count):
                     return
                 raise InputError(
                     f"{video}: ends after {index} of {count} frames; it is truncated, restore it"

@@ -1,8 +1,11 @@
 """Checks of annotations against what cameras and bodies can do."""
 
+from pathlib import Path
+
 import numpy as np
 
 from skelift.data.anatomy import side_cues
+from skelift.data.images import frame_rate
 from skelift.data.sources.recordings import Camera, Floats
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
@@ -71,4 +74,14 @@ def check_sides(name: str, joints_mm: Floats, skeleton: Skeleton) -> None:
             f"{name}: left and right are swapped in {where} "
             "(shoulders point against the hips, or knees bend backwards); give the joints in the "
             "data set's own order"
+        )
+
+
+def check_frame_rate(video: Path, expected: float) -> None:
+    """InputError unless a video has the data set's frame rate, to 5 %."""
+    rate = frame_rate(video)
+    if abs(rate - expected) > 0.05 * expected:
+        raise InputError(
+            f"{video}: {rate:g} frames per second, the data set has {expected:g}; use the original "
+            "video, since poses belong to its frames by number"
         )

@@ -66,7 +66,7 @@ def prepare(config: Config, source: H36mConfig, root: Path, crop: Crop) -> Path:
     return build(config, source, recordings, about)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SimplifiedRecording(Recording):
     """One sequence: a folder of crops.
 

@@ -80,10 +80,7 @@ def find_recordings(root: Path, source: HandDbConfig, crop: Crop) -> list[Record
                 recordings.append(
                     HandBlock(
                         split="test" if use == "test" else "train",
-                        person="",
                         clip=sequence,
-                        camera="",
-                        activity="",
                         crop=crop,
                         images=tuple(files[row] for row in block),
                         first=first,
@@ -95,7 +92,7 @@ def find_recordings(root: Path, source: HandDbConfig, crop: Crop) -> list[Record
     return recordings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HandBlock(Recording):
     """Images of a sequence that follow one another.
 
