@@ -26,7 +26,7 @@ from skelift.data.format import (
     parts_folder,
     write_dataset,
 )
-from skelift.data.sources.parts import BLOCK, Part, load_part, make_part, part_folder
+from skelift.data.sources.parts import BLOCK, CutRecording, load_part, make_part, part_folder
 from skelift.data.sources.recordings import Recording
 from skelift.errors import InputError
 from skelift.processes import cores, end_with_parent
@@ -79,7 +79,7 @@ def build(
 
 def _make_parts(
     recordings: Sequence[Recording], skeleton: Skeleton, folder: Path, submit: "Submit"
-) -> list[Part]:
+) -> list[CutRecording]:
     """Parts of all recordings, in their order; those of an earlier run are taken as they are."""
     folders = [part_folder(recording, skeleton, folder) for recording in recordings]
     weights = [sum(file.stat().st_size for file in r.files) for r in recordings]
@@ -97,12 +97,12 @@ def _make_parts(
     return [done[place] for place in folders]
 
 
-def _log_skipped(part: Part) -> None:
+def _log_skipped(part: CutRecording) -> None:
     for reason, frames in part.skipped.items():
         print(f"{part.name}: {frames} frames skipped: {reason}", file=sys.stderr)
 
 
-def _check_counts(config: Config, parts: Sequence[Part]) -> None:
+def _check_counts(config: Config, parts: Sequence[CutRecording]) -> None:
     counts = {name: sum(p.images for p in parts if p.split == name) for name in SPLITS}
     counts["prior"] = sum(part.poses for part in parts)
     for name, count in counts.items():
@@ -114,7 +114,7 @@ def _check_counts(config: Config, parts: Sequence[Part]) -> None:
 
 
 def _describe(
-    config: Config, source: SourceConfig, about: Description, parts: Sequence[Part]
+    config: Config, source: SourceConfig, about: Description, parts: Sequence[CutRecording]
 ) -> DatasetInfo:
     """What dataset.json says; bone lengths are the mean over the training images' 3D poses."""
     train = [part for part in parts if part.split == "train"]
@@ -142,7 +142,7 @@ def _describe(
     )
 
 
-def _put_together(writer: DatasetWriter, parts: Sequence[Part], submit: "Submit") -> None:
+def _put_together(writer: DatasetWriter, parts: Sequence[CutRecording], submit: "Submit") -> None:
     with_3d = all(any(part.bones_mm) for part in parts if part.images)
     room = dict.fromkeys((*SPLITS, "prior"), 0)
     jobs: dict[Future[None], int] = {}
@@ -161,7 +161,9 @@ def _put_together(writer: DatasetWriter, parts: Sequence[Part], submit: "Submit"
         pass
 
 
-def _copy_part(part: Part, folder: Path, row: int, pose: int, size: int, with_3d: bool) -> None:
+def _copy_part(
+    part: CutRecording, folder: Path, row: int, pose: int, size: int, with_3d: bool
+) -> None:
     columns = part.columns()
     names = ["samples", "joints_2d", *(["joints_3d_mm"] if with_3d else [])]
     if part.images:

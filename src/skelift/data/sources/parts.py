@@ -26,7 +26,7 @@ NO_BODY = "no body in the mask"
 
 
 @dataclass(frozen=True)
-class Part:
+class CutRecording:
     """A finished part.
 
     Attributes:
@@ -78,13 +78,13 @@ def _stat(file: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def load_part(folder: Path) -> Part:
+def load_part(folder: Path) -> CutRecording:
     """A finished part."""
     content = read_json(folder / "part.json", "skelift prepare")
-    return Part(folder=folder, **content)
+    return CutRecording(folder=folder, **content)
 
 
-def make_part(recording: Recording, skeleton: Skeleton, folder: Path) -> Part:
+def make_part(recording: Recording, skeleton: Skeleton, folder: Path) -> CutRecording:
     """Read a recording shot by shot into a part.
 
     Raises:
