@@ -21,7 +21,7 @@ from skelift.data.format import DatasetWriter
 from skelift.synth import kernels
 from skelift.synth.body import Body, load_bodies
 from skelift.synth.generate import make_rows, open_studio
-from skelift.synth.motion import PARTS
+from skelift.synth.parts import PARTS
 from skelift.synth.people import FIRST_BONE
 from skelift.synth.rig import Rig
 from skelift.synth.scene import Scenes, Studio

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from skelift.synth.motion import PARTS, canonical_places, canonical_rotations
+from skelift.synth.parts import PARTS, canonical_places, canonical_rotations
 
 ASSETS = Path(__file__).parents[1] / "src" / "skelift" / "assets"
 PERSONS = 16

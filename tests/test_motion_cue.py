@@ -12,7 +12,7 @@ from skelift.data.crop import CropBox
 from skelift.data.format import SAMPLE, Split
 from skelift.data.motion_cue import REACH, radial_motion, radial_motion_of
 from skelift.synth.generate import open_studio
-from skelift.synth.motion import PARTS
+from skelift.synth.parts import PARTS
 from skelift.synth.people import People
 from skelift.synth.poses import mirror
 from skelift.synth.scene import Moment

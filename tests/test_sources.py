@@ -300,10 +300,10 @@ def truncate_mask(root: Path, clip: Clip) -> None:
     [
         (truncate_cdf, "D2_Positions/Directions.55011271.cdf", "truncated"),
         (drop_video, "Videos/Directions.55011271.mp4", "not found"),
-        (exchange_legs, "mono/Directions.55011271.cdf", "left and right are exchanged in arms or"),
-        (exchange_all, "mono/Directions.55011271.cdf", "exchanged in the whole body"),
+        (exchange_legs, "mono/Directions.55011271.cdf", "left and right are swapped in arms or"),
+        (exchange_all, "mono/Directions.55011271.cdf", "swapped in the whole body"),
         (other_order, "mono/Directions.55011271.cdf", "do not project onto its 2D poses"),
-        (slow_video, "Videos/Directions.55011271.mp4", "25 frames a second, Human3.6M has 50"),
+        (slow_video, "Videos/Directions.55011271.mp4", "25 frames per second, the data set has 50"),
         (short_video, "Videos/Directions.55011271.mp4", "3 frames for 8 poses"),
         (truncate_mask, "bs/Directions.55011271.mat", "no readable MATLAB v7.3 file"),
     ],
@@ -447,7 +447,7 @@ def test_3dhp_known_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         for kind in ("FGmasks", "ChairMasks"):
             (root / person / sequence / kind / "video_2.avi").unlink()
             (root / person / sequence / kind).rmdir()
-    # S6/Seq2's camera 2 ends early; S4/Seq2's rows 2 to 4 have left and right exchanged.
+    # S6/Seq2's camera 2 ends early; S4/Seq2's rows 2 to 4 have left and right swapped.
     for kind in ("imageSequence", "FGmasks", "ChairMasks"):
         file = root / "S6" / "Seq2" / kind / "video_2.avi"
         frames = [frame for _, frame in read_frames(file, range(6))]
@@ -467,7 +467,7 @@ def test_3dhp_known_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
             cells[name][camera, 0] = rows.reshape(len(rows), -1)
     scipy.io.savemat(annotations, {k: v for k, v in cells.items() if not k.startswith("__")})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loader, "SIDES_EXCHANGED", {("S4", "Seq2"): range(2, 4)})
+        patch.setattr(loader, "SIDES_SWAPPED", {"S4/Seq2": slice(2, 4)})
         patch.setattr(loader, "MedianBackground", AllBodyTestDouble)
         unmasked = "data.mpi_inf_3dhp.unmasked=median"
         data = made("mpi_inf_3dhp", root, tmp_path / "out", unmasked)
@@ -480,7 +480,7 @@ def test_3dhp_known_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     np.testing.assert_allclose(train.joints_3d_mm[rows], expected, rtol=1e-4)
     assert len(rows_of(train, "S6/Seq2", "2")) == 3
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loader, "SIDES_EXCHANGED", {})
+        patch.setattr(loader, "SIDES_SWAPPED", {})
         patch.setattr(loader, "MedianBackground", AllBodyTestDouble)
         made("mpi_inf_3dhp", root, tmp_path / "skipped")
     log = capsys.readouterr().err
@@ -593,7 +593,7 @@ def spoil_test_poses(root: Path) -> Path:
     ("spoil", "complaint"),
     [
         (spoil_annot, "no readable annotations"),
-        (spoil_rate, "50 frames a second, the data set has 25"),
+        (spoil_rate, "50 frames per second, the data set has 25"),
         (spoil_mask, "not found"),
         (spoil_test_poses, "do not project onto its 2D poses"),
     ],

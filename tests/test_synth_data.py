@@ -19,9 +19,10 @@ from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.stages.prepare import run
 from skelift.synth.body import Body, load_bodies
-from skelift.synth.draws import Draws
 from skelift.synth.generate import open_studio
-from skelift.synth.motion import PARTS, load_motion
+from skelift.synth.motion import load_motion
+from skelift.synth.noise import RowNoise
+from skelift.synth.parts import PARTS
 from skelift.synth.people import rig_person
 from skelift.synth.poses import mirror
 from skelift.synth.rig import Crew
@@ -224,7 +225,7 @@ def test_a_person_seen_from_the_front_has_the_left_hand_on_the_right(studio: Stu
 def test_a_raised_camera_looks_down(studio: Studio) -> None:
     scenes = studio.cast.scenes("train", range(8))
     scenes.rotations[:] = np.eye(3)
-    scenes.view[:], _ = random_view(Draws(0, 0, range(8)), CameraConfig(elevation_deg=[40, 0]))
+    scenes.view[:], _ = random_view(RowNoise(0, 0, range(8)), CameraConfig(elevation_deg=[40, 0]))
     joints = studio.label(scenes).joints_3d_mm
     head, ankle = H36M.index("head"), H36M.index("l_ankle")
     assert (joints[:, head, 2] < joints[:, ankle, 2] - 500).all()  # the head is nearer
@@ -349,7 +350,7 @@ def test_hands_stand_upright_with_the_palm_to_the_camera(hands: Dataset) -> None
 
 def test_cameras_keep_to_their_azimuth(studio: Studio) -> None:
     front = CameraConfig(azimuth_deg=[-30, 30], elevation_deg=[0, 0])
-    view, names = random_view(Draws(0, 0, range(200)), front)
+    view, names = random_view(RowNoise(0, 0, range(200)), front)
     axis = view[:, 2]  # the camera's z in the body's frame
     ahead = np.rad2deg(np.arctan2(-axis[:, 0], axis[:, 1]))
     assert np.abs(ahead).max() < 30

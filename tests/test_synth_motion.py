@@ -9,7 +9,8 @@ from scipy.spatial.transform import Rotation
 from skelift.errors import InputError
 from skelift.synth.body import load_bodies
 from skelift.synth.bvh import Joint, read_bvh
-from skelift.synth.motion import PARENT_PART, PARTS, load_motion
+from skelift.synth.motion import load_motion
+from skelift.synth.parts import PARENT_PART, PARTS
 from skelift.synth.poses import bend, graft, mirror
 from skelift.synth.splits import split_clips, split_persons
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.images import binary, filled
+from skelift.data.images import ImageArray, Mask, binary, filled
 
 WORK_SIDE = 480
 SAMPLES = 32  # frames that teach a background, spread over the clip
@@ -29,9 +29,6 @@ CERTAIN_CHANGE = (256, 54, 54, 27)
 
 SMALLEST_BODY = 0.001  # of the image's pixels
 GAP = 20  # parts of one body are no further apart, in pixels
-
-ImageArray = NDArray[np.uint8]
-Mask = NDArray[np.uint8]
 
 
 class Background(Protocol):

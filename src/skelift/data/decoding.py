@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.images import binary
+from skelift.data.images import binary, decode
 from skelift.errors import RequestError
 
 
@@ -56,7 +56,7 @@ def decode_mask(encoded: bytes, like: NDArray[np.uint8], limits: Limits) -> NDAr
 
 
 def _decode(encoded: bytes, mode: str, limits: Limits) -> NDArray[np.uint8]:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if not encoded:
         raise RequestError(400, "empty_image", "the image is empty; send its bytes")
@@ -64,44 +64,29 @@ def _decode(encoded: bytes, mode: str, limits: Limits) -> NDArray[np.uint8]:
         raise RequestError(
             413, "too_many_bytes", f"the image has more than {limits.bytes} bytes; shrink it"
         )
-    named = ", ".join(limits.formats)
-    try:
-        with Image.open(BytesIO(encoded), formats=limits.formats) as image:
-            _check_pixels(image, limits)
-            upright = ImageOps.exif_transpose(image)
-            return np.array(_eight_bit(upright).convert(mode))
-    except UnidentifiedImageError:
-        raise RequestError(
-            415, "unsupported_format", f"this is no image of a known format; send {named}"
-        ) from None
-    except Image.DecompressionBombError:
-        raise _too_many_pixels(limits) from None
-    except RequestError:
-        raise
-    except Exception:  # a decoder fed with broken bytes raises nearly anything
-        raise RequestError(
-            400, "broken_image", "the image cannot be decoded: truncated or damaged"
-        ) from None
-
-
-def _check_pixels(image: Any, limits: Limits) -> None:
-    width, height = image.size
-    if width * height > limits.pixels or max(width, height) > limits.side:
-        raise _too_many_pixels(limits)
-
-
-def _too_many_pixels(limits: Limits) -> RequestError:
-    return RequestError(
+    too_many_pixels = RequestError(
         413,
         "too_many_pixels",
         f"the image has more than {limits.pixels} pixels or a side over {limits.side}; shrink it",
     )
 
+    def check(image: Any) -> None:
+        width, height = image.size
+        if width * height > limits.pixels or max(width, height) > limits.side:
+            raise too_many_pixels
 
-def _eight_bit(image: Any) -> Any:
-    """Pillow clips 16-bit grey to white; scale it instead."""
-    if not image.mode.startswith("I"):
-        return image
-    from PIL import Image
-
-    return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).astype(np.uint8))
+    try:
+        return decode(BytesIO(encoded), mode, limits.formats, check)
+    except UnidentifiedImageError:
+        formats = ", ".join(limits.formats)
+        raise RequestError(
+            415, "unsupported_format", f"this is not an image of a known format; send {formats}"
+        ) from None
+    except Image.DecompressionBombError:
+        raise too_many_pixels from None
+    except RequestError:
+        raise
+    except Exception:  # a decoder of broken bytes raises nearly anything
+        raise RequestError(
+            400, "broken_image", "the image cannot be decoded: truncated or damaged"
+        ) from None

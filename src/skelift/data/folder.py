@@ -22,6 +22,8 @@ from skelift.data.format import (
     write_dataset,
 )
 from skelift.data.images import (
+    ImageArray,
+    Mask,
     binary,
     check_size,
     frame_count,
@@ -32,9 +34,7 @@ from skelift.data.images import (
 from skelift.data.poses import UnpairedPoses, read_poses
 from skelift.data.static_camera import BACKGROUNDS, cut_out_bodies
 from skelift.errors import InputError
-
-ImageArray = NDArray[np.uint8]
-Mask = NDArray[np.uint8]
+from skelift.progress import progress_bar
 
 KEEP = "keep"
 
@@ -178,10 +178,7 @@ def _all_frames(
     clips: Sequence[Clip], folder: FolderConfig, kept: Path
 ) -> Iterator[tuple[int, int, int, ImageArray, Mask]]:
     """Yield (clip, position in it, frame index, image, mask), with a progress bar."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("Cutting out", total=sum(len(clip.indices) for clip in clips))
         for number, clip in enumerate(clips):
             for position, frame in enumerate(_masked_frames(clip, folder.background, kept)):

@@ -3,14 +3,18 @@
 Images are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from skelift.errors import InputError
+
+ImageArray = NDArray[np.uint8]
+Mask = NDArray[np.uint8]
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
@@ -24,7 +28,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: the file is missing, truncated or no image.
     """
-    return _decode(path, "RGB")
+    return _read(path, "RGB")
 
 
 def read_mask(path: Path, like: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -33,7 +37,7 @@ def read_mask(path: Path, like: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Raises:
         InputError: the file is missing, truncated, no image, or of another size.
     """
-    mask = _decode(path, "L")
+    mask = _read(path, "L")
     check_size(path, mask, like.shape)
     return binary(mask)
 
@@ -74,6 +78,11 @@ def check_size(path: Path, image: NDArray[np.uint8], shape: tuple[int, ...]) -> 
             f"{path}: is {width} x {height} pixels, but {wanted_width} x {wanted_height} are "
             "expected; a mask has its image's size, and a static camera one size throughout"
         )
+
+
+def fewest_frames(count: int) -> int:
+    """Frames from which on a video of ``count`` is whole: some containers round their count."""
+    return count - max(2, count // 50)
 
 
 def frame_count(video: Path) -> int:
@@ -125,8 +134,7 @@ def read_frames(
     try:
         for index in range(min(count, max(wanted, default=-1) + 1)):
             if not capture.grab():
-                # Some containers round the count; a truncated file misses far more.
-                if index >= count - max(2, count // 50):
+                if index >= fewest_frames(count):
                     return
                 raise InputError(
                     f"{video}: ends after {index} of {count} frames; it is truncated, restore it"
@@ -150,26 +158,40 @@ def _open_video(path: Path, threads: int = 0) -> cv2.VideoCapture:
     return capture
 
 
-def _decode(path: Path, mode: str) -> NDArray[np.uint8]:
+def decode(
+    source: Path | BinaryIO,
+    mode: str,
+    formats: tuple[str, ...] | None = None,
+    check: Callable[[Any], None] = lambda image: None,
+) -> NDArray[np.uint8]:
+    """(H, W[, 3]) pixels of an encoded image, turned upright by its EXIF tag.
+
+    Args:
+        source: file, or its bytes.
+        mode: ``RGB`` or ``L``.
+        formats: Pillow's names of the formats allowed; None: all.
+        check: is called with the opened image before its pixels are decoded.
+    """
     # Pillow, not OpenCV: it refuses truncated files, which OpenCV fills up with grey.
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
+
+    with Image.open(source, formats=formats) as image:
+        check(image)
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):  # Pillow clips 16-bit grey to white: scale it instead
+            upright = Image.fromarray((np.asarray(upright).clip(0, 65535) / 257).astype(np.uint8))
+        return np.array(upright.convert(mode))
+
+
+def _read(path: Path, mode: str) -> NDArray[np.uint8]:
+    from PIL.Image import DecompressionBombError
 
     try:
-        with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert(mode))
+        return decode(path, mode)
     except FileNotFoundError:
         raise InputError(f"{path}: not found; name an existing image") from None
-    except (
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        OSError,
-        SyntaxError,
-        ValueError,
-    ) as error:
+    except (OSError, SyntaxError, ValueError, DecompressionBombError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(
-            f"{path}: cannot be decoded ({_first_line(error)}); replace or remove the file"
+            f"{path}: cannot be decoded ({reason}); replace or remove the file"
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -12,9 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.data.anatomy import bone_lengths, side_cues
 from skelift.data.counts import count_published
 from skelift.data.crop import to_crop
 from skelift.data.format import SPLITS, Dataset, Split
+from skelift.progress import track
 from skelift.skeleton import Skeleton
 
 MOST_IMAGES = 4000  # of a split, drawn at random, whose pixels are looked at
@@ -22,7 +24,6 @@ CHUNK = 1024  # images in memory at a time
 NEAR = 0.04  # a joint this close to the mask is on the body, as a fraction of the crop's side
 THUMBNAIL = 16
 FEWEST_BENT = 20  # poses of a person from which on the mean bend of the knees says something
-SIDED = ("l_hip", "r_hip", "l_knee", "r_knee", "l_ankle", "r_ankle", "l_shoulder", "r_shoulder")
 
 Table = dict[str, NDArray[Any]]
 
@@ -141,8 +142,7 @@ def measure_3d(
         ``bone_drift``: largest change of a relative length against the person's median.
         ``depth_mm``: of the nearest joint.
     """
-    parent, child = skeleton.bone_indices.T
-    lengths = np.linalg.norm(joints_mm[:, child] - joints_mm[:, parent], axis=-1)
+    lengths = bone_lengths(joints_mm, skeleton)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = lengths.mean(axis=1, keepdims=True)
         size = mean[:, 0] / np.mean(skeleton.bone_lengths_mm)
@@ -167,53 +167,39 @@ def measure_sides(
     """Whether left is left in (N, J, 3) poses, mm, camera frame.
 
     Returns:
-        ``sides_jump``: since the frame before, a pose moved so that with its sides exchanged it
-        would have moved less than a third as far. Of bodies with hips, shoulders and legs also
-        ``twisted``: the hips point one way, the shoulders the other; ``knee_bend``: how far
-        the knees are before the line from hip to ankle, over the leg's length, mean of the person.
+        ``sides_jump``: left and right swap between this frame and the one before. Of bodies with
+        hips, shoulders and legs also ``twisted``: hips and shoulders point opposite ways, and
+        ``knee_bend``: mean over the person's poses (see ``side_cues``).
     """
     table: Table = {"sides_jump": _sides_jump(joints_mm, samples, skeleton)}
-    if set(SIDED) <= set(skeleton.joints):
-        joint = {name: joints_mm[:, skeleton.index(name)] for name in SIDED}
-        hips, shoulders = joint["l_hip"] - joint["r_hip"], joint["l_shoulder"] - joint["r_shoulder"]
-        up = (joint["l_shoulder"] + joint["r_shoulder"] - joint["l_hip"] - joint["r_hip"]) / 2
-        forward = np.cross(hips, up)  # of x right, y down, z forward
-        with np.errstate(divide="ignore", invalid="ignore"):
-            forward /= np.linalg.norm(forward, axis=1, keepdims=True)
-            bend = (_knee(joint, "l", forward) + _knee(joint, "r", forward)) / 2
-        table["twisted"] = (hips * shoulders).sum(axis=1) < 0
-        table["knee_bend"] = np.full(len(bend), np.nan)
-        for person in np.unique(samples["person"]):
-            own = samples["person"] == person
-            known = bend[own & np.isfinite(bend)]
-            if len(known) >= FEWEST_BENT:
-                table["knee_bend"][own] = known.mean()
+    cues = side_cues(joints_mm, skeleton)
+    if cues is None:
+        return table
+    table["twisted"], bend = cues
+    table["knee_bend"] = np.full(len(bend), np.nan)
+    for person in np.unique(samples["person"]):
+        own = samples["person"] == person
+        known = bend[own & np.isfinite(bend)]
+        if len(known) >= FEWEST_BENT:
+            table["knee_bend"][own] = known.mean()
     return table
 
 
 def _sides_jump(
     joints_mm: NDArray[np.floating], samples: NDArray[np.void], skeleton: Skeleton
 ) -> NDArray[np.bool_]:
+    """(N,) whether swapping sides brings a pose three times nearer to the frame before."""
     order = np.lexsort([samples["frame"], samples["camera"], samples["clip"]])
     before, after = order[:-1], order[1:]
     poses = joints_mm - joints_mm[:, skeleton.root_index, None]
     moved = np.linalg.norm(poses[after] - poses[before], axis=-1).mean(axis=1)
-    exchanged = np.linalg.norm(poses[after][:, skeleton.swap] - poses[before], axis=-1).mean(axis=1)
+    swapped = np.linalg.norm(poses[after][:, skeleton.swap] - poses[before], axis=-1).mean(axis=1)
     same_take = (samples["clip"][after] == samples["clip"][before]) & (
         samples["camera"][after] == samples["camera"][before]
     )
     jumps = np.zeros(len(samples), dtype=bool)
-    jumps[after] = same_take & (exchanged < moved / 3)
+    jumps[after] = same_take & (swapped < moved / 3)
     return jumps
-
-
-def _knee(
-    joint: dict[str, NDArray[np.floating]], side: str, forward: NDArray[np.floating]
-) -> NDArray[np.floating]:
-    hip, knee, ankle = (joint[f"{side}_{part}"] for part in ("hip", "knee", "ankle"))
-    length = np.linalg.norm(knee - hip, axis=1) + np.linalg.norm(ankle - knee, axis=1)
-    bend: NDArray[np.floating] = ((knee - (hip + ankle) / 2) * forward).sum(axis=1) / length
-    return bend
 
 
 def reprojection(
@@ -309,16 +295,11 @@ def _too_early(
 
 def _copies(data: Dataset, of_split: NDArray[np.str_]) -> Table:
     """Rows whose image is, byte by byte, an earlier one of its split, or one of the other."""
-    from rich.console import Console
-    from rich.progress import track
-
     chunks = [(name, rows) for name in SPLITS for rows in _chunks(np.arange(data.counts[name]))]
     digests = np.array(
         [
             hashlib.blake2b(image, digest_size=8).digest()
-            for name, rows in track(
-                chunks, "Comparing images", console=Console(stderr=True), transient=True
-            )
+            for name, rows in track(chunks, "Comparing images", len(chunks))
             for image in data.split(name).images[rows]
         ]
     )

@@ -7,17 +7,13 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skelift.data.background import SAMPLES, Background, MedianBackground, SubtractorBackground
 from skelift.data.clips import Clip
-from skelift.data.images import check_size
+from skelift.data.images import ImageArray, Mask, check_size
 from skelift.errors import InputError
 from skelift.files import atomic_file
 from skelift.processes import cores
-
-ImageArray = NDArray[np.uint8]
-Mask = NDArray[np.uint8]
 
 FEWEST_FRAMES = 5  # that tell a background from a body
 BLOCK = 16  # frames in memory at a time, cut out by as many threads as there are cores

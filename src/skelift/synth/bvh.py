@@ -10,10 +10,6 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from skelift.errors import InputError
-from skelift.synth.motion import Motion, canonical_places, canonical_rotations
-from skelift.synth.names import parts_of
-
-LONGEST_NAME = 64  # of a clip, in a SAMPLE record
 
 
 @dataclass
@@ -144,50 +140,3 @@ def _hierarchy(words: Iterator[str]) -> list[Joint]:
 
 
 _CHANNEL = re.compile(r"[XYZxyz](rotation|position)")
-
-
-def load_bvh_folder(folder: Path, fps: float) -> Motion:
-    """All BVH files of a folder and its sub-folders as clips, about ``fps`` frames a second.
-
-    A clip's activity is the sub-folder's name, or the file's name without the digits at its end.
-
-    Raises:
-        InputError: no BVH file there, a broken one, or joints with unknown names.
-    """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".bvh")
-    if not paths:
-        raise InputError(f"{folder}: holds no BVH files; name a folder of *.bvh")
-    names = [path.relative_to(folder).with_suffix("") for path in paths]
-    for name in names:
-        if len(str(name)) > LONGEST_NAME:
-            raise InputError(f"{folder / name}.bvh: shorten its name to {LONGEST_NAME} characters")
-    clips = [_canonical(path, fps) for path in paths]
-    return Motion(
-        rotations=np.concatenate([rotations for rotations, _ in clips]),
-        clips=tuple(name.as_posix() for name in names),
-        activities=tuple(_activity(name) for name in names),
-        lengths=np.array([len(rotations) for rotations, _ in clips]),
-        fps=fps,
-        credit=f"Motion: {len(paths)} BVH files of {folder.name}.",
-        hips=np.concatenate([hips for _, hips in clips]),
-    )
-
-
-def _canonical(path: Path, fps: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(F, len(PARTS), 3, 3) canonical rotations of one file, and (F, 3) places of its hips."""
-    bvh = read_bvh(path)
-    joint_of = parts_of([joint.name for joint in bvh.joints], str(path))
-    every = max(round(1 / (fps * bvh.frame_time)), 1)
-    thinned = Bvh(bvh.joints, bvh.frame_time * every, bvh.values[::every])
-    rotations, places = thinned.rotations(), bvh.rest()
-    rest = {part: places[joint] for part, joint in joint_of.items()}
-    turned = {part: rotations[:, joint] for part, joint in joint_of.items()}
-    return (
-        canonical_rotations(turned, rest, str(path)),
-        canonical_places(thinned.root_places(), rest, str(path)),
-    )
-
-
-def _activity(path: Path) -> str:
-    """Activity of a file, given relative to the folder of all and without suffix."""
-    return path.parent.name or path.name.rstrip("0123456789_- ") or path.name

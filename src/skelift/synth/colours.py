@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.synth.body import Body, Material
-from skelift.synth.draws import Draws
+from skelift.synth.noise import RowNoise
 
 SKIN_TONES = np.array(
     [[0.95, 0.78, 0.66], [0.85, 0.64, 0.5], [0.62, 0.43, 0.31], [0.4, 0.26, 0.18], [0.9, 0.7, 0.55]]
@@ -84,41 +84,41 @@ class Look:
     stripe: NDArray[np.float64]
 
 
-def random_look(draws: Draws, clothed: NDArray[np.bool_]) -> Look:
+def random_look(noise: RowNoise, clothed: NDArray[np.bool_]) -> Look:
     """Random skin, hair and clothes.
 
     Args:
-        draws: randomness of B rows.
+        noise: randomness of B rows.
         clothed: (B,) whether clothes are modelled. On the others, colours end somewhere along the
             limbs: short or long sleeves and trousers.
     """
-    rows = len(draws)
-    skin = SKIN_TONES[draws.integer(len(SKIN_TONES))] * draws.uniform(0.9, 1.05)[:, None]
+    rows = len(noise)
+    skin = SKIN_TONES[noise.integer(len(SKIN_TONES))] * noise.uniform(0.9, 1.05)[:, None]
     colours = np.empty((rows, len(Surface), 3))
     colours[:, Surface.SKIN] = skin
-    colours[:, Surface.HAIR] = HAIR_TONE * draws.uniform(0.5, 6)[:, None]
-    colours[:, Surface.SHOE] = draws.uniform(0.03, 0.6, (3,))
-    colours[:, _TOP] = draws.uniform(0.05, 1, (3,))[:, None]
-    colours[:, _BOTTOM] = draws.uniform(0.05, 0.8, (3,))[:, None]
+    colours[:, Surface.HAIR] = HAIR_TONE * noise.uniform(0.5, 6)[:, None]
+    colours[:, Surface.SHOE] = noise.uniform(0.03, 0.6, (3,))
+    colours[:, _TOP] = noise.uniform(0.05, 1, (3,))[:, None]
+    colours[:, _BOTTOM] = noise.uniform(0.05, 0.8, (3,))[:, None]
     striped = colours.copy()
-    striped[:, _TOP] = draws.uniform(shape=(3,))[:, None]
+    striped[:, _TOP] = noise.uniform(shape=(3,))[:, None]
     palettes = np.stack([colours, striped], axis=1)
     # One draw a garment: where the upper arm is bare, so is the forearm.
-    sleeves, trousers = draws.uniform(), draws.uniform()
+    sleeves, trousers = noise.uniform(), noise.uniform()
     bare = np.zeros((rows, len(Surface)), dtype=bool)
     bare[:, Surface.UPPER_ARM] = sleeves < 0.1
     bare[:, Surface.FOREARM] = sleeves < 0.5
     bare[:, Surface.SHIN] = trousers < 0.35
     row, surface = np.nonzero(bare & ~clothed[:, None])
     palettes[row, :, surface] = skin[row, None]
-    along = np.eye(3)[draws.integer(3)]
-    per_metre = draws.uniform(6, 25) * draws.chance(0.5)
+    along = np.eye(3)[noise.integer(3)]
+    per_metre = noise.uniform(6, 25) * noise.chance(0.5)
     return Look(palettes.clip(0, 1), along * per_metre[:, None])
 
 
-def random_light(draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def random_light(noise: RowNoise) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Light from above: (B, 3) unit vectors towards it (Z up), and (B,) ambient brightness."""
-    light = draws.normal(shape=(3,))
+    light = noise.normal(shape=(3,))
     light[:, 2] = np.abs(light[:, 2]) + 0.3
     light /= np.linalg.norm(light, axis=1, keepdims=True)
-    return light, draws.uniform(0.3, 0.55)
+    return light, noise.uniform(0.3, 0.55)

@@ -12,6 +12,7 @@ from skelift.config import Config, DataConfig, SynthConfig
 from skelift.data.format import SAMPLE, DatasetInfo, SplitRows, write_dataset
 from skelift.errors import InputError, require
 from skelift.processes import cores, end_with_parent
+from skelift.progress import track
 from skelift.synth.scene import Cast, Labels, Studio
 from skelift.synth.splits import PRIOR, TEST, TRAIN
 
@@ -60,7 +61,7 @@ def open_studio(config: Config, synth: SynthConfig) -> tuple[Studio, DatasetInfo
     training = cast.persons[TRAIN]
     info = DatasetInfo(
         name=data.name,
-        skeleton=cast.crew.measure(config.body, training),
+        skeleton=cast.crew.measured(config.body, training),
         size=data.size,
         margin=data.margin,
         synthetic=True,
@@ -164,15 +165,13 @@ def _all_cores(
     studio: Studio, folder: Path, counts: dict[str, int], workers: int
 ) -> Iterator[tuple[Task, Labels]]:
     """Make every row, with a progress bar; yields the labels of the prior's tasks."""
-    from rich.progress import track
-
     tasks: list[Task] = [
         (split, range(start, min(start + BLOCK, count)))
         for split, count in counts.items()
         for start in range(0, count, BLOCK)
     ]
     done = _pooled(studio, folder, tasks, workers or cores())
-    for task, labels in track(done, "Rendering", total=len(tasks)):
+    for task, labels in track(done, "Rendering", len(tasks)):
         if labels is not None:
             yield task, labels
 

@@ -12,7 +12,7 @@ from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth.body import Body
 from skelift.synth.colours import SKIN_TONES, random_light
-from skelift.synth.draws import Draws
+from skelift.synth.noise import RowNoise
 from skelift.synth.rig import Crew, Cutter, Points, Rig, join
 from skelift.synth.rotation import from_vector, rotate
 from skelift.synth.scene import Scenes, random_view
@@ -140,14 +140,14 @@ class Hands:
 
     def scenes(self, split: str, rows: Sequence[int]) -> Scenes:
         """The scenes of the given rows of a split; a row's scene depends on its index alone."""
-        draws = Draws(self._seed, STREAMS[split], rows)
+        noise = RowNoise(self._seed, STREAMS[split], rows)
         camera = self._synth.camera
         nearest, furthest = camera.distance_m
-        person = self.persons[split][draws.integer(len(self.persons[split]))]
-        view, view_names = random_view(draws, camera)
+        person = self.persons[split][noise.integer(len(self.persons[split]))]
+        view, view_names = random_view(noise, camera)
         view = view @ self._upright[person]
-        light, ambient = random_light(draws)
-        tones = SKIN_TONES[draws.integer(len(SKIN_TONES))] * draws.uniform(0.8, 1.05)[:, None]
+        light, ambient = random_light(noise)
+        tones = SKIN_TONES[noise.integer(len(SKIN_TONES))] * noise.uniform(0.8, 1.05)[:, None]
         samples = np.zeros(len(rows), dtype=SAMPLE)
         samples["person"] = self._names[person]
         samples["clip"] = f"flexion-{split}"
@@ -156,10 +156,10 @@ class Hands:
         samples["camera"] = view_names
         return Scenes(
             person=person,
-            rotations=self._flex(draws, self._axes[person]),
+            rotations=self._flex(noise, self._axes[person]),
             view=view,
-            distance=draws.uniform(nearest, furthest),
-            aim=np.deg2rad(draws.normal(0, camera.aim_deg, (2,))),
+            distance=noise.uniform(nearest, furthest),
+            aim=np.deg2rad(noise.normal(0, camera.aim_deg, (2,))),
             palettes=np.repeat(tones[:, None, None].clip(0, 1), 2, axis=1),
             stripe=np.zeros((len(rows), 3)),
             light=_from_behind_camera(light, view),
@@ -168,17 +168,17 @@ class Hands:
         )
 
     @staticmethod
-    def _flex(draws: Draws, axes: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _flex(noise: RowNoise, axes: NDArray[np.float64]) -> NDArray[np.float64]:
         """(B, P, 3, 3) global rotations of randomly flexed hands with (B, 5, 2, 3) axes."""
-        curl = draws.uniform(shape=(len(FINGERS), 1))  # how far each finger closes
-        flexion = curl * FURTHEST + draws.normal(0, 0.12, FURTHEST.shape)
+        curl = noise.uniform(shape=(len(FINGERS), 1))  # how far each finger closes
+        flexion = curl * FURTHEST + noise.normal(0, 0.12, FURTHEST.shape)
         flexion = flexion.clip(STRETCHED, FURTHEST)
-        spread = draws.normal(0, 0.12, (len(FINGERS),))
+        spread = noise.normal(0, 0.12, (len(FINGERS),))
         flexed = from_vector(flexion[..., None] * axes[:, :, None, 0])  # (B, 5, 3, 3, 3)
         flexed[:, :, 0] = flexed[:, :, 0] @ from_vector(spread[..., None] * axes[:, :, 1])
         rotations = np.zeros((len(axes), len(PARTS), 3, 3)) + np.eye(3)
         palm = PARTS.index("palm")
-        rotations[:, palm] = from_vector(draws.normal(0, 0.25, (3,)))
+        rotations[:, palm] = from_vector(noise.normal(0, 0.25, (3,)))
         for finger, name in enumerate(FINGERS):
             turned = rotations[:, palm]
             for phalanx in PHALANGES:

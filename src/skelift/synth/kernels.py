@@ -59,16 +59,9 @@ def vertex_normals(
     normals = np.zeros_like(points)
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ux, uy, uz = (
-            points[b, 0] - points[a, 0],
-            points[b, 1] - points[a, 1],
-            points[b, 2] - points[a, 2],
-        )
-        vx, vy, vz = (
-            points[c, 0] - points[a, 0],
-            points[c, 1] - points[a, 1],
-            points[c, 2] - points[a, 2],
-        )
+        x, y, z = points[a, 0], points[a, 1], points[a, 2]
+        ux, uy, uz = points[b, 0] - x, points[b, 1] - y, points[b, 2] - z
+        vx, vy, vz = points[c, 0] - x, points[c, 1] - y, points[c, 2] - z
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         for i in (a, b, c):
             normals[i, 0] += nx
@@ -160,6 +153,43 @@ def rasterise(
 
 
 @njit(cache=True, fastmath=True)
+def _weights(
+    pixels: NDArray[np.float32], corners: tuple[int, int, int], x: np.float32, y: np.float32
+) -> tuple[np.float32, np.float32, np.float32]:
+    """Perspective-correct weights of a triangle's corners at the pixel position (x, y)."""
+    a, b, c = corners
+    x0, y0 = pixels[a, 0], pixels[a, 1]
+    x1, y1 = pixels[b, 0] - x0, pixels[b, 1] - y0
+    x2, y2 = pixels[c, 0] - x0, pixels[c, 1] - y0
+    x, y = x - x0, y - y0
+    scale = _ONE / (x1 * y2 - x2 * y1)
+    # Screen barycentrics times inverse depth.
+    w1 = (x * y2 - x2 * y) * scale
+    w2 = (x1 * y - x * y1) * scale
+    w0 = (_ONE - w1 - w2) * pixels[a, 2]
+    w1 *= pixels[b, 2]
+    w2 *= pixels[c, 2]
+    total = _ONE / (w0 + w1 + w2)
+    return w0 * total, w1 * total, w2 * total
+
+
+@njit(cache=True, fastmath=True)
+def _facing(
+    normals: NDArray[np.float32],
+    corners: tuple[int, int, int],
+    weights: tuple[np.float32, np.float32, np.float32],
+    light: NDArray[np.float32],
+) -> np.float32:
+    """Cosine between the interpolated normal and the light."""
+    (a, b, c), (w0, w1, w2) = corners, weights
+    nx = w0 * normals[a, 0] + w1 * normals[b, 0] + w2 * normals[c, 0]
+    ny = w0 * normals[a, 1] + w1 * normals[b, 1] + w2 * normals[c, 1]
+    nz = w0 * normals[a, 2] + w1 * normals[b, 2] + w2 * normals[c, 2]
+    facing = nx * light[0] + ny * light[1] + nz * light[2]
+    return facing / (np.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-12))
+
+
+@njit(cache=True, fastmath=True)
 def shade(
     pixels: NDArray[np.float32],
     faces: NDArray[np.uint32],
@@ -205,25 +235,10 @@ def shade(
                 if t == NO_FACE:
                     continue
                 covered += _ONE
-                a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
-                x0, y0 = pixels[a, 0], pixels[a, 1]
-                x1, y1 = pixels[b, 0] - x0, pixels[b, 1] - y0
-                x2, y2 = pixels[c, 0] - x0, pixels[c, 1] - y0
-                x, y = np.float32(k) + _HALF - x0, np.float32(r) + _HALF - y0
-                scale = _ONE / (x1 * y2 - x2 * y1)
-                # Screen barycentrics times inverse depth are perspective-correct weights.
-                w1 = (x * y2 - x2 * y) * scale
-                w2 = (x1 * y - x * y1) * scale
-                w0 = (_ONE - w1 - w2) * pixels[a, 2]
-                w1 *= pixels[b, 2]
-                w2 *= pixels[c, 2]
-                total = _ONE / (w0 + w1 + w2)
-                w0, w1, w2 = w0 * total, w1 * total, w2 * total
-                nx = w0 * normals[a, 0] + w1 * normals[b, 0] + w2 * normals[c, 0]
-                ny = w0 * normals[a, 1] + w1 * normals[b, 1] + w2 * normals[c, 1]
-                nz = w0 * normals[a, 2] + w1 * normals[b, 2] + w2 * normals[c, 2]
-                facing = nx * light[0] + ny * light[1] + nz * light[2]
-                facing /= np.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-12)
+                a, b, c = corners = faces[t, 0], faces[t, 1], faces[t, 2]
+                x, y = np.float32(k) + _HALF, np.float32(r) + _HALF
+                w0, w1, w2 = weights = _weights(pixels, corners, x, y)
+                facing = _facing(normals, corners, weights, light)
                 bright = shadow + lit * max(_ZERO, facing)
                 phase = _ZERO
                 for i in range(3):

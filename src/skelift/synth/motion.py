@@ -1,9 +1,4 @@
-"""Motion capture from any source, as rotations of nineteen body parts from one canonical rest.
-
-The canonical rest pose is a T-pose in the frame of the bodies (Z up, facing -Y, left at +X): arms
-along the X axis, legs along -Z. Every loader turns its skeleton's own rest pose into this one, so
-that clips of different skeletons, and bodies at rest in different poses, fit together.
-"""
+"""Motion capture from any source, as rotations of body parts from the canonical rest pose."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,55 +14,11 @@ from scipy.spatial.transform import Rotation
 
 from skelift.errors import InputError
 from skelift.synth.body import ASSETS, load_npz
-from skelift.synth.rotation import between
+from skelift.synth.bvh import Bvh, read_bvh
+from skelift.synth.names import parts_of
+from skelift.synth.parts import canonical_places, canonical_rotations
 
-# Part -> the part it hangs on. A part that a skeleton lacks moves with the one it hangs on.
-PARENT_PART = {
-    "hips": "",
-    "abdomen": "hips",
-    "chest": "abdomen",
-    "neck": "chest",
-    "head": "neck",
-} | {
-    f"{side}_{part}": parent if parent in ("chest", "hips") else f"{side}_{parent}"
-    for side in "lr"
-    for part, parent in {
-        "collar": "chest",
-        "upper_arm": "collar",
-        "forearm": "upper_arm",
-        "hand": "forearm",
-        "thigh": "hips",
-        "shin": "thigh",
-        "foot": "shin",
-    }.items()
-}
-PARTS = tuple(PARENT_PART)
-REQUIRED_PARTS = (
-    "hips",
-    "head",
-    *(f"{side}_{part}" for side in "lr" for part in ("upper_arm", "forearm", "thigh", "shin")),
-)
-# Limb -> the part at its far end; its canonical direction follows.
-LIMBS = {
-    f"{side}_{limb}": f"{side}_{end}"
-    for side in "lr"
-    for limb, end in {
-        "upper_arm": "forearm",
-        "forearm": "hand",
-        "thigh": "shin",
-        "shin": "foot",
-    }.items()
-}
-UPPER_BODY = tuple(
-    part for part in PARTS if part.split("_")[-1] not in ("hips", "thigh", "shin", "foot")
-)
-
-
-def canonical_direction(limb: str) -> NDArray[np.float64]:
-    """(3,) direction of a limb in the canonical T-pose."""
-    if limb.endswith("arm"):
-        return np.array([1.0 if limb.startswith("l_") else -1.0, 0, 0])
-    return np.array([0.0, 0, -1])
+LONGEST_NAME = 64  # of a clip, in a SAMPLE record
 
 
 @dataclass(frozen=True)
@@ -124,80 +75,61 @@ def load_motion(source: str, fps: float) -> Motion:
     """
     if source == ASSETS:
         with as_file(files("skelift.assets") / "motion.npz") as path:
-            return _motion_of(path, fps)
+            return _of_npz(path, fps)
     path = Path(source)
     if path.is_dir():
-        from skelift.synth.bvh import load_bvh_folder
-
-        return load_bvh_folder(path, fps)
-    return _motion_of(path, fps)
+        return _of_bvh_folder(path, fps)
+    return _of_npz(path, fps)
 
 
-def canonical_rotations(
-    rotations: Mapping[str, NDArray[np.floating[Any]]],
-    rest: Mapping[str, NDArray[np.floating[Any]]],
-    origin: str,
-) -> NDArray[np.float32]:
-    """Rotations of all parts from the canonical rest pose.
+def _of_bvh_folder(folder: Path, fps: float) -> Motion:
+    """All BVH files of a folder and its sub-folders as clips, about ``fps`` frames a second.
 
-    Args:
-        rotations: part -> (F, 3, 3) rotation from the skeleton's own rest pose, in its own frame.
-        rest: part -> (3,) joint of the part in that rest pose, any unit.
-        origin: the file, for error messages.
+    A clip's activity is the sub-folder's name, or the file's name without the digits at its end.
 
-    Returns:
-        (F, len(PARTS), 3, 3) float32.
+    Raises:
+        InputError: no BVH file there, a broken one, or joints with unknown names.
     """
-    to_body = _frame_of_rest(rest, origin)
-    canonical: dict[str, NDArray[np.floating[Any]]] = {}
-    aligned: dict[str, NDArray[np.float64]] = {}
-    for part, parent in PARENT_PART.items():
-        aligned[part] = np.eye(3)
-        if part in LIMBS and LIMBS[part] in rest:
-            own = to_body @ (rest[LIMBS[part]] - rest[part])
-            aligned[part] = between(canonical_direction(part), own)
-        elif part.endswith(("forearm", "shin", "hand")):
-            aligned[part] = aligned[parent]
-        if part in rotations:
-            canonical[part] = to_body @ rotations[part] @ to_body.T @ aligned[part]
-        else:
-            canonical[part] = canonical[parent] @ aligned[parent].T @ aligned[part]
-    return np.stack([canonical[part] for part in PARTS], axis=1).astype(np.float32)
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".bvh")
+    if not paths:
+        raise InputError(f"{folder}: holds no BVH files; name a folder of *.bvh")
+    names = [path.relative_to(folder).with_suffix("") for path in paths]
+    for name in names:
+        if len(str(name)) > LONGEST_NAME:
+            raise InputError(f"{folder / name}.bvh: shorten its name to {LONGEST_NAME} characters")
+    clips = [_of_bvh(path, fps) for path in paths]
+    return Motion(
+        rotations=np.concatenate([rotations for rotations, _ in clips]),
+        clips=tuple(name.as_posix() for name in names),
+        activities=tuple(_bvh_activity(name) for name in names),
+        lengths=np.array([len(rotations) for rotations, _ in clips]),
+        fps=fps,
+        credit=f"Motion: {len(paths)} BVH files of {folder.name}.",
+        hips=np.concatenate([hips for _, hips in clips]),
+    )
 
 
-def canonical_places(
-    places: NDArray[np.floating[Any]],
-    rest: Mapping[str, NDArray[np.floating[Any]]],
-    origin: str,
-) -> NDArray[np.float32]:
-    """Places (F, 3) of a skeleton's hips, in its own frame, as ``Motion.hips`` has them."""
-    unit = np.linalg.norm(rest["head"] - rest["hips"])
-    return (places / unit @ _frame_of_rest(rest, origin).T).astype(np.float32)
+def _of_bvh(path: Path, fps: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(F, len(PARTS), 3, 3) canonical rotations of one file, and (F, 3) places of its hips."""
+    bvh = read_bvh(path)
+    joint_of = parts_of([joint.name for joint in bvh.joints], str(path))
+    every = max(round(1 / (fps * bvh.frame_time)), 1)
+    thinned = Bvh(bvh.joints, bvh.frame_time * every, bvh.values[::every])
+    rotations, places = thinned.rotations(), bvh.rest()
+    rest = {part: places[joint] for part, joint in joint_of.items()}
+    turned = {part: rotations[:, joint] for part, joint in joint_of.items()}
+    return (
+        canonical_rotations(turned, rest, str(path)),
+        canonical_places(thinned.root_places(), rest, str(path)),
+    )
 
 
-def _frame_of_rest(
-    rest: Mapping[str, NDArray[np.floating[Any]]], origin: str
-) -> NDArray[np.float64]:
-    """(3, 3) axes-to-axes rotation from a skeleton's frame to that of the bodies."""
-    up = _nearest_axis(rest["head"] - rest["hips"])
-    left = _nearest_axis(rest["l_thigh"] - rest["r_thigh"])
-    knees = (rest["l_shin"] + rest["r_shin"]) / 2 - rest["hips"]
-    if abs(up @ left) > 0 or up @ knees >= 0:
-        raise InputError(
-            f"{origin}: its rest pose does not stand upright (head above the hips, knees below); "
-            "export it with a T-pose as the zero pose"
-        )
-    return np.stack([left, np.cross(up, left), up])
+def _bvh_activity(path: Path) -> str:
+    """Activity of a file, given relative to the folder of all and without suffix."""
+    return path.parent.name or path.name.rstrip("0123456789_- ") or path.name
 
 
-def _nearest_axis(direction: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    axis = np.zeros(3)
-    strongest = np.abs(direction).argmax()
-    axis[strongest] = np.sign(direction[strongest])
-    return axis
-
-
-def _motion_of(path: Path, fps: float) -> Motion:
+def _of_npz(path: Path, fps: float) -> Motion:
     arrays = load_npz(path, "motion")
     hips = None
     try:
@@ -230,8 +162,6 @@ def _of_joints(
     arrays: Mapping[str, NDArray[Any]], origin: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Canonical rotations, and places of the hips where known, from a whole skeleton's."""
-    from skelift.synth.names import parts_of
-
     joint_of = parts_of([str(name) for name in arrays["joint"]], origin)
     matrices = _matrices(arrays["global_quat_xyzw"])
     rest = {

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from skelift.errors import InputError
-from skelift.synth.motion import PARTS, REQUIRED_PARTS
+from skelift.synth.parts import PARTS, REQUIRED_PARTS
 
 # Naming family -> part -> joint names, the preferred one first; {side} is "left" or "right" and
 # {s} its first letter. Compared in lower case, without prefixes ("mixamorig:") and punctuation.

@@ -13,8 +13,9 @@ from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth.body import Body
 from skelift.synth.colours import HEAD_BONES, random_light, random_look, surfaces
-from skelift.synth.draws import Draws
-from skelift.synth.motion import LIMBS, PARTS, Motion, canonical_direction
+from skelift.synth.motion import Motion
+from skelift.synth.noise import RowNoise
+from skelift.synth.parts import LIMBS, PARTS, canonical_direction
 from skelift.synth.poses import Variation
 from skelift.synth.rig import Crew, Cutter, Points, Rig, join
 from skelift.synth.rotation import between
@@ -148,22 +149,22 @@ class People:
 
     def scenes(self, split: str, rows: Sequence[int]) -> Scenes:
         """The scenes of the given rows of a split; a row's scene depends on its index alone."""
-        draws = Draws(self._seed, STREAMS[split], rows)
+        noise = RowNoise(self._seed, STREAMS[split], rows)
         camera = self._synth.camera
         nearest, furthest = camera.distance_m
-        person = self.persons[split][draws.integer(len(self.persons[split]))]
+        person = self.persons[split][noise.integer(len(self.persons[split]))]
         frames = self._frames[split]
-        frame, other = frames[draws.integer(len(frames), (2,))].T
-        variation = self._variation(draws)
-        view, view_names = random_view(draws, camera)
-        look = random_look(draws, self._clothed[person])
-        light, ambient = random_light(draws)
+        frame, other = frames[noise.integer(len(frames), (2,))].T
+        variation = self._variation(noise)
+        view, view_names = random_view(noise, camera)
+        look = random_look(noise, self._clothed[person])
+        light, ambient = random_light(noise)
         return Scenes(
             person=person,
             rotations=self._poses(variation, frame, other),
             view=view,
-            distance=draws.uniform(nearest, furthest),
-            aim=np.deg2rad(draws.normal(0, camera.aim_deg, (2,))),
+            distance=noise.uniform(nearest, furthest),
+            aim=np.deg2rad(noise.normal(0, camera.aim_deg, (2,))),
             palettes=look.palettes,
             stripe=look.stripe,
             light=light,
@@ -172,12 +173,12 @@ class People:
             film=self._film(person, variation, frame, other),
         )
 
-    def _variation(self, draws: Draws) -> Variation:
+    def _variation(self, noise: RowNoise) -> Variation:
         synth = self._synth
         return Variation(
-            mixed=draws.chance(synth.mix),
-            mirrored=draws.chance(synth.mirror),
-            wobble=draws.normal(0, np.deg2rad(synth.wobble_deg), (len(PARTS), 3)),
+            mixed=noise.chance(synth.mix),
+            mirrored=noise.chance(synth.mirror),
+            wobble=noise.normal(0, np.deg2rad(synth.wobble_deg), (len(PARTS), 3)),
         )
 
     def _poses(

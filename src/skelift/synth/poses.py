@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.synth.motion import PARENT_PART, PARTS, UPPER_BODY
+from skelift.synth.parts import PARENT_PART, PARTS, UPPER_BODY
 from skelift.synth.rotation import from_vector
 
 _HIPS = PARTS.index("hips")

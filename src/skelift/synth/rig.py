@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.data.anatomy import bone_lengths
 from skelift.skeleton import Skeleton
 from skelift.synth.body import Body
 from skelift.synth.rotation import rotate
@@ -183,9 +184,7 @@ class Crew:
         joints: NDArray[np.float64] = (self._joint_weight[person][..., None] * moved).sum(axis=2)
         return joints
 
-    def measure(self, skeleton: Skeleton, persons: NDArray[np.int64]) -> Skeleton:
+    def measured(self, skeleton: Skeleton, persons: NDArray[np.int64]) -> Skeleton:
         """The skeleton with the mean bone lengths of the given persons at rest."""
-        start, end = skeleton.bone_indices.T
-        rest = self._joint_rest[persons]
-        lengths = np.linalg.norm(rest[:, end] - rest[:, start], axis=2).mean(axis=0) * 1000
+        lengths = bone_lengths(self._joint_rest[persons], skeleton).mean(axis=0) * 1000
         return replace(skeleton, bone_lengths_mm=tuple(lengths.round(2).tolist()))

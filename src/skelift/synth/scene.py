@@ -14,7 +14,7 @@ from skelift.data.motion_cue import radial_motion
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth import kernels
-from skelift.synth.draws import Draws
+from skelift.synth.noise import RowNoise
 from skelift.synth.rig import Crew, Rig
 from skelift.synth.rotation import about_x, about_y, about_z, rotate
 
@@ -23,15 +23,17 @@ NEAREST_M = 0.1
 FRONT_VIEW = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
-def random_view(draws: Draws, camera: CameraConfig) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+def random_view(
+    noise: RowNoise, camera: CameraConfig
+) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
     """(B, 3, 3) body to camera rotations of an orbiting camera, and (B,) names of the views.
 
     Azimuth 0 looks the rest pose in the face, or at the palm; a camera of positive elevation looks
     down.
     """
-    azimuth = draws.uniform(*np.deg2rad(camera.azimuth_deg))
+    azimuth = noise.uniform(*np.deg2rad(camera.azimuth_deg))
     mean, std = np.deg2rad(camera.elevation_deg)
-    elevation = draws.normal(mean, std)
+    elevation = noise.normal(mean, std)
     view = about_x(elevation) @ FRONT_VIEW @ about_z(azimuth)
     names = [
         f"az{a:03.0f}el{e:+03.0f}"

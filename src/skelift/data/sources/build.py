@@ -6,7 +6,7 @@ are then put together in the project's format, which appears whole, and removed.
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -26,10 +26,11 @@ from skelift.data.format import (
     parts_folder,
     write_dataset,
 )
-from skelift.data.sources.parts import BLOCK, Part, load_part, make_part, part_folder
+from skelift.data.sources.parts import BLOCK, CutRecording, load_part, make_part, part_folder
 from skelift.data.sources.recordings import Recording
 from skelift.errors import InputError
 from skelift.processes import cores, end_with_parent
+from skelift.progress import progress_bar
 from skelift.skeleton import Skeleton
 
 # 2 GiB hold the parent and so many workers; each takes some 120 MiB of its own.
@@ -78,7 +79,7 @@ def build(
 
 def _make_parts(
     recordings: Sequence[Recording], skeleton: Skeleton, folder: Path, submit: "Submit"
-) -> list[Part]:
+) -> list[CutRecording]:
     """Parts of all recordings, in their order; those of an earlier run are taken as they are."""
     folders = [part_folder(recording, skeleton, folder) for recording in recordings]
     weights = [sum(file.stat().st_size for file in r.files) for r in recordings]
@@ -90,18 +91,18 @@ def _make_parts(
         for recording, place, weight in zip(recordings, folders, weights, strict=True)
         if place not in done
     }
-    for part in _progress("Cutting out", jobs):
+    for part in _finished("Cutting out", jobs, in_bytes=True):
         done[part.folder] = part
         _log_skipped(part)
     return [done[place] for place in folders]
 
 
-def _log_skipped(part: Part) -> None:
+def _log_skipped(part: CutRecording) -> None:
     for reason, frames in part.skipped.items():
         print(f"{part.name}: {frames} frames skipped: {reason}", file=sys.stderr)
 
 
-def _check_counts(config: Config, parts: Sequence[Part]) -> None:
+def _check_counts(config: Config, parts: Sequence[CutRecording]) -> None:
     counts = {name: sum(p.images for p in parts if p.split == name) for name in SPLITS}
     counts["prior"] = sum(part.poses for part in parts)
     for name, count in counts.items():
@@ -113,7 +114,7 @@ def _check_counts(config: Config, parts: Sequence[Part]) -> None:
 
 
 def _describe(
-    config: Config, source: SourceConfig, about: Description, parts: Sequence[Part]
+    config: Config, source: SourceConfig, about: Description, parts: Sequence[CutRecording]
 ) -> DatasetInfo:
     """What dataset.json says; bone lengths are the mean over the training images' 3D poses."""
     train = [part for part in parts if part.split == "train"]
@@ -141,7 +142,7 @@ def _describe(
     )
 
 
-def _put_together(writer: DatasetWriter, parts: Sequence[Part], submit: "Submit") -> None:
+def _put_together(writer: DatasetWriter, parts: Sequence[CutRecording], submit: "Submit") -> None:
     with_3d = all(any(part.bones_mm) for part in parts if part.images)
     room = dict.fromkeys((*SPLITS, "prior"), 0)
     jobs: dict[Future[None], int] = {}
@@ -155,12 +156,14 @@ def _put_together(writer: DatasetWriter, parts: Sequence[Part], submit: "Submit"
     writer.allocate_prior(room["prior"])
     for part, (row, pose) in zip(parts, starts, strict=True):
         job = submit(_copy_part, part, writer.folder, row, pose, writer.info.size, with_3d)
-        jobs[job] = part.images + 1
-    for _ in _progress("Putting together", jobs):
+        jobs[job] = part.images + part.poses
+    for _ in _finished("Putting together", jobs):
         pass
 
 
-def _copy_part(part: Part, folder: Path, row: int, pose: int, size: int, with_3d: bool) -> None:
+def _copy_part(
+    part: CutRecording, folder: Path, row: int, pose: int, size: int, with_3d: bool
+) -> None:
     columns = part.columns()
     names = ["samples", "joints_2d", *(["joints_3d_mm"] if with_3d else [])]
     if part.images:
@@ -204,13 +207,11 @@ def _at_once(call: Callable[..., Any], *arguments: Any) -> "Future[Any]":
     return future
 
 
-def _progress(title: str, jobs: Mapping["Future[Any]", int]) -> Iterable[Any]:
-    """Results of the jobs as they end, with a progress bar by their weights and the time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
-
-    columns = ("{task.description}", BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+def _finished(
+    title: str, jobs: Mapping["Future[Any]", int], in_bytes: bool = False
+) -> Iterator[Any]:
+    """Results of the jobs as they end, with a progress bar by their weights."""
+    with progress_bar(in_bytes=in_bytes) as progress:
         task = progress.add_task(title, total=sum(jobs.values()))
         for job in as_completed(jobs):
             result = job.result()

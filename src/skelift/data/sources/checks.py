@@ -1,15 +1,17 @@
 """Checks of annotations against what cameras and bodies can do."""
 
-import numpy as np
-from numpy.typing import NDArray
+from pathlib import Path
 
+import numpy as np
+
+from skelift.data.anatomy import side_cues
+from skelift.data.images import frame_rate
 from skelift.data.sources.recordings import Camera, Floats
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 
 LARGEST_MISS = 0.05  # of the body's extent in the image, median over a clip
 MOST_FITTED = 2000  # poses that a camera is fitted to
-NEEDED = ("l_hip", "r_hip", "l_shoulder", "r_shoulder", "l_knee", "r_knee", "l_ankle", "r_ankle")
 
 
 def fit_camera(name: str, joints_2d: Floats, joints_mm: Floats) -> Camera:
@@ -55,37 +57,31 @@ def check_projection(name: str, joints_2d: Floats, joints_mm: Floats, camera: Ca
 
 
 def check_sides(name: str, joints_mm: Floats, skeleton: Skeleton) -> None:
-    """InputError where left and right are exchanged, in part or in whole, in most of a clip.
-
-    Shoulders and hips point the same way, and knees bend forward, where forward is left x up.
+    """InputError where left and right are swapped, in part or in whole, in most of a clip.
 
     Args:
         name: file or clip to name in the error.
         joints_mm: (F, J, 3) mm, camera frame.
         skeleton: of the poses; one without these joints is not checked.
     """
-    if not set(NEEDED) <= set(skeleton.joints):
+    cues = side_cues(joints_mm, skeleton)
+    if cues is None:
         return
-    joint = {key: joints_mm[:, skeleton.index(key)] for key in NEEDED}
-    hips, shoulders = joint["l_hip"] - joint["r_hip"], joint["l_shoulder"] - joint["r_shoulder"]
-    centre = (joint["l_hip"] + joint["r_hip"]) / 2
-    up = (joint["l_shoulder"] + joint["r_shoulder"]) / 2 - centre
-    forward = np.cross(hips, up)
-    forward /= np.linalg.norm(forward, axis=1, keepdims=True)
-    bend = _knee(joint, "l", forward) + _knee(joint, "r", forward)
-    twisted = (hips * shoulders).sum(axis=1) < 0
+    twisted, bend = cues
     if twisted.mean() > 0.5 or (np.mean(bend) < 0 and (bend < 0).mean() > 0.7):
         where = "arms or legs" if twisted.mean() > 0.5 else "the whole body"
         raise InputError(
-            f"{name}: left and right are exchanged in {where} "
+            f"{name}: left and right are swapped in {where} "
             "(shoulders point against the hips, or knees bend backwards); give the joints in the "
             "data set's own order"
         )
 
 
-def _knee(joint: dict[str, Floats], side: str, forward: Floats) -> NDArray[np.floating]:
-    """(F,) how far a knee is before the line from hip to ankle, over the leg's length."""
-    hip, knee, ankle = (joint[f"{side}_{part}"] for part in ("hip", "knee", "ankle"))
-    length = np.linalg.norm(knee - hip, axis=1) + np.linalg.norm(ankle - knee, axis=1)
-    bent: NDArray[np.floating] = ((knee - (hip + ankle) / 2) * forward).sum(axis=1) / length
-    return bent
+def check_frame_rate(video: Path, expected: float) -> None:
+    """InputError unless a video has the data set's frame rate, to 5 %."""
+    rate = frame_rate(video)
+    if abs(rate - expected) > 0.05 * expected:
+        raise InputError(
+            f"{video}: {rate:g} frames per second, the data set has {expected:g}; use the original "
+            "video, since poses belong to its frames by number"
+        )

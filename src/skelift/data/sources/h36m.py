@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from skelift.config import Config, H36mConfig
 from skelift.data.crop import CropBox
-from skelift.data.images import check_size, frame_count, frame_rate, read_frames
+from skelift.data.images import check_size, fewest_frames, frame_count, read_frames
 from skelift.data.sources import h36m_simplified
 from skelift.data.sources.build import Description, build
-from skelift.data.sources.checks import check_sides, fit_camera
+from skelift.data.sources.checks import check_frame_rate, check_sides, fit_camera
 from skelift.data.sources.h36m_protocol import JOINTS, LICENCE, SUBJECTS
 from skelift.data.sources.masks import level_of, mask_count, read_boxes, read_masks
 from skelift.data.sources.recordings import (
@@ -108,7 +108,7 @@ def find_recordings(
     return recordings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class H36mRecording(Recording):
     """One clip from one camera.
 
@@ -241,13 +241,9 @@ def _check(source: H36mConfig, skeleton: Skeleton) -> None:
 
 
 def _check_video(video: Path, poses: int) -> None:
-    rate, count = frame_rate(video), frame_count(video)
-    if abs(rate - FPS) > 0.05 * FPS:
-        raise InputError(
-            f"{video}: {rate:g} frames a second, Human3.6M has {FPS:g}; take the original video, "
-            "since poses belong to its frames by number"
-        )
-    if count < poses - max(2, poses // 50):
+    check_frame_rate(video, FPS)
+    count = frame_count(video)
+    if count < fewest_frames(poses):
         raise InputError(
             f"{video}: {count} frames for {poses} poses; it is truncated, unpack its archive anew"
         )

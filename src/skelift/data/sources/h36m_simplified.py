@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from skelift.config import Config, H36mConfig
 from skelift.data.crop import CropBox
-from skelift.data.images import read_image, read_mask
+from skelift.data.images import ImageArray, read_image, read_mask
 from skelift.data.sources.build import Description, build
 from skelift.data.sources.h36m_protocol import JOINTS, LICENCE, SUBJECTS
 from skelift.data.sources.recordings import (
     Crop,
-    ImageArray,
     Recording,
     Shot,
     Skipped,
@@ -67,7 +66,7 @@ def prepare(config: Config, source: H36mConfig, root: Path, crop: Crop) -> Path:
     return build(config, source, recordings, about)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SimplifiedRecording(Recording):
     """One sequence: a folder of crops.
 

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from skelift.config import Config, HandDbConfig
 from skelift.data.background import cut_out
-from skelift.data.images import mask_of_black_background, read_image
+from skelift.data.images import ImageArray, mask_of_black_background, read_image
 from skelift.data.sources.build import Description, build
 from skelift.data.sources.recordings import (
     Crop,
     Floats,
-    ImageArray,
     Recording,
     Shot,
     Skipped,
@@ -81,10 +80,7 @@ def find_recordings(root: Path, source: HandDbConfig, crop: Crop) -> list[Record
                 recordings.append(
                     HandBlock(
                         split="test" if use == "test" else "train",
-                        person="",
                         clip=sequence,
-                        camera="",
-                        activity="",
                         crop=crop,
                         images=tuple(files[row] for row in block),
                         first=first,
@@ -96,7 +92,7 @@ def find_recordings(root: Path, source: HandDbConfig, crop: Crop) -> list[Record
     return recordings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HandBlock(Recording):
     """Images of a sequence that follow one another.
 

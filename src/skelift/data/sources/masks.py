@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.images import frame_count, read_frames
+from skelift.data.images import Mask, frame_count, read_frames
 from skelift.errors import InputError
 
-Mask = NDArray[np.uint8]
 Box = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 

@@ -22,17 +22,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import Config, Mpi3dhpConfig
+from skelift.data.anatomy import bone_lengths
 from skelift.data.background import SAMPLES, MedianBackground
 from skelift.data.format import parts_folder
-from skelift.data.images import check_size, frame_count, frame_rate, read_frames, read_image
+from skelift.data.images import (
+    ImageArray,
+    Mask,
+    check_size,
+    fewest_frames,
+    frame_count,
+    read_frames,
+    read_image,
+)
 from skelift.data.sources.build import Description, build
-from skelift.data.sources.checks import check_projection, check_sides
-from skelift.data.sources.masks import Mask, above, open_hdf5
+from skelift.data.sources.checks import check_frame_rate, check_projection, check_sides
+from skelift.data.sources.masks import above, open_hdf5
 from skelift.data.sources.recordings import (
     Camera,
     Crop,
     Floats,
-    ImageArray,
     Recording,
     Shot,
     Skipped,
@@ -55,14 +63,13 @@ COUNTED = (
     *("l_hip", "r_hip", "l_knee", "r_knee", "l_ankle", "r_ankle"),
 )
 ACTIVITIES = ("stand_walk", "exercise", "sit", "crouch_reach", "on_floor", "sports", "misc")
-WITHOUT_MASKS = (("S1", "Seq2"), ("S4", "Seq2"))
-FPS = {**{(f"S{n}", s): 25.0 for n in range(1, 9) for s in ("Seq1", "Seq2")}, ("S1", "Seq2"): 50.0}
-FPS |= {(f"S{n}", s): 50.0 for n in (3, 5) for s in ("Seq1", "Seq2")}
+WITHOUT_MASKS = ("S1/Seq2", "S4/Seq2")
+FPS_50 = ("S1/Seq2", "S3/Seq1", "S3/Seq2", "S5/Seq1", "S5/Seq2")  # the others have 25
 
 # Known faults.
-SIDES_EXCHANGED = {("S4", "Seq2"): range(3759, 5853)}
-SHORT_VIDEO = {("S6", "Seq2", "2")}
-LONG_ANNOTATION = {("S3", "Seq1")}
+SIDES_SWAPPED = {"S4/Seq2": slice(3759, 5853)}
+SHORT_VIDEO = {("S6/Seq2", "2")}
+LONG_ANNOTATION = {"S3/Seq1"}
 FLASH = 240  # an image whose darkest spot is brighter is a white flash
 
 TEST_CAMERAS = {
@@ -97,12 +104,13 @@ def prepare(config: Config) -> Path:
     source = config.data.mpi_inf_3dhp
     assert source is not None
     _check(source, config.body)
+    options = replace(source, workers=0)  # parts do not depend on the number of workers
     root = check_root("data.mpi_inf_3dhp.root", source.root)
     crop = Crop(config.data.size, config.data.margin)
     cache = parts_folder(Path(config.paths.data)) / "annotations"
     recordings = [
-        *find_training(root, source, crop, config.body, cache),
-        *find_test(root, source, crop, config.body),
+        *find_training(root, options, crop, config.body, cache),
+        *find_test(root, options, crop, config.body),
     ]
     about = Description(
         provenance="MPI-INF-3DHP (Mehta et al. 2017): train S1 to S8, test TS1 to TS6. Images "
@@ -119,57 +127,60 @@ def prepare(config: Config) -> Path:
 def find_training(
     root: Path, source: Mpi3dhpConfig, crop: Crop, skeleton: Skeleton, cache: Path
 ) -> list[Recording]:
-    """Training recordings, a sequence and camera each; ``cache`` takes their annotations."""
-    sequences = sorted(root.glob("S[1-8]/Seq[12]/annot.mat"))
-    if not sequences:
+    """Training recordings, one per sequence and camera; ``cache`` takes their annotations."""
+    annotations = sorted(root.glob("S[1-8]/Seq[12]/annot.mat"))
+    if not annotations:
         raise InputError(
             f"{root}: no S*/Seq*/annot.mat; set data.mpi_inf_3dhp.root to the folder of S1 to S8"
         )
     recordings: list[Recording] = []
-    for file in sequences:
+    for file in annotations:
         folder = file.parent
-        person, sequence = folder.parent.name, folder.name
-        unmasked = not (folder / "FGmasks").is_dir()
-        if unmasked and (person, sequence) not in WITHOUT_MASKS:
-            raise InputError(f"{folder / 'FGmasks'}: not found; get the masks of this sequence")
-        if unmasked and source.unmasked == "skip":
+        person, sequence = folder.parts[-2:]
+        clip = f"{person}/{sequence}"
+        if not _has_masks(folder, clip) and source.unmasked == "skip":
             print(
-                f"{person}/{sequence}: skipped: the data set has no masks of it "
-                "(data.mpi_inf_3dhp.unmasked=median cuts the body out all the same)",
+                f"{clip}: skipped: the data set has no masks of it "
+                "(data.mpi_inf_3dhp.unmasked=median cuts the body out without them)",
                 file=sys.stderr,
             )
             continue
-        cameras = read_calibration(folder / "camera.calibration")
-        present = [c for c in CAMERAS if _is_there(folder / "imageSequence", c)]
-        if not present:
-            raise InputError(
-                f"{folder / 'imageSequence'}: no video of cameras {', '.join(map(str, CAMERAS))}; "
-                "get the videos of this sequence"
-            )
-        absent = [str(c) for c in CAMERAS if c not in present]
-        if absent:
-            print(f"{person}/{sequence}: no videos of cameras {', '.join(absent)}", file=sys.stderr)
+        calibration = read_calibration(folder / "camera.calibration")
         recordings += [
             TrainRecording(
                 split="train",
                 person=person,
-                clip=f"{person}/{sequence}",
+                clip=clip,
                 camera=str(camera),
-                activity="",
                 crop=crop,
                 folder=folder,
                 annotations=_annotations_of(file, camera, cache),
-                calibration=cameras[camera],
-                every=source.every,
-                prior=source.prior,
-                universal=source.universal,
-                chair=source.chair,
-                unmasked=unmasked,
+                calibration=calibration[camera],
+                source=source,
                 skeleton=skeleton,
             )
-            for camera in present
+            for camera in _cameras(folder / "imageSequence", clip)
         ]
     return recordings
+
+
+def _has_masks(folder: Path, clip: str) -> bool:
+    """InputError where a sequence lacks the masks that the data set has of it."""
+    found = (folder / "FGmasks").is_dir()
+    if not found and clip not in WITHOUT_MASKS:
+        raise InputError(f"{folder / 'FGmasks'}: not found; get the masks of this sequence")
+    return found
+
+
+def _cameras(folder: Path, clip: str) -> list[int]:
+    """The cameras of which there are images; says which are missing."""
+    missing = [camera for camera in CAMERAS if not _Frames(folder, camera).first.exists()]
+    named = ", ".join(map(str, missing))
+    if len(missing) == len(CAMERAS):
+        raise InputError(f"{folder}: no video of cameras {named}; get the videos of this sequence")
+    if missing:
+        print(f"{clip}: no videos of cameras {named}", file=sys.stderr)
+    return [camera for camera in CAMERAS if camera not in missing]
 
 
 def find_test(root: Path, source: Mpi3dhpConfig, crop: Crop, skeleton: Skeleton) -> list[Recording]:
@@ -188,8 +199,6 @@ def find_test(root: Path, source: Mpi3dhpConfig, crop: Crop, skeleton: Skeleton)
                 split="test",
                 person=file.parent.name,
                 clip=file.parent.name,
-                camera="",
-                activity="",
                 crop=crop,
                 folder=file.parent,
                 frames=tuple(frames[first : first + TEST_BLOCK]),
@@ -201,7 +210,7 @@ def find_test(root: Path, source: Mpi3dhpConfig, crop: Crop, skeleton: Skeleton)
     return recordings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainRecording(Recording):
     """One training sequence from one camera.
 
@@ -209,22 +218,14 @@ class TrainRecording(Recording):
         folder: of the sequence.
         annotations: the camera's annotations, taken out of ``annot.mat``.
         calibration: the camera.
-        every: keep every n-th frame.
-        prior: share of the sequence that gives poses and no image.
-        universal: 3D at the universal skeleton's size.
-        chair: leave the chair in the image.
-        unmasked: the sequence has no masks; a median over time takes their place.
+        source: options.
         skeleton: of the poses.
     """
 
     folder: Path
     annotations: Path
     calibration: Camera
-    every: int
-    prior: float
-    universal: bool
-    chair: bool
-    unmasked: bool
+    source: Mpi3dhpConfig
     skeleton: Skeleton
 
     @property
@@ -235,15 +236,15 @@ class TrainRecording(Recording):
     def shots(self) -> Iterator[Shot | Skipped]:
         """See ``Recording``."""
         name = f"{self.folder / 'annot.mat'} camera {self.camera}"
-        poses = _Poses(name, *_load(self.annotations), self.universal)
-        if (self.person, self.folder.name) in SIDES_EXCHANGED:
-            poses.exchange_sides(SIDES_EXCHANGED[self.person, self.folder.name], self.skeleton)
+        poses = _Poses(name, *_load(self.annotations), self.skeleton, self.source.universal)
+        if self.clip in SIDES_SWAPPED:
+            poses.swap_sides(SIDES_SWAPPED[self.clip])
         good = poses.good
-        poses.check(name, self.calibration, self.skeleton)
+        poses.check(self.calibration)
         count, short = self._usable_frames(len(good))
         if short:
             yield Skipped(*short)
-        images, of_prior = part_frames(count, self.every, self.prior)
+        images, of_prior = part_frames(count, self.source.every, self.source.prior)
         usable = [frame for frame in (*images, *of_prior) if good[frame]]
         if len(usable) < len(images) + len(of_prior):
             yield Skipped(len(images) + len(of_prior) - len(usable), "NaN in the poses")
@@ -254,18 +255,8 @@ class TrainRecording(Recording):
             seen, size = seen + 1, (image.shape[1], image.shape[0])
             if image[::32, ::32].min() > FLASH:
                 yield Skipped(1, "a white flash")
-                continue
-            box = self.crop.around_joints(poses.joints_2d[frame])
-            yield Shot(
-                frame,
-                box,
-                poses.joints_2d[frame],
-                size,
-                poses.joints_3d[frame],
-                self.calibration,
-                image,
-                mask,
-            )
+            else:
+                yield poses.shot(frame, self.crop, self.calibration, image, mask)
         if seen < len(wanted):
             yield Skipped(len(wanted) - seen, "the masks end before the video")
         for frame in usable:
@@ -276,20 +267,25 @@ class TrainRecording(Recording):
     def _usable_frames(self, annotated: int) -> tuple[int, tuple[int, str] | None]:
         """Frames that have both pose and image, and what is known to be missing."""
         video = self._frames("imageSequence")
-        video.check_rate(FPS[self.person, self.folder.name])
+        video.check_rate(50.0 if self.clip in FPS_50 else 25.0)
         count = len(video)
-        if annotated == count + 1 and (self.person, self.folder.name) in LONG_ANNOTATION:
+        if annotated == count + 1 and self.clip in LONG_ANNOTATION:
             return count, (1, "an annotation without a frame (known)")
-        if count >= annotated - max(2, annotated // 50):
+        if count >= fewest_frames(annotated):
             return min(count, annotated), None
-        if (self.person, self.folder.name, self.camera) in SHORT_VIDEO:
+        if (self.clip, self.camera) in SHORT_VIDEO:
             return count, (annotated - count, "the video ends before the poses (known)")
         raise InputError(
             f"{video.first}: {count} frames for {annotated} poses; it is truncated, get it anew"
         )
 
+    @property
+    def _unmasked(self) -> bool:
+        """Whether a median over time takes the place of masks."""
+        return not (self.folder / "FGmasks").is_dir()
+
     def _kinds(self) -> tuple[str, ...]:
-        masks = () if self.unmasked else ("FGmasks", "ChairMasks")
+        masks = () if self._unmasked else ("FGmasks", "ChairMasks")
         return ("imageSequence", *masks)
 
     def _frames(self, kind: str) -> "_Frames":
@@ -298,8 +294,8 @@ class TrainRecording(Recording):
     def _masked(self, wanted: set[int]) -> Iterator[tuple[int, ImageArray, Mask]]:
         """Images with their masks: person without, or with, the chair."""
         images = self._frames("imageSequence")
-        if self.unmasked:
-            yield from _before_median(images, wanted, images)
+        if self._unmasked:
+            yield from _masked_by_median(images, wanted)
             return
         body, chair = self._frames("FGmasks"), self._frames("ChairMasks")
         streams = (images.read(wanted), body.read(wanted), chair.read(wanted))
@@ -308,11 +304,11 @@ class TrainRecording(Recording):
             check_size(chair.first, seat, image.shape)
             # Red: in front of the green screen; of the chair's mask: dark on the chair.
             front, off_chair = above(green, channel=2), above(seat, channel=2)
-            both = front | ~off_chair if self.chair else front & off_chair
+            both = front | ~off_chair if self.source.chair else front & off_chair
             yield frame, image, both
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TestRecording(Recording):
     """A block of frames of a test sequence; the body is cut out by a median over time.
 
@@ -353,28 +349,18 @@ class TestRecording(Recording):
             valid = np.asarray(_variable(file, content, "valid_frame")).reshape(-1) > 0
             activity = np.asarray(_variable(file, content, "activity_annotation")).reshape(-1)
         joints_2d, joints_3d, universal_3d = (array[:, AS_H36M] for array in arrays)
-        poses = _Poses(str(file), joints_2d, joints_3d, universal_3d, self.universal, usable=valid)
+        poses = _Poses(
+            str(file), joints_2d, joints_3d, universal_3d, self.skeleton, self.universal, valid
+        )
         camera = TEST_CAMERAS[self.person]
-        poses.check(str(file), camera, self.skeleton)
+        poses.check(camera)
         wanted = {frame for frame in self.frames if poses.good[frame]}
         if len(wanted) < len(self.frames):
             yield Skipped(len(self.frames) - len(wanted), "NaN in the poses")
-        every_image = _Images([self._image(frame) for frame in range(len(valid))])
-        for frame, image, mask in _before_median(every_image, wanted, every_image):
-            box = self.crop.around_joints(poses.joints_2d[frame])
-            size = image.shape[1], image.shape[0]
-            shot = Shot(
-                frame,
-                box,
-                poses.joints_2d[frame],
-                size,
-                poses.joints_3d[frame],
-                camera,
-                image,
-                mask,
-                activity=ACTIVITIES[int(activity[frame]) - 1],
-            )
-            yield shot
+        images = _Images([self._image(frame) for frame in range(len(valid))])
+        for frame, image, mask in _masked_by_median(images, wanted):
+            shown = ACTIVITIES[int(activity[frame]) - 1]
+            yield poses.shot(frame, self.crop, camera, image, mask, shown)
 
     @property
     def _annotations(self) -> Path:
@@ -387,9 +373,16 @@ class TestRecording(Recording):
 class _Poses:
     """Poses of one camera in the joints of h36m17.
 
-    Attributes:
+    Args:
+        name: file and camera to name in an error.
         joints_2d: (F, 17, 2) source pixels.
         joints_3d: (F, 17, 3) mm, camera frame.
+        universal_3d: (F, 17, 3) the same at the universal skeleton's size.
+        skeleton: of the poses.
+        universal: scale ``joints_3d`` to the universal skeleton's size.
+        usable: (F,) frames that count; None: all.
+
+    Attributes:
         good: (F,) whether a pose is finite, and usable.
     """
 
@@ -399,47 +392,60 @@ class _Poses:
         joints_2d: Floats,
         joints_3d: Floats,
         universal_3d: Floats,
+        skeleton: Skeleton,
         universal: bool,
         usable: NDArray[np.bool_] | None = None,
     ) -> None:
         if not len(joints_2d) == len(joints_3d) == len(universal_3d):
             raise InputError(
                 f"{name}: annot2, annot3 and univ_annot3 have {len(joints_2d)}, {len(joints_3d)} "
-                f"and {len(universal_3d)} poses; get the file anew"
+                f"and {len(universal_3d)} poses; get the file again"
             )
+        self.name, self.skeleton = name, skeleton
         self.joints_2d, self.joints_3d = joints_2d, np.array(joints_3d)
         self.good = finite_frames(joints_2d, joints_3d, universal_3d)
         if usable is not None:
             self.good &= usable
         if not self.good.any():
-            raise InputError(f"{name}: no pose is free of NaN; get the file anew")
+            raise InputError(f"{name}: no pose is free of NaN; get the file again")
         if universal:
-            self.joints_3d *= universal_scale(joints_3d[self.good], universal_3d[self.good])
+            # A median over all bones: of a sequence with wrong knees and ankles most are right.
+            own = bone_lengths(joints_3d[self.good], skeleton).sum(axis=0)
+            target = bone_lengths(universal_3d[self.good], skeleton).sum(axis=0)
+            self.joints_3d *= float(np.median(target / own))
 
-    def exchange_sides(self, rows: range, skeleton: Skeleton) -> None:
-        """Give left joints of these rows the right joints' place, and the other way round."""
-        chosen = slice(rows.start, rows.stop)
+    def swap_sides(self, rows: slice) -> None:
+        """Swap the left and right joints of these rows."""
         for array in (self.joints_2d, self.joints_3d):
-            array[chosen] = array[chosen][:, skeleton.swap]
+            array[rows] = array[rows][:, self.skeleton.swap]
 
-    def check(self, name: str, camera: Camera, skeleton: Skeleton) -> None:
+    def check(self, camera: Camera) -> None:
         """InputError unless 3D projects onto 2D, and left and right are where they belong."""
-        good = self.good
-        check_projection(name, self.joints_2d[good], self.joints_3d[good], camera)
-        check_sides(name, self.joints_3d[good], skeleton)
+        joints_2d, joints_3d = self.joints_2d[self.good], self.joints_3d[self.good]
+        check_projection(self.name, joints_2d, joints_3d, camera)
+        check_sides(self.name, joints_3d, self.skeleton)
 
-
-def universal_scale(joints_mm: Floats, universal_mm: Floats) -> float:
-    """Ratio of the universal skeleton's bones to a person's: median over (F, 17, 3) poses.
-
-    A median over all bones: of a sequence whose knees and ankles are wrong most bones are right.
-    """
-    parents = np.array([0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15])
-    own, universal = (
-        np.linalg.norm(poses[:, 1:] - poses[:, parents], axis=-1)
-        for poses in (joints_mm, universal_mm)
-    )
-    return float(np.median(universal.sum(axis=0) / own.sum(axis=0)))
+    def shot(
+        self,
+        frame: int,
+        crop: Crop,
+        camera: Camera,
+        image: ImageArray,
+        mask: Mask,
+        activity: str = "",
+    ) -> Shot:
+        """The shot of an image with its pose."""
+        return Shot(
+            frame,
+            crop.around_joints(self.joints_2d[frame]),
+            self.joints_2d[frame],
+            (image.shape[1], image.shape[0]),
+            self.joints_3d[frame],
+            camera,
+            image,
+            mask,
+            activity=activity,
+        )
 
 
 class _Images:
@@ -455,7 +461,7 @@ class _Images:
         """Yield (frame, BGR image) of the wanted frames."""
         for frame in sorted(wanted):
             if frame < len(self.files):
-                yield frame, _as_bgr(read_image(self.files[frame]))
+                yield frame, _swap_channels(read_image(self.files[frame]))
 
 
 class _Frames:
@@ -475,14 +481,8 @@ class _Frames:
 
     def check_rate(self, expected: float) -> None:
         """InputError where a video has another frame rate than the data set's."""
-        if self._files:
-            return
-        rate = frame_rate(self._video)
-        if abs(rate - expected) > 0.05 * expected:
-            raise InputError(
-                f"{self._video}: {rate:g} frames a second, the data set has {expected:g}; take the "
-                "original video, since poses belong to its frames by number"
-            )
+        if not self._files:
+            check_frame_rate(self._video, expected)
 
     def read(self, wanted: set[int]) -> Iterator[tuple[int, ImageArray]]:
         """Yield (frame, BGR image) of the wanted frames."""
@@ -491,14 +491,14 @@ class _Frames:
         return read_frames(self._video, wanted, threads=1)
 
 
-def _before_median(
-    frames: _Frames | _Images, wanted: set[int], teachers: _Frames | _Images
+def _masked_by_median(
+    frames: _Frames | _Images, wanted: set[int]
 ) -> Iterator[tuple[int, ImageArray, Mask]]:
-    """Wanted frames with masks against the median of frames spread over all of the sequence."""
-    spread = set(np.linspace(0, len(teachers) - 1, SAMPLES).round().astype(int).tolist())
-    background = MedianBackground(_as_rgb(image) for _, image in teachers.read(spread))
+    """Wanted frames, with masks against the median of frames spread over the whole sequence."""
+    spread = set(np.linspace(0, len(frames) - 1, SAMPLES).round().astype(int).tolist())
+    background = MedianBackground(_swap_channels(image) for _, image in frames.read(spread))
     for frame, image in frames.read(wanted):
-        yield frame, image, background.mask(_as_rgb(image))
+        yield frame, image, background.mask(_swap_channels(image))
 
 
 def read_calibration(path: Path) -> dict[int, Camera]:
@@ -574,16 +574,9 @@ def _variable(file: Path, content: Any, name: str) -> Any:
     return content[name]
 
 
-def _is_there(folder: Path, camera: int) -> bool:
-    return (folder / f"video_{camera}.avi").exists() or any(folder.glob(f"img_{camera}_*.jpg"))
-
-
-def _as_bgr(image: ImageArray) -> ImageArray:
+def _swap_channels(image: ImageArray) -> ImageArray:
+    """RGB -> BGR, and back."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), dtype=np.uint8)
-
-
-def _as_rgb(image: ImageArray) -> ImageArray:
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _check(source: Mpi3dhpConfig, skeleton: Skeleton) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.data.anatomy import bone_lengths
 from skelift.data.crop import cut_body, to_crop
 from skelift.data.format import SAMPLE
 from skelift.data.sources.recordings import PRIOR_MARK, Recording, Shot, Skipped
@@ -25,7 +26,7 @@ NO_BODY = "no body in the mask"
 
 
 @dataclass(frozen=True)
-class Part:
+class CutRecording:
     """A finished part.
 
     Attributes:
@@ -77,13 +78,13 @@ def _stat(file: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def load_part(folder: Path) -> Part:
+def load_part(folder: Path) -> CutRecording:
     """A finished part."""
     content = read_json(folder / "part.json", "skelift prepare")
-    return Part(folder=folder, **content)
+    return CutRecording(folder=folder, **content)
 
 
-def make_part(recording: Recording, skeleton: Skeleton, folder: Path) -> Part:
+def make_part(recording: Recording, skeleton: Skeleton, folder: Path) -> CutRecording:
     """Read a recording shot by shot into a part.
 
     Raises:
@@ -157,8 +158,7 @@ class _PartWriter:
         self.skipped[reason] = self.skipped.get(reason, 0) + frames
 
     def _bones(self, joints_mm: NDArray[np.float32]) -> list[float]:
-        parent, child = self.skeleton.bone_indices.T
-        lengths = np.linalg.norm(joints_mm[:, child] - joints_mm[:, parent], axis=-1)
+        lengths = bone_lengths(joints_mm, self.skeleton)
         return [float(mm) for mm in lengths.sum(axis=0, dtype=np.float64)]
 
     def _record(self, shot: Shot, mark: str = "") -> NDArray[np.void]:

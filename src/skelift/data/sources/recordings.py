@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.crop import CropBox
+from skelift.data.images import ImageArray, Mask
 from skelift.data.poses import REACH
 from skelift.errors import InputError
 
-ImageArray = NDArray[np.uint8]
 Floats = NDArray[np.floating]
 
 PRIOR_MARK = "#poses"  # ends the clip name of the part of a clip that gives poses and no image
@@ -67,7 +67,7 @@ class Shot:
     joints_3d_mm: Floats | None = None
     camera: Camera | None = None
     image: ImageArray | None = None
-    mask: ImageArray | None = None
+    mask: Mask | None = None
     mask_level: int = 0
     activity: str = ""
 
@@ -80,25 +80,25 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recording(ABC):
-    """What one camera saw in one go. Small and picklable: it is read in a worker process.
+    """A continuous recording of one camera. Small and picklable: a worker process reads it.
 
     Attributes:
         split: ``train`` or ``test``.
-        person: name of the person.
         clip: name of the clip, unique over persons, shared by the cameras that saw it.
-        camera: name of the camera; empty where unknown.
-        activity: name of the activity; empty where unknown.
         crop: how the body is cut out.
+        person: name of the person; empty where unknown, as are camera and activity.
+        camera: name of the camera.
+        activity: name of the activity.
     """
 
     split: str
-    person: str
     clip: str
-    camera: str
-    activity: str
     crop: Crop
+    person: str = ""
+    camera: str = ""
+    activity: str = ""
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 _COLUMNS = 160
 
 
-class Draws:
+class RowNoise:
     """Independent random columns for a block of rows.
 
     Every row has its own generator, seeded by (seed, stream, row), so a row's draws depend

@@ -1,0 +1,51 @@
+"""Bone lengths of 3D poses, and whether their left and right are where they belong."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.skeleton import Skeleton
+
+TRUNK_AND_LEGS = (
+    *("l_hip", "r_hip", "l_shoulder", "r_shoulder"),
+    *("l_knee", "r_knee", "l_ankle", "r_ankle"),
+)
+
+
+def bone_lengths(joints: NDArray[np.floating], skeleton: Skeleton) -> NDArray[np.floating]:
+    """(..., J, 3) joints -> (..., bones) lengths, in the unit of the joints."""
+    parent, child = skeleton.bone_indices.T
+    lengths: NDArray[np.floating] = np.linalg.norm(
+        joints[..., child, :] - joints[..., parent, :], axis=-1
+    )
+    return lengths
+
+
+def side_cues(
+    joints_mm: NDArray[np.floating], skeleton: Skeleton
+) -> tuple[NDArray[np.bool_], NDArray[np.floating]] | None:
+    """What tells left from right in (N, J, 3) poses in the camera frame.
+
+    Returns:
+        None for a skeleton without hips, shoulders and legs. Else (N,) whether hips and shoulders
+        point opposite ways, and (N,) how far the knees are in front of the line from hip to
+        ankle, over the leg's length: below 0 they bend backwards. Front is left x up.
+    """
+    if not set(TRUNK_AND_LEGS) <= set(skeleton.joints):
+        return None
+    joint = {name: joints_mm[:, skeleton.index(name)] for name in TRUNK_AND_LEGS}
+    hips, shoulders = joint["l_hip"] - joint["r_hip"], joint["l_shoulder"] - joint["r_shoulder"]
+    up = (joint["l_shoulder"] + joint["r_shoulder"] - joint["l_hip"] - joint["r_hip"]) / 2
+    front = np.cross(hips, up)  # of x right, y down, z forward
+    with np.errstate(divide="ignore", invalid="ignore"):
+        front /= np.linalg.norm(front, axis=1, keepdims=True)
+        bend = (_knee_bend(joint, "l", front) + _knee_bend(joint, "r", front)) / 2
+    return (hips * shoulders).sum(axis=1) < 0, bend
+
+
+def _knee_bend(
+    joint: dict[str, NDArray[np.floating]], side: str, front: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    hip, knee, ankle = (joint[f"{side}_{part}"] for part in ("hip", "knee", "ankle"))
+    length = np.linalg.norm(knee - hip, axis=1) + np.linalg.norm(ankle - knee, axis=1)
+    bend: NDArray[np.floating] = ((knee - (hip + ankle) / 2) * front).sum(axis=1) / length
+    return bend
