@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from skelift.inference.runtimes import Name as RuntimeName
+from skelift.inference.runtimes import RuntimeName
 
 
 def run(

@@ -6,17 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from skelift.data.folder import KEEP
 from skelift.data.static_camera import BACKGROUNDS
 from skelift.errors import InputError
 from skelift.files import staged_folder
+from skelift.inference.cropping import KEEP, REMOVE, WHOLE_IMAGE
 from skelift.inference.drawings import drawing, drawn_names
 from skelift.inference.engines import choose_engine
-from skelift.inference.frames import REMOVE, Source, find_sources
+from skelift.inference.frames import Source, find_sources
 from skelift.inference.pose_files import check_suffix, writing
 from skelift.inference.run import predict_frames
 
-WHOLE = "whole image"
 NOBODY = "nobody"
 
 
@@ -95,9 +94,9 @@ def _report(counts: Counter[str]) -> None:
     """Say on stderr what a reader of the file may not expect."""
     if counts[NOBODY]:
         print(f"{counts[NOBODY]} images without a body were left out", file=sys.stderr)
-    if counts[WHOLE]:
+    if counts[WHOLE_IMAGE]:
         print(
-            f"nothing marks the body in {counts[WHOLE]} images, so they were taken whole, which "
-            "no model is trained for; give masks, --background median (static camera) or remove",
+            f"{counts[WHOLE_IMAGE]} images were taken whole, as nothing marks the body; no model "
+            "is trained for that: give masks, --background median (static camera) or remove",
             file=sys.stderr,
         )

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from skelift.errors import InputError, RequestError, RunError
-from skelift.inference.predictor import Query
+from skelift.inference.cropping import Query
 from skelift.serving.archive import package
 from skelift.serving.client import Client
 from skelift.serving.probe import Place, token
