@@ -26,7 +26,7 @@ from benchmarks.measure import report
 from benchmarks.serve import jpegs
 from benchmarks.soak import worker_pids
 from skelift.errors import InputError, RunError
-from skelift.inference.predictor import Query
+from skelift.inference.cropping import Query
 from skelift.serving.archive import package
 from skelift.serving.client import Client
 from skelift.serving.probe import describe, is_ready

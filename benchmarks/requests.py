@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks.load import Call
 from skelift.data.decoding import Limits
-from skelift.inference.predictor import Query
+from skelift.inference.cropping import Query
 from skelift.serving.settings import DEFAULT_NAME, MAX_REQUEST_BYTES
 
 PLAIN = f"/predictions/{DEFAULT_NAME}"
@@ -81,7 +81,7 @@ def good_requests(images: list[ImageArray]) -> list[Good]:
             ),
             Good(
                 form_call(image=jpeg, mask=mask, focal_px=b"321", name=name.encode()),
-                [Query(jpeg, mask, focal=321.0, name=name)],
+                [Query(jpeg, mask, focal_px=321.0, name=name)],
             ),
             Good(
                 json_call(V1, instances=[b64(jpeg), {"b64": b64(png)}, {"image": b64(webp)}]),

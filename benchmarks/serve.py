@@ -33,7 +33,8 @@ import numpy as np
 from benchmarks.load import Call, Reply, send_all
 from benchmarks.measure import report, tree_cpu_seconds
 from benchmarks.peers import BATCH, MODEL, START_SECONDS, load_service
-from skelift.inference.predictor import GRAPH, Predictor, Query
+from skelift.inference.cropping import Query
+from skelift.inference.predictor import GRAPH
 from skelift.serving.archive import package
 from skelift.serving.export import export_onnx
 from skelift.serving.server import serving

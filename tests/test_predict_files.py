@@ -100,7 +100,7 @@ def test_every_format_holds_the_predictors_poses(
         np.testing.assert_allclose(poses.times[2:], np.arange(FRAMES) / RATE, atol=1e-3)
         truth = np.stack([p.joints_3d_mm for p in expected])
         np.testing.assert_allclose(poses.joints_3d_mm, truth, atol=0.06)
-        truth_2d = np.stack([p.joints_2d for p in expected])
+        truth_2d = np.stack([p.joints_2d_px for p in expected])
         np.testing.assert_allclose(poses.joints_2d, truth_2d, atol=0.06)
         assert poses.skeleton == SKELETON
     answer = json.loads((tmp_path / "p.json").read_text())

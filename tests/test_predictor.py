@@ -94,12 +94,12 @@ def test_empty_mask_is_refused(predictor: Predictor, image: ImageArray) -> None:
 
 
 def test_unknown_camera_is_as_far_as_in_training(predictor: Predictor, image: ImageArray) -> None:
-    unknown, given = predictor.prepare(image), predictor.prepare(image, focal=900.0)
+    unknown, given = predictor.prepare(image), predictor.prepare(image, focal_px=900.0)
     assert (unknown.focal_from, given.focal_from) == ("typical", "given")
-    assert unknown.crop.side / unknown.focal == pytest.approx(CROP_SIDE)
-    assert given.focal == 900
+    assert unknown.crop.side / unknown.focal_px == pytest.approx(CROP_SIDE)
+    assert given.focal_px == 900
     flat, tall = predictor.predict([unknown, given])
-    np.testing.assert_array_equal(flat.joints_2d, tall.joints_2d)
+    np.testing.assert_array_equal(flat.joints_2d_px, tall.joints_2d_px)
     assert not np.allclose(flat.joints_3d_mm, tall.joints_3d_mm)
 
 
@@ -111,8 +111,8 @@ def test_2d_joints_are_in_pixels_of_the_original_image(
     monkeypatch.setattr(Omega, "soft_argmax", lambda self, s: (y, torch.full((1, 17), 0.5)))
     prepared = predictor.prepare(image)
     predicted = predictor.predict([prepared])[0]
-    joints = predicted.joints_2d
-    np.testing.assert_allclose(predicted.spread, prepared.crop.side / 4, rtol=1e-5)
+    joints = predicted.joints_2d_px
+    np.testing.assert_allclose(predicted.spread_px, prepared.crop.side / 4, rtol=1e-5)
     x, down, half = prepared.crop.x, prepared.crop.y, prepared.crop.side / 2
     np.testing.assert_allclose(joints[0], [x, down], rtol=1e-5)
     np.testing.assert_allclose(joints[1], [x - half, down - half], rtol=1e-5)
@@ -139,7 +139,9 @@ def test_shifted_image_gives_the_same_pose_shifted(predictor: Predictor, image: 
     moved[37 : 37 + HEIGHT, 71 : 71 + WIDTH] = image
     here, there = predictor.predict([predictor.prepare(image), predictor.prepare(moved)])
     np.testing.assert_allclose(there.joints_3d_mm, here.joints_3d_mm, atol=0.1)
-    np.testing.assert_allclose(there.joints_2d, here.joints_2d + np.array([71, 37]), atol=0.01)
+    np.testing.assert_allclose(
+        there.joints_2d_px, here.joints_2d_px + np.array([71, 37]), atol=0.01
+    )
 
 
 def test_enlarged_image_gives_the_same_pose_enlarged(
@@ -149,7 +151,7 @@ def test_enlarged_image_gives_the_same_pose_enlarged(
     here, there = predictor.predict([predictor.prepare(image), predictor.prepare(large)])
     size = np.linalg.norm(here.joints_3d_mm, axis=-1).max()
     np.testing.assert_allclose(there.joints_3d_mm, here.joints_3d_mm, atol=0.02 * size)
-    np.testing.assert_allclose(there.joints_2d / 3, here.joints_2d, atol=0.01 * HEIGHT)
+    np.testing.assert_allclose(there.joints_2d_px / 3, here.joints_2d_px, atol=0.01 * HEIGHT)
 
 
 def test_images_of_a_batch_do_not_touch_each_other(predictor: Predictor, image: ImageArray) -> None:
@@ -158,7 +160,7 @@ def test_images_of_a_batch_do_not_touch_each_other(predictor: Predictor, image: 
     for one, among in zip(prepared, together, strict=True):
         alone = predictor.predict([one])[0]
         np.testing.assert_allclose(among.joints_3d_mm, alone.joints_3d_mm, atol=0.1)
-        np.testing.assert_allclose(among.joints_2d, alone.joints_2d, atol=0.01)
+        np.testing.assert_allclose(among.joints_2d_px, alone.joints_2d_px, atol=0.01)
 
 
 def test_answer_explains_itself(predictor: Predictor, image: ImageArray) -> None:
@@ -174,9 +176,9 @@ def test_answer_explains_itself(predictor: Predictor, image: ImageArray) -> None
     assert entry["image"] == "a.png"
     assert entry["image_size"] == [WIDTH, HEIGHT]
     assert entry["crop"].keys() == {"x", "y", "side", "from"}
-    assert entry["focal_px"] == {"value": prediction.prepared.focal, "from": "typical"}
+    assert entry["focal_px"] == {"value": prediction.prepared.focal_px, "from": "typical"}
     np.testing.assert_allclose(entry["joints_3d_mm"], prediction.joints_3d_mm, atol=0.006)
-    np.testing.assert_allclose(entry["joints_2d_px"], prediction.joints_2d, atol=0.006)
+    np.testing.assert_allclose(entry["joints_2d_px"], prediction.joints_2d_px, atol=0.006)
     assert np.shape(entry["joints_3d_mm"]) == (17, 3)
     assert np.shape(entry["joints_2d_px"]) == (17, 2)
 

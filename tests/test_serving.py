@@ -25,7 +25,8 @@ from tiny_run import random_model
 from skelift.cli import main
 from skelift.data.decoding import Limits
 from skelift.errors import InputError, RunError
-from skelift.inference.predictor import GRAPH, Predictor, Query
+from skelift.inference.cropping import Query
+from skelift.inference.predictor import GRAPH, Predictor
 from skelift.serving.archive import package
 from skelift.serving.client import Client
 from skelift.serving.export import export_onnx
@@ -79,9 +80,9 @@ def test_exported_graph_equals_the_networks(tmp_path: Path, facing: bool) -> Non
     here, there = Predictor(model), Predictor(model, runtime="onnx")
     for count in (1, 3):
         images = [rng.integers(0, 255, (50, 40, 3), dtype=np.uint8) for _ in range(count)]
-        prepared = [here.prepare(image, focal=70.0) for image in images]
+        prepared = [here.prepare(image, focal_px=70.0) for image in images]
         for ours, theirs in zip(here.predict(prepared), there.predict(prepared), strict=True):
-            for name in ("joints_3d_mm", "joints_2d", "spread"):
+            for name in ("joints_3d_mm", "joints_2d_px", "spread_px"):
                 one, other = getattr(ours, name), getattr(theirs, name)
                 assert np.abs(one - other).max() <= 1e-4 * np.abs(one).max()
 

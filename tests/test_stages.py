@@ -67,7 +67,7 @@ def test_report_stands_alone(home: Path) -> None:
     assert 'src="http' not in page
 
 
-def test_predict_agrees_with_evaluation_on_a_test_image(home: Path) -> None:
+def test_predict_writes_and_draws_a_pose_of_a_test_image(home: Path) -> None:
     data = Dataset(home / "data")
     image = data.split("test").images[0]
     file = home / "image.png"

@@ -27,7 +27,6 @@ from skelift.errors import InputError
 if TYPE_CHECKING:
     from skelift.inference.frames import Source
 
-WHOLE = "whole image"
 NOBODY = "nobody"
 
 
@@ -122,11 +121,13 @@ def _progress(sources: "list[Source]") -> Iterator[Callable[[], None]]:
 
 def _report(counts: Counter[str]) -> None:
     """Say on stderr which images have no pose, or one that is not to be trusted."""
+    from skelift.inference.cropping import WHOLE_IMAGE
+
     if counts[NOBODY]:
         print(f"{counts[NOBODY]} images without a body were left out", file=sys.stderr)
-    if counts[WHOLE]:
+    if counts[WHOLE_IMAGE]:
         print(
-            f"nothing marks the body in {counts[WHOLE]} images, so they were taken whole, which "
-            "no model is trained for; give masks, --background median (static camera) or remove",
+            f"{counts[WHOLE_IMAGE]} images were taken whole, as nothing marks the body; no model "
+            "is trained for that: give masks, --background median (static camera) or remove",
             file=sys.stderr,
         )

@@ -112,7 +112,7 @@ def _draw_answer(place: "Place", image: Path) -> Path:
     from skelift.data.images import read_image
     from skelift.inference.drawings import draw_frame, write_png
     from skelift.inference.frames import Frame
-    from skelift.inference.predictor import Query
+    from skelift.inference.cropping import Query
     from skelift.serving.client import Client
     from skelift.serving.probe import token
 

@@ -8,12 +8,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skelift.data.folder import KEEP
 from skelift.demo.figure import pose_figure
 from skelift.demo.session import Shown, show
 from skelift.errors import InputError, RunError
+from skelift.inference.cropping import KEEP, REMOVE, WHOLE_IMAGE
 from skelift.inference.engines import Engine
-from skelift.inference.frames import REMOVE
 from skelift.reporting.draw import SIDES
 
 if TYPE_CHECKING:
@@ -184,7 +183,7 @@ def _facts(shown: Shown) -> str:
     if shown.video:
         thinned = f", every {shown.every}. of the clip" if shown.every > 1 else ""
         lines.insert(0, f"**{len(shown.entries)} frames**{thinned}.")
-    if entry["crop"]["from"] == "whole image":
+    if entry["crop"]["from"] == WHOLE_IMAGE:
         lines.append(
             "Nothing marks the body here: expect a poor pose. Choose another background, or give "
             "an image whose background is black."

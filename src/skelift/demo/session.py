@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.folder import KEEP
 from skelift.errors import InputError
+from skelift.inference.cropping import KEEP, REMOVE
 from skelift.inference.drawings import video_writer
 from skelift.inference.engines import Engine
-from skelift.inference.frames import REMOVE, Source, find_sources
+from skelift.inference.frames import Source, find_sources
 from skelift.inference.pose_files import writing
 from skelift.inference.run import predict_frames
 from skelift.reporting.draw import overlay

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.errors import InputError, RequestError, RunError
+from skelift.inference.cropping import Query
 from skelift.inference.engines import Answer
 from skelift.inference.frames import Frame
-from skelift.inference.predictor import Query
 from skelift.serving.client import Client
 
 TOKEN = "SKELIFT_TOKEN"  # noqa: S105  # environment variable with a bearer token, never an option
@@ -48,7 +48,7 @@ class Endpoint:
     def _ask(self, frame: Frame, focal: float | None) -> Answer:
         mask = _png(frame.mask) if frame.mask is not None else None
         try:
-            answer = self._client.predict([Query(_encoded(frame), mask, focal=focal)])
+            answer = self._client.predict([Query(_encoded(frame), mask, focal_px=focal)])
             if len(answer["predictions"]) == 1:
                 return answer
         except RequestError as error:

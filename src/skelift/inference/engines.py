@@ -40,7 +40,7 @@ class InProcess:
         prepared = []
         for frame in frames:
             try:
-                prepared.append(self._predictor.prepare(frame.image, frame.mask, focal))
+                prepared.append(self._predictor.prepare(frame.image, frame.mask, focal_px=focal))
             except InputError as error:
                 raise InputError(f"{frame.label}: {error}") from None
         names = (str(frame.file) for frame in frames)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.clips import Clip, is_video_file, readable_below
-from skelift.data.folder import KEEP, frames_with_mask_video
+from skelift.data.folder import frames_with_mask_video
 from skelift.data.images import (
     IMAGES,
     UNSTATED_RATE,
@@ -20,8 +20,8 @@ from skelift.data.images import (
 )
 from skelift.data.static_camera import cut_out_bodies
 from skelift.errors import InputError
+from skelift.inference.cropping import KEEP, REMOVE, without_background
 
-REMOVE = "remove"
 BESIDE = ".mask.png"  # NAME.mask.png beside NAME.jpg is its mask
 
 
@@ -168,8 +168,6 @@ def _mask_of(file: Path, base: Path, masks: Path) -> Path:
 
 
 def _cut_out(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    from skelift.inference.predictor import without_background
-
     try:
         return without_background(image)
     except InputError:  # a frame that shows nobody; the caller counts it

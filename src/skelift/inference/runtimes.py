@@ -12,8 +12,8 @@ from skelift.errors import InputError
 if TYPE_CHECKING:
     from skelift.models.pipeline import PosePipeline
 
-Name = Literal["torch", "onnx"]
-NAMES: tuple[Name, ...] = ("torch", "onnx")
+RuntimeName = Literal["torch", "onnx"]
+NAMES: tuple[RuntimeName, ...] = ("torch", "onnx")
 Floats = NDArray[np.float32]
 
 

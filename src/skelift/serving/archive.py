@@ -11,8 +11,7 @@ from typing import Any
 from skelift.errors import InputError
 from skelift.files import atomic_file, read_json
 from skelift.inference.predictor import GRAPH
-from skelift.inference.runtimes import NAMES
-from skelift.inference.runtimes import Name as RuntimeName
+from skelift.inference.runtimes import NAMES, RuntimeName
 from skelift.models.io import CARD, WEIGHTS, load_card
 from skelift.serving.export import export_onnx
 from skelift.serving.settings import DEFAULT_NAME, model_config

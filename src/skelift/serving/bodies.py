@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from skelift.errors import RequestError
-from skelift.inference.predictor import KEEP, Query
+from skelift.inference.cropping import KEEP, Query
 
 MOST_IMAGES = 16  # of one request
 LONGEST_NAME = 256  # characters that a request may have repeated to it
@@ -120,7 +120,7 @@ def _from_fields(fields: Any, where: str = "") -> Query:
         image=_bytes(fields["image"], f"{where}image"),
         mask=None if mask is None else _bytes(mask, f"{where}mask"),
         box=_box(fields.get("box"), where),
-        focal=_focal(fields.get("focal_px"), where),
+        focal_px=_focal(fields.get("focal_px"), where),
         background=_text(fields.get("background", KEEP), f"{where}background"),
         name=_text(fields.get("name", ""), f"{where}name"),
     )
@@ -140,7 +140,7 @@ def _from_form(form: Mapping[str, Any]) -> Query:
         image=_file(form["image"]),
         mask=None if mask is None else _file(mask),
         box=_box(fields.get("box"), ""),
-        focal=_focal(fields.get("focal_px"), ""),
+        focal_px=_focal(fields.get("focal_px"), ""),
         background=_text(fields.get("background", KEEP), "background"),
         name=_text(fields.get("name", ""), "name"),
     )

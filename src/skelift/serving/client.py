@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from skelift.errors import InputError, RequestError, RunError
-from skelift.inference.predictor import Query
+from skelift.inference.cropping import Query
 from skelift.serving.settings import DEFAULT_NAME
 
 RETRIED = (502, 503, 504, 507)  # the queue is full, a worker died, a proxy found nobody
@@ -88,7 +88,7 @@ def _instance(query: Query) -> dict[str, Any]:
         "image": base64.b64encode(query.image).decode(),
         "mask": base64.b64encode(query.mask).decode() if query.mask is not None else None,
         "box": list(query.box) if query.box else None,
-        "focal_px": query.focal,
+        "focal_px": query.focal_px,
         "background": query.background,
         "name": query.name,
     }

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from skelift.errors import RequestError, RunError
-from skelift.inference.predictor import Predictor, PreparedImage
+from skelift.inference.cropping import PreparedImage
+from skelift.inference.predictor import Predictor
 from skelift.serving.bodies import Asked, Parts, parse, v2_answer
 
 JSON = "application/json"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from skelift.inference.runtimes import Name as RuntimeName
+    from skelift.inference.runtimes import RuntimeName
 
 
 def add_arguments(parser: ArgumentParser) -> None:

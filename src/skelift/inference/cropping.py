@@ -1,0 +1,193 @@
+"""From an image of any size to the crop that the network sees: who marks the body, and where."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.data.background import cut_out
+from skelift.data.crop import CropBox
+from skelift.data.images import BLACK, binary, mask_of_black_background
+from skelift.errors import InputError, RequestError
+
+ImageArray = NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+Corner = NDArray[np.float64]
+KEEP, REMOVE = "keep", "remove"
+WHOLE_IMAGE = "whole image"
+_BLACK_BORDER = 0.95  # share of an image's border that is black where the background was removed
+_INSET = 0.03  # without a box, a body leaves so much of the image free on each side
+
+
+@dataclass(frozen=True)
+class Query:
+    """One encoded image, and what is known of it.
+
+    Attributes:
+        image: an encoded image.
+        mask: an encoded mask of the image's size, above 127 on the body.
+        box: x and y of the upper left corner, width and height around the body, pixels of the
+            upright image.
+        focal_px: focal length in pixels of the image.
+        background: ``keep``, or ``remove`` to cut the body out by its colours.
+        name: comes back in the answer.
+    """
+
+    image: bytes
+    mask: bytes | None = None
+    box: Box | None = None
+    focal_px: float | None = None
+    background: str = KEEP
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image as the network wants it, and how to get back.
+
+    Attributes:
+        x: (S, S, 3) uint8 RGB, background black where a mask was known.
+        crop: the square of the image that ``x`` shows.
+        crop_from: what the square was found by: ``mask``, ``box``, ``removed background``,
+            ``black background`` or ``whole image``.
+        focal_px: focal length in pixels of the image.
+        focal_from: ``given``, or ``typical`` where the camera is unknown.
+        size: (width, height) of the image.
+    """
+
+    x: ImageArray
+    crop: CropBox
+    crop_from: str
+    focal_px: float
+    focal_from: str
+    size: tuple[int, int]
+
+
+def prepare_image(
+    card: Mapping[str, Any],
+    image: ImageArray,
+    mask: NDArray[Any] | None = None,
+    box: Box | None = None,
+    focal_px: float | None = None,
+    background: str = KEEP,
+) -> PreparedImage:
+    """Crop as in training.
+
+    A mask comes first. Without one, ``background="remove"`` cuts the body out of the box, or of
+    the image; a box alone is cropped with its background in it, which no model is trained for.
+    Without any of these, the body is what is not black where the border is black; else the whole
+    image is taken. One image does not tell its camera: without ``focal_px``, the body is taken to
+    be as far away as those of the training set typically are.
+
+    Args:
+        card: the model's; its ``size``, ``margin`` and ``crop_side`` are used.
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) uint8, above 127 on the body, or bool.
+        box: see ``Query``.
+        focal_px: see ``Query``.
+        background: see ``Query``.
+
+    Raises:
+        InputError: an argument has another form, the mask is empty, the box lies off the image,
+            or no body is left.
+    """
+    check_image(image)
+    if focal_px is not None and not (math.isfinite(focal_px) and focal_px > 0):
+        raise RequestError(
+            400, "bad_focal", f"focal_px={focal_px}: must be a number above 0, in pixels"
+        )
+    if background not in (KEEP, REMOVE):
+        raise RequestError(400, "bad_background", f"background must be {KEEP} or {REMOVE}")
+    height, width = image.shape[:2]
+    corners = None if box is None else _corners(box, width, height)
+    found_by = "mask"
+    if mask is not None:
+        mask = _checked_mask(mask, image)
+    elif background == REMOVE:
+        mask, found_by = without_background(image, corners), "removed background"
+    elif corners is None and _has_black_border(image):
+        mask, found_by = mask_of_black_background(image), "black background"
+        mask = mask if mask.any() else None
+    if mask is not None:
+        crop = CropBox.around_mask(mask, card["margin"])
+        image = np.asarray(cv2.bitwise_and(image, image, mask=binary(mask)), dtype=np.uint8)
+    elif corners is not None:
+        crop, found_by = CropBox.around(*corners, card["margin"]), "box"
+    else:
+        crop, found_by = CropBox(width / 2, height / 2, float(max(width, height))), WHOLE_IMAGE
+    return PreparedImage(
+        x=crop.cut(image, card["size"]),
+        crop=crop,
+        crop_from=found_by,
+        focal_px=crop.side / card["crop_side"] if focal_px is None else focal_px,
+        focal_from="typical" if focal_px is None else "given",
+        size=(width, height),
+    )
+
+
+def without_background(
+    image: ImageArray, corners: tuple[Corner, Corner] | None = None
+) -> ImageArray:
+    """Mask of what stands out from its surroundings by its colours, in a box or the image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        corners: opposite corners of the box, (2,) pixels each.
+
+    Raises:
+        InputError: nothing does.
+    """
+    size = np.array(image.shape[1::-1], dtype=np.float64)
+    low, high = corners or (_INSET * size, (1 - _INSET) * size)
+    mask = cut_out(image, tuple(low), tuple(high))
+    if not mask.any():
+        raise InputError("nothing stands out from its background; give a mask or a tighter box")
+    return mask
+
+
+def check_image(image: Any) -> None:
+    """InputError unless it is an (H, W, 3) uint8 array of at least one pixel."""
+    if getattr(image, "dtype", None) != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(f"image must be a file or an (H, W, 3) uint8 array, not {_form(image)}")
+    if not image.size:
+        raise InputError("the image has no pixels")
+
+
+def _checked_mask(mask: NDArray[Any], image: ImageArray) -> ImageArray:
+    height, width = image.shape[:2]
+    if getattr(mask, "dtype", None) not in (np.uint8, bool) or mask.shape != (height, width):
+        raise InputError(
+            f"mask must be a file or a ({height}, {width}) uint8 or bool array, as its image, "
+            f"not {_form(mask)}"
+        )
+    return mask if mask.dtype == np.uint8 else mask * np.uint8(255)
+
+
+def _form(value: Any) -> str:
+    """Shape and type of what was given instead of an array of the right ones."""
+    return f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def _corners(box: Box, width: int, height: int) -> tuple[Corner, Corner]:
+    """Opposite corners of the part of a box that lies on the image."""
+    try:
+        x, y, box_width, box_height = map(float, box)
+    except (TypeError, ValueError):
+        x = y = box_width = box_height = math.nan
+    low = np.clip([x, y], 0, [width, height])
+    high = np.clip([x + box_width, y + box_height], 0, [width, height])
+    if not (math.isfinite(x + y + box_width + box_height) and (high - low >= 1).all()):
+        raise RequestError(
+            400, "bad_box", "the box is x, y, width, height in pixels and overlaps the image"
+        )
+    return low, high
+
+
+def _has_black_border(image: ImageArray) -> bool:
+    # Filling the body's holes blackens no pixel, so what shows on the border alone decides.
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    return bool((border.max(axis=-1) <= BLACK).mean() >= _BLACK_BORDER)
