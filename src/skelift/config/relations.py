@@ -39,7 +39,10 @@ def _of_data(c: Config) -> list[tuple[bool, str]]:
         camera = c.data.synth.camera
         relations += [
             (_rises(camera.distance_m), "data.synth.camera.distance_m: the smaller must be first"),
-            (_rises(camera.azimuth_deg), "data.synth.camera.azimuth_deg: the smaller must be first"),
+            (
+                _rises(camera.azimuth_deg),
+                "data.synth.camera.azimuth_deg: the smaller must be first",
+            ),
             (camera.elevation_deg[1] >= 0, "data.synth.camera.elevation_deg: its std must be >= 0"),
         ]
     return relations
