@@ -64,7 +64,7 @@ class Skeleton:
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "Skeleton":
         """Build from the content of a skeleton YAML file (see ``conf/skeleton``)."""
         if not isinstance(mapping, Mapping):
-            raise InputError(f"skeleton: {mapping!r} is not a mapping; give the fields of a skeleton")
+            raise InputError(f"skeleton: {mapping!r} is not a mapping; give a skeleton's fields")
 
         def names(key: str) -> tuple[str, ...]:
             return tuple(str(name) for name in mapping.get(key) or ())

@@ -6,7 +6,7 @@ turned about the hand. There is no 3D, no camera and no mask: GrabCut cuts the h
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
