@@ -1,11 +1,19 @@
-"""Every group file composes, bad configuration is one line, and params.yaml is not stale."""
+"""Every group file composes, every key says what it admits, and bad values are one line."""
 
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import yaml
 
-from skelift.config import GROUPS, Config, compose, to_yaml
+from skelift.cli import main
+from skelift.config import GROUPS, Config, LossConfig, compose, to_yaml, vary
+from skelift.config.fields import Free, Pattern, Range, Words
+from skelift.config.read import read, split_marks
 from skelift.errors import InputError
 
 CONF = Path(__file__).parents[1] / "src/skelift/conf"
@@ -20,7 +28,7 @@ def test_groups_are_the_folders() -> None:
 
 @pytest.mark.parametrize("choice", sorted(CHOICES))
 def test_every_choice_composes_and_reads_back_the_same(choice: str, tmp_path: Path) -> None:
-    config = compose([choice])
+    config = compose([choice, "data.size=128"] if choice.startswith("model=") else [choice])
     assert isinstance(config, Config)
     assert len(config.body.bone_indices) == len(config.body.bones)
     file = tmp_path / "composed.yaml"
@@ -55,7 +63,7 @@ def test_own_skeleton_needs_no_code(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.steps=abc", "train.steps: Value 'abc' of type 'str' could not be converted"),
+        ("train.steps=abc", "train.steps=abc: must be a whole number"),
         ("train.step=1", "no key train.step; did you mean train.steps"),
         ("+train.extra=1", "no key train.extra"),
         ("data.synth.camera.focal=1", "did you mean data.synth.camera.focal_px"),
@@ -66,8 +74,25 @@ def test_own_skeleton_needs_no_code(tmp_path: Path) -> None:
         ("skeleton.root=tail", "tail not among its joints"),
         ("train.steps", "train.steps"),
         ("+variants.small=['model.widht=4']", "did you mean model.width"),
-        ("+variants.small=['model.width=narrow']", "model.width: Value 'narrow'"),
+        (
+            "+variants.small=['model.width=narrow']",
+            "variants.small: model.width=narrow: must be a whole number",
+        ),
         ("+variants.small=['loss=none']", "there are paper, quickstart, recipe"),
+        ("loss.gan_form=leastsquares", "must be log or least_squares; did you mean least_squares?"),
+        ("train.batch=-3", "train.batch=-3: must be 2 or more"),
+        ("train.betas=[0.5,1]", "train.betas[1]=1: must be 0 or more and below 1"),
+        ("train.betas=[0.5]", "train.betas=[0.5]: must be a list of 2 values"),
+        ("train.decay=nan", "train.decay=nan: must be from 0 to 1"),
+        ("train.dvclive=maybe", "train.dvclive=maybe: must be true or false"),
+        ("train.device=cdua", "train.device=cdua: must be auto, cpu, cuda"),
+        ("train.steps=null", "train.steps=None: must be a whole number"),
+        ("train.steps=1.5", "train.steps=1.5: must be a whole number"),
+        ("evaluate.baselines=[mean_posse]", "baselines[0]=mean_posse: must be mean_pose"),
+        ("paths.data=''", "paths.data=: must be a path"),
+        ("data.folder.layout=person/clap", "must be any of person, clip, camera, activity"),
+        ("sweep.overrides=['train.step=1']", "sweep.overrides: no key train.step; did you mean"),
+        ("+variants.small=['loss.norms=square']", "variants.small: loss.norms=square: must be"),
         ("+variants.small=['data=hands']", "may choose model, loss, train"),
     ],
 )
@@ -83,9 +108,11 @@ def test_bad_override_is_one_clear_line(override: str, message: str) -> None:
     [
         ("train: {steps: many}", "train.steps"),
         ("train: {step: 1}", "did you mean train.steps"),
-        ("a: b: c", "no readable YAML"),
-        ("- a", "no mapping"),
+        ("a: b: c", "is not readable YAML"),
+        ("- a", "is not a mapping"),
         ("", "name"),
+        ("loss: {norms: elepos}", "loss.norms=elepos: must be squared or elepose; did you mean e"),
+        ("train: {clip: .inf}", "train.clip=inf: must be 0 or more"),
     ],
 )
 def test_bad_file_is_one_clear_line(content: str, message: str, tmp_path: Path) -> None:
@@ -103,3 +130,148 @@ def test_group_choice_on_a_composed_file_is_refused(tmp_path: Path) -> None:
     file.write_text(to_yaml(compose()))
     with pytest.raises(InputError, match="composed already"):
         compose(["experiment=paper"], file)
+
+
+def walk(kind: Any, key: str = "") -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """(key, type, marks) of all that is neither a section nor a container, list elements too."""
+    kind, marks = split_marks(kind)
+    options = get_args(kind)
+    if is_dataclass(kind):
+        for name, hint in get_type_hints(kind, include_extras=True).items():
+            yield from walk(hint, f"{key}.{name}" if key else name)
+    elif options and get_origin(kind) is not Literal:
+        for option in options[1:] if get_origin(kind) is dict else options:
+            if option is not type(None):
+                yield from walk(option, key)
+    else:
+        yield key, kind, marks
+
+
+KEYS = list(walk(Config))
+CHOSEN = [(key, kind) for key, kind, _ in KEYS if get_origin(kind) is Literal]
+RANGED = [
+    pytest.param(key, kind, mark, id=key)
+    for key, kind, marks in KEYS
+    for mark in marks
+    if isinstance(mark, Range)
+]
+
+
+def unchecked(kind: Any) -> list[str]:
+    """Keys whose values nothing checks."""
+    needed = {str: (Free, Pattern, Words), int: Range, float: Range}
+    return [
+        key
+        for key, kind, marks in walk(kind)
+        if kind in needed and not any(isinstance(mark, needed[kind]) for mark in marks)
+    ]
+
+
+def test_every_key_says_what_it_admits() -> None:
+    assert unchecked(Config) == []
+    assert {key for key, kind, _ in KEYS if kind is Any} == {"skeleton", "sweep.space.choices"}
+    assert {kind for _, kind, _ in KEYS if get_origin(kind) is not Literal} == {
+        str,
+        int,
+        float,
+        bool,
+        Any,
+    }
+
+
+def test_the_walk_finds_unchecked_keys() -> None:
+    @dataclass
+    class Inner:
+        bare: str
+        numbers: list[float]
+        fine: Literal["a", "b"]
+
+    @dataclass
+    class Outer:
+        optional: Inner | None
+        table: dict[str, Inner]
+        count: int
+
+    found = ["optional.bare", "optional.numbers", "table.bare", "table.numbers", "count"]
+    assert unchecked(Outer) == found
+
+
+@pytest.mark.parametrize(("key", "kind"), CHOSEN, ids=[key for key, _ in CHOSEN])
+def test_a_typo_of_a_choice_names_the_nearest(key: str, kind: Any) -> None:
+    for choice in get_args(kind):
+        assert read(kind, choice, key, Config) == choice
+        if choice:
+            with pytest.raises(InputError) as raised:
+                read(kind, f"{choice}x", key, Config)
+            assert str(raised.value).startswith(f"{key}={choice}x: must be ")
+            assert str(raised.value).endswith(f"; did you mean {choice}?")
+
+
+@pytest.mark.parametrize(("key", "kind", "mark"), RANGED)
+def test_a_number_out_of_its_range_is_refused(key: str, kind: type, mark: Range) -> None:
+    bad = [float("nan"), float("inf"), float("-inf")] if kind is float else []
+    if math.isfinite(mark.low):
+        bad += [mark.low - 1, *([mark.low] if mark.open_low else [])]
+    if math.isfinite(mark.high):
+        bad += [mark.high + 1, *([mark.high] if mark.open_high else [])]
+    for value in (*bad, True, "many", None, []):
+        with pytest.raises(InputError, match=rf"^{re.escape(key)}="):
+            read(Annotated[kind, mark], kind(value) if value in bad else value, key, Config)
+    for value in (mark.low, mark.high):
+        if math.isfinite(value) and mark.admits(value):
+            assert read(Annotated[kind, mark], kind(value), key, Config) == value
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.size=60"], "data.size=60: must be a multiple of 8, and 24 or more"),
+        (["model.disc_scales=3"], "data.size=48: must be a multiple of 8, and 96 or more"),
+        (["data.folder.every=2"], "data: has synth and folder; keep one"),
+        (["flow.pca=33"], "flow.pca=33: must be 32 or less"),
+        (["data.synth.camera.distance_m=[6,4]"], "distance_m: the smaller must be first"),
+        (["data.synth.camera.elevation_deg=[8,-1]"], "elevation_deg: its std must be 0 or more"),
+        (["train.snapshot_every=70"], "must be a multiple of train.interval=50"),
+        (["train.patience=2"], "set train.snapshot_every too"),
+        (["loss.canonical_sides=false"], "model.facing=true needs loss.canonical_sides=true"),
+        (["train.facing_steps=0"], "train.facing_steps=0 keeps what train.start can tell"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_one_clear_line(
+    overrides: list[str], message: str
+) -> None:
+    with pytest.raises(InputError) as raised:
+        compose(["experiment=quickstart", *overrides])
+    assert message in str(raised.value)
+    with pytest.raises(InputError) as again:
+        compose(["experiment=quickstart", f"+variants.one={overrides!r}"])
+    assert str(again.value) == f"variants.one: {raised.value}"
+
+
+def test_a_bad_value_ends_with_exit_code_2(
+    capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "loss.gan_form=leastsquares"]) == 2
+    assert capsys.readouterr().err == (
+        "skelift train: error: loss.gan_form=leastsquares: must be log or least_squares; "
+        "did you mean least_squares?\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_yaml_takes_on_for_a_boolean(tmp_path: Path) -> None:
+    file = tmp_path / "composed.yaml"
+    file.write_text(to_yaml(compose()).replace("compile: auto", "compile: on"))
+    assert compose(file=file).train.compile == "on"
+    assert vary(compose(), ["train.compile=off"]).train.compile == "off"
+    assert compose(["train.compile=on"]).train.compile == "on"
+
+
+def test_a_whole_group_in_a_variant_takes_its_own_defaults() -> None:
+    config = compose(
+        ["experiment=quickstart", "+variants.paper=['loss=paper','model.facing=false']"]
+    )
+    ((_, paper),) = config.each_variant()
+    assert paper.loss == LossConfig()
+    assert paper.train == config.train

@@ -126,7 +126,7 @@ def test_missing_field_is_named(key: str) -> None:
 
 @pytest.mark.parametrize("content", ["h36m17", ["hip"], None])
 def test_skeleton_must_be_a_mapping(content: Any) -> None:
-    with pytest.raises(InputError, match="is no mapping"):
+    with pytest.raises(InputError, match="is not a mapping"):
         Skeleton.from_mapping(content)
 
 

@@ -684,7 +684,7 @@ def test_mixture_of_both(h36m_data: Dataset, mpi_data: Dataset, tmp_path: Path) 
     np.testing.assert_array_equal(both.prior.poses_2d, mpi_data.prior.poses_2d)
     assert both.skeleton.evaluated == mpi_data.skeleton.evaluated
     with pytest.raises(InputError, match="make both alike"):
-        prepare.run(compose(["experiment=table2_both", *options, "data.size=64"]))
+        prepare.run(compose(["experiment=table2_both", *options, "data.margin=0.2"]))
 
 
 def test_crop_and_back_agree() -> None:

@@ -1,10 +1,7 @@
 """Errors that end a command with one line instead of a traceback."""
 
-from collections.abc import Iterable
-
-
 class InputError(Exception):
-    """Bad input. The message is one line that names the file (or option) and the mend.
+    """Bad input. The message is one line that names the file (or key) and the fix.
 
     The command line prints it without a traceback and exits with code 2.
     """
@@ -27,15 +24,3 @@ class RequestError(InputError):
         super().__init__(message)
         self.status = status
         self.kind = kind
-
-
-def require(section: str, rules: Iterable[tuple[bool, str]]) -> None:
-    """InputError with the first rule that is not kept.
-
-    Args:
-        section: part of the configuration that the rules are of, as ``data.h36m``.
-        rules: whether each is kept, and ``KEY: what it has to be``.
-    """
-    for kept, rule in rules:
-        if not kept:
-            raise InputError(f"{section}.{rule}; correct it")

@@ -66,7 +66,7 @@ def staged_folder(path: Path) -> Iterator[Path]:
 
 
 def replace_folder(unfinished: Path, path: Path) -> None:
-    """Let a filled folder take the place of ``path``, which need not be there."""
+    """Let a filled folder take the place of ``path``, which need not exist."""
     unfinished.chmod(0o755)
     if path.exists():
         replaced = path.with_name(f".{path.name}.old.tmp")

@@ -1,4 +1,4 @@
-"""Worker processes: how many there may be, and that they end with the process that began them."""
+"""Worker processes: how many to use, and how they end with the process that started them."""
 
 import os
 from multiprocessing import parent_process
@@ -13,9 +13,9 @@ def cores() -> int:
 
 
 def end_with_parent() -> None:
-    """To be called as a worker starts: it then ends when its parent is killed.
+    """Let a worker, which calls this as it starts, end when its parent is killed.
 
-    A killed parent cannot stop its workers, which would wait for tasks for ever.
+    A killed parent cannot stop its workers; they would wait for tasks forever.
     """
     Thread(target=_wait_for_parent, daemon=True).start()
 

@@ -21,7 +21,7 @@ class Skeleton:
         bones: (parent, child) joint names; kappa draws one limb per bone.
         bone_lengths_mm: typical length of each bone. Their ratios are the prior of the
             relative-bone-length loss (Eq. 10), their mean gives predictions a size in mm.
-        pairs: (left, right) partner joints; a mirrored image exchanges them.
+        pairs: (left, right) partner joints; a mirrored image swaps them.
         root: joint that poses are relative to.
         head: joint whose distance to the root sets the scale of the 2D poses.
         evaluated: joints of the headline PCK and AUC; empty means all.
@@ -64,7 +64,7 @@ class Skeleton:
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "Skeleton":
         """Build from the content of a skeleton YAML file (see ``conf/skeleton``)."""
         if not isinstance(mapping, Mapping):
-            raise InputError(f"skeleton: {mapping!r} is no mapping; give the fields of a skeleton")
+            raise InputError(f"skeleton: {mapping!r} is not a mapping; give a skeleton's fields")
 
         def names(key: str) -> tuple[str, ...]:
             return tuple(str(name) for name in mapping.get(key) or ())
@@ -144,7 +144,7 @@ class Skeleton:
 
     @cached_property
     def swap(self) -> NDArray[np.int64]:
-        """(J,) permutation that exchanges left and right joints."""
+        """(J,) permutation that swaps left and right joints."""
         order = np.arange(len(self.joints))
         for left, right in self.pairs:
             i, j = self.index(left), self.index(right)

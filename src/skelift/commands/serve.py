@@ -110,9 +110,9 @@ def run(
 def _draw_answer(place: "Place", image: Path) -> Path:
     """Ask for the pose of an image, and draw it to ``NAME.pose.png`` beside the image."""
     from skelift.data.images import read_image
+    from skelift.inference.cropping import Query
     from skelift.inference.drawings import draw_frame, write_png
     from skelift.inference.frames import Frame
-    from skelift.inference.cropping import Query
     from skelift.serving.client import Client
     from skelift.serving.probe import token
 

@@ -43,7 +43,10 @@ def _of_data(c: Config) -> list[tuple[bool, str]]:
                 _rises(camera.azimuth_deg),
                 "data.synth.camera.azimuth_deg: the smaller must be first",
             ),
-            (camera.elevation_deg[1] >= 0, "data.synth.camera.elevation_deg: its std must be >= 0"),
+            (
+                camera.elevation_deg[1] >= 0,
+                "data.synth.camera.elevation_deg: its std must be 0 or more",
+            ),
         ]
     return relations
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import Config, FolderConfig
-from skelift.data.clips import LEVELS, Clip, find_clips
+from skelift.data.clips import Clip, find_clips
 from skelift.data.crop import CropBox
 from skelift.data.format import (
     SAMPLE,
@@ -109,19 +109,6 @@ def _check(folder: FolderConfig) -> None:
     for option in ("images", "poses"):
         if not getattr(folder, option):
             raise InputError(f"data.folder.{option}: not set; name what to read")
-    choices = (KEEP, *BACKGROUNDS)
-    if folder.background not in choices:
-        raise InputError(
-            f"data.folder.background={folder.background}: choose one of {', '.join(choices)}"
-        )
-    if not set(folder.layout.split("/")) <= set(LEVELS):
-        raise InputError(
-            f"data.folder.layout={folder.layout}: join any of {', '.join(LEVELS)} by /"
-        )
-    if not 0 < folder.test_fraction < 1:
-        raise InputError("data.folder.test_fraction: must lie between 0 and 1")
-    if folder.every < 1:
-        raise InputError("data.folder.every: must be 1 or more")
 
 
 def _describe(

@@ -1,6 +1,5 @@
 """A rendered data set, made on all cores."""
 
-import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
@@ -8,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from skelift.config import Config, DataConfig, SynthConfig
+from skelift.config import Config, SynthConfig
 from skelift.data.format import SAMPLE, DatasetInfo, SplitRows, write_dataset
-from skelift.errors import InputError, require
+from skelift.errors import InputError
 from skelift.processes import cores, end_with_parent
 from skelift.progress import track
 from skelift.synth.scene import Cast, Labels, Studio
@@ -31,7 +30,6 @@ def prepare(config: Config) -> Path:
     """
     synth = config.data.synth
     assert synth is not None
-    _check(config.data, synth)
     studio, info = open_studio(config, synth)
     counts = {TRAIN: synth.train, TEST: synth.test, PRIOR: synth.prior}
     folder = Path(config.paths.data)
@@ -77,45 +75,6 @@ def open_studio(config: Config, synth: SynthConfig) -> tuple[Studio, DatasetInfo
     return Studio(cast, synth.camera, data.size, data.margin), info
 
 
-def _check(data: DataConfig, synth: SynthConfig) -> None:
-    """Refuse numbers that make no data set (InputError names the option)."""
-    camera = synth.camera
-    near_far, azimuth, elevation = camera.distance_m, camera.azimuth_deg, camera.elevation_deg
-    chances = (synth.mix, synth.mirror)
-    numbers = (*near_far, *azimuth, *elevation, camera.aim_deg, camera.focal_px)
-    rules = [
-        (all(map(math.isfinite, numbers)), "synth.camera: finite numbers"),
-        (data.size >= 1, "size: 1 or more"),
-        (data.margin >= 0, "margin: 0 or more"),
-        (data.seed >= 0, "seed: 0 or more"),
-        (synth.train >= 1, "synth.train: 1 or more"),
-        (synth.test >= 1, "synth.test: 1 or more"),
-        (synth.prior >= 1, "synth.prior: 1 or more"),
-        (0 < synth.test_persons < 1, "synth.test_persons: between 0 and 1"),
-        (len(synth.clips) == 3 and min(synth.clips) > 0, "synth.clips: three shares above 0"),
-        (min(chances) >= 0 and max(chances) <= 1, "synth.mix, synth.mirror: from 0 to 1"),
-        (synth.wobble_deg >= 0, "synth.wobble_deg: 0 or more"),
-        (synth.fps > 0, "synth.fps: above 0"),
-        (synth.workers >= 0, "synth.workers: 0 (one a core) or more"),
-        (
-            len(near_far) == 2 and 0 < near_far[0] <= near_far[1],
-            "synth.camera.distance_m: two numbers above 0, the smaller first",
-        ),
-        (
-            len(azimuth) == 2 and azimuth[0] <= azimuth[1],
-            "synth.camera.azimuth_deg: two numbers, the smaller first",
-        ),
-        (
-            len(elevation) == 2 and elevation[1] >= 0,
-            "synth.camera.elevation_deg: a mean, and a std of 0 or more",
-        ),
-        (camera.aim_deg >= 0, "synth.camera.aim_deg: 0 or more"),
-        (camera.focal_px > 0, "synth.camera.focal_px: above 0"),
-        (camera.source_size > 0, "synth.camera.source_size: above 0"),
-    ]
-    require("data", rules)
-
-
 def gather(config: Config, synth: SynthConfig) -> Cast:
     """Load bodies and motion, and share them out."""
     from skelift.synth.body import load_bodies
@@ -126,10 +85,8 @@ def gather(config: Config, synth: SynthConfig) -> Cast:
     seed = config.data.seed
     if synth.kind == "hands":
         return Hands(load_bodies(synth.bodies), synth, config.body, seed)
-    if synth.kind == "people":
-        motion = load_motion(synth.motion, synth.fps)
-        return People(load_bodies(synth.bodies), motion, synth, config.body, seed)
-    raise InputError(f"data.synth.kind: {synth.kind!r} is unknown; take people or hands")
+    motion = load_motion(synth.motion, synth.fps)
+    return People(load_bodies(synth.bodies), motion, synth, config.body, seed)
 
 
 # The studio and the folder of a worker process, set once when it starts.

@@ -31,7 +31,7 @@ from skelift.data.sources.recordings import (
     finite_frames,
     part_frames,
 )
-from skelift.errors import InputError, require
+from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 
 FPS = 50.0
@@ -229,13 +229,6 @@ def _poses(folder: Path, kind: str) -> Path:
 
 
 def _check(source: H36mConfig, skeleton: Skeleton) -> None:
-    rules = [
-        (source.every >= 1, "every: 1 or more"),
-        (source.test_every >= 1, "test_every: 1 or more"),
-        (0 < source.prior < 1, "prior: between 0 and 1"),
-        (source.boxes in ("masks", "joints"), "boxes: masks or joints"),
-    ]
-    require("data.h36m", rules)
     if len(skeleton) != len(JOINTS):
         raise InputError(f"skeleton={skeleton.name}: Human3.6M has that of h36m17; choose it")
 

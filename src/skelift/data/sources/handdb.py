@@ -6,7 +6,7 @@ turned about the hand. There is no 3D, no camera and no mask: GrabCut cuts the h
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from skelift.data.sources.recordings import (
     Skipped,
     check_root,
 )
-from skelift.errors import InputError, require
+from skelift.errors import InputError
 
 JOINTS = 21
 BLOCK = 64  # images that one task cuts out
@@ -40,7 +40,6 @@ def prepare(config: Config) -> Path:
     """
     source = config.data.handdb
     assert source is not None
-    _check(source)
     if len(config.body) != JOINTS:
         raise InputError(f"skeleton={config.body.name}: HandDB has that of hand21; choose it")
     root = check_root("data.handdb.root", source.root)
@@ -189,13 +188,3 @@ def read_hand(path: Path) -> NDArray[np.float64] | None:
 def _warp(image: ImageArray, matrix: NDArray[np.float64]) -> ImageArray:
     height, width = image.shape[:2]
     return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
-
-
-def _check(source: HandDbConfig) -> None:
-    rules: Sequence[tuple[bool, str]] = [
-        (bool(source.sequences), "sequences: at least one"),
-        (0 < source.test < 1, "test: between 0 and 1"),
-        (0 < source.prior < 1, "prior: between 0 and 1"),
-        (source.background in ("grabcut", "black"), "background: grabcut or black"),
-    ]
-    require("data.handdb", rules)

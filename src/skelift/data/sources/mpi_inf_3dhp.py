@@ -48,7 +48,7 @@ from skelift.data.sources.recordings import (
     finite_frames,
     part_frames,
 )
-from skelift.errors import InputError, require
+from skelift.errors import InputError
 from skelift.files import atomic_file
 from skelift.skeleton import Skeleton
 
@@ -580,12 +580,5 @@ def _swap_channels(image: ImageArray) -> ImageArray:
 
 
 def _check(source: Mpi3dhpConfig, skeleton: Skeleton) -> None:
-    rules = [
-        (source.every >= 1, "every: 1 or more"),
-        (source.test_every >= 1, "test_every: 1 or more"),
-        (0 < source.prior < 1, "prior: between 0 and 1"),
-        (source.unmasked in ("skip", "median"), "unmasked: skip or median"),
-    ]
-    require("data.mpi_inf_3dhp", rules)
     if len(skeleton) != len(AS_H36M):
         raise InputError(f"skeleton={skeleton.name}: 3DHP is read into that of h36m17; choose it")
