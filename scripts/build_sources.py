@@ -11,11 +11,11 @@ Both write to ``data/sources`` (``--out``) and print the checksum of what they w
 
 import argparse
 import hashlib
-import os
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,7 @@ def _triangles(path: Path) -> Iterator[tuple[int, int, int]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("f "):
             first, *rest = (int(word.split("/")[0]) - 1 for word in line.split()[1:])
-            for second, third in zip(rest, rest[1:], strict=False):
+            for second, third in pairwise(rest):
                 yield first, second, third
 
 
@@ -333,7 +333,7 @@ def write(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part.npz")
     np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
-    os.replace(partial, path)
+    partial.replace(path)
     print(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}")
 
 
