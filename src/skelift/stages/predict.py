@@ -13,7 +13,7 @@ from skelift.inference.cropping import KEEP, REMOVE, WHOLE_IMAGE
 from skelift.inference.drawings import drawing, drawn_names
 from skelift.inference.engines import choose_engine
 from skelift.inference.frames import Source, find_sources
-from skelift.inference.pose_files import check_suffix, writing
+from skelift.inference.pose_files import Entry, Header, check_suffix, write_poses
 from skelift.inference.run import predict_frames
 
 NOBODY = "nobody"
@@ -55,22 +55,26 @@ def run(
     names = drawn_names(sources) if draw else {}
     engine, _ = choose_engine(model, endpoint)
     counts: Counter[str] = Counter()
-    with writing(out) as writer, _staged(draw) as staged, _progress(sources) as advance:
-        for source in sources:
-            with drawing(source, staged, names) if staged else nullcontext() as drawer:
-                frames = source.frames(background)
-                for frame, header, entry in predict_frames(engine, frames, focal):
-                    if entry:
-                        writer.add(header, entry)
-                    if drawer:
-                        drawer(frame, entry, header)
-                    counts[entry["crop"]["from"] if entry else NOBODY] += 1
-                    advance()
-        if counts[NOBODY] == counts.total():
-            raise InputError(
-                f"{images[0]}: no body in any of {counts[NOBODY]} images; before a static camera "
-                "it has to move, and a mask marks it with 255"
-            )
+
+    def poses() -> Iterator[tuple[Header, Entry]]:
+        with _staged(draw) as staged, _progress(sources) as advance:
+            for source in sources:
+                with drawing(source, staged, names) if staged else nullcontext() as drawer:
+                    frames = source.frames(background)
+                    for frame, header, entry in predict_frames(engine, frames, focal):
+                        counts[entry["crop"]["from"] if entry else NOBODY] += 1
+                        if drawer:
+                            drawer(frame, entry, header)
+                        if entry:
+                            yield header, entry
+                        advance()
+            if counts[NOBODY] == counts.total():
+                raise InputError(
+                    f"{images[0]}: no body in any of {counts[NOBODY]} images; before a static "
+                    "camera it has to move, and a mask marks it with 255"
+                )
+
+    write_poses(out, poses())
     _report(counts)
     return out
 
