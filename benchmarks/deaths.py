@@ -31,7 +31,7 @@ from skelift.serving.archive import package
 from skelift.serving.client import Client
 from skelift.serving.probe import describe, is_ready
 from skelift.serving.server import Server, serving
-from skelift.serving.settings import WORKERS, Endpoint
+from skelift.serving.settings import WORKERS, ServerSettings
 from skelift.weights import SHIPPED
 
 GOALS = {
@@ -64,7 +64,7 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         archive = package(args.model, Path(name))
-        with serving(archive, Endpoint(port=args.port), Path(name) / "state") as server:
+        with serving(archive, ServerSettings(port=args.port), Path(name) / "state") as server:
             server.wait_ready()
             measured = kill_under_load(server, jpegs(8), args.seconds, args.every)
     head = {"benchmark": "deaths: workers killed under load", "model": str(args.model)}

@@ -34,11 +34,11 @@ from benchmarks.load import Call, Reply, send_all
 from benchmarks.measure import report, tree_cpu_seconds
 from benchmarks.peers import BATCH, MODEL, START_SECONDS, load_service
 from skelift.inference.cropping import Query
-from skelift.inference.predictor import GRAPH
+from skelift.inference.predictor import GRAPH, Predictor
 from skelift.serving.archive import package
 from skelift.serving.export import export_onnx
 from skelift.serving.server import serving
-from skelift.serving.settings import DEFAULT_NAME, WORKERS, Endpoint
+from skelift.serving.settings import DEFAULT_NAME, WORKERS, ServerSettings
 from skelift.weights import SHIPPED
 
 AT_ONCE = (1, 8, 32)
@@ -140,7 +140,7 @@ def torchserve(
 ) -> Iterator[Measure]:
     """TorchServe, as ``skelift serve`` starts it."""
     calls = [raw_call(f"/predictions/{DEFAULT_NAME}", image) for image in images]
-    with serving(archive, Endpoint(port=port), folder / "state") as server:
+    with serving(archive, ServerSettings(port=port), folder / "state") as server:
         server.wait_ready()
         yield lambda count, at_once: loaded(server.process.pid, port, calls, count, at_once)
 

@@ -36,7 +36,7 @@ from benchmarks.requests import (
 from skelift.inference.predictor import Predictor
 from skelift.serving.archive import package
 from skelift.serving.server import Server, serving
-from skelift.serving.settings import Endpoint
+from skelift.serving.settings import ServerSettings
 from skelift.weights import SHIPPED
 
 GOALS = {
@@ -68,7 +68,7 @@ def main() -> int:
     images = bodies()
     with tempfile.TemporaryDirectory() as name:
         archive = package(args.model, Path(name))
-        with serving(archive, Endpoint(port=args.port), Path(name) / "state") as server:
+        with serving(archive, ServerSettings(port=args.port), Path(name) / "state") as server:
             server.wait_ready()
             judge = Judge(Predictor(args.model))
             calls = schedule(images, judge, args.requests, args.seed)

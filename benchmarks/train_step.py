@@ -14,7 +14,6 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from skelift.data.format import SAMPLE, Dataset, DatasetInfo, SplitRows, write_d
 from skelift.data.loading import ImageBatch, ImageLoader
 from skelift.skeleton import Skeleton
 from skelift.stages import pretrain_flow
+from skelift.training.build import build_trainer
 from skelift.training.distributed import World, join
 from skelift.training.trainer import Trainer
 
@@ -36,18 +36,18 @@ ROUNDS = 5
 FOCAL, DISTANCE_MM = 1145.0, 5000.0
 
 
-class PlainTrainer(Trainer):
+def plain_trainer(config: Config, data: Dataset, world: World) -> Trainer:
     """The same step with torch's defaults and the plain renderer."""
-
-    def __init__(self, config: Config, data: Dataset, world: World) -> None:
-        train = replace(config.train, precision="fp32", compile="off")
-        super().__init__(replace(config, train=train), data, world)
-        for network in (self.pose, self.disc):
-            network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        objective: Any = self.objective  # of PlainKappa, which only looks like a Kappa
-        objective.kappa = PlainKappa.like(objective.kappa)
-        objective.wide = PlainKappa.like(objective.wide)
-        self.images = PlainImages(data.split("train"), world.device)
+    train = replace(config.train, precision="fp32", compile="off")
+    trainer = build_trainer(replace(config, train=train), data, world)
+    for network in (trainer.core, trainer.disc):
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    for name in ("kappa", "silhouette"):
+        kappa = getattr(trainer.objective, name)
+        setattr(trainer.objective, name, PlainKappa.like(kappa))
+    images = PlainImages(data.split("train"), world.device)
+    trainer.data = replace(trainer.data, images=images)
+    return trainer
 
 
 class PlainImages(ImageLoader):
@@ -69,8 +69,8 @@ def main(overrides: list[str]) -> None:
             pretrain_flow.run(config)
         data = Dataset(config.paths.data)
         trainers = {
-            "skelift": Trainer(config, data, world),
-            "plain": PlainTrainer(config, data, world),
+            "skelift": build_trainer(config, data, world),
+            "plain": plain_trainer(config, data, world),
         }
         first = {name: loss_of(trainer, 0) for name, trainer in trainers.items()}
         seconds = best_seconds({n: stepper(trainer) for n, trainer in trainers.items()}, ROUNDS)

@@ -26,11 +26,11 @@ TINY = [
     "train.checkpoint_every=2",
     "train.precision=fp32",
     "train.dvclive=false",
-    "train.facing_steps=10",
-    "train.refine_steps=10",
+    "heads.front_back.steps=10",
+    "heads.refiner.steps=10",
     "evaluate.baselines=[mean_pose]",
     "evaluate.shown=2",
-    "sweep.overrides=['train.steps=2','model.refine=false','model.facing=false']",
+    "sweep.overrides=['train.steps=2','heads.refiner.enabled=false','heads.front_back.enabled=false']",
 ]
 
 

@@ -74,12 +74,12 @@ TINY: dict[str, Any] = {
         "train.interval=20",
         "train.checkpoint_every=20",
         "train.precision=fp32",
-        "train.facing_steps=200",
-        "train.refine_steps=200",
+        "heads.front_back.steps=200",
+        "heads.refiner.steps=200",
         "evaluate.baselines=[mean_pose]",
         "evaluate.shown=4",
         "sweep.overrides=['train.steps=40','train.dvclive=false',"
-        "'model.refine=false','model.facing=false']",
+        "'heads.refiner.enabled=false','heads.front_back.enabled=false']",
     ],
 }
 

@@ -15,9 +15,8 @@ from tiny_run import random_model
 
 from skelift.data.images import read_image
 from skelift.errors import InputError, RunError
-from skelift.inference import endpoint
-from skelift.inference.endpoint import TOKEN, Endpoint
-from skelift.inference.engines import InProcess
+from skelift.inference import engines
+from skelift.inference.engines import TOKEN, LocalEngine, RemoteEngine
 from skelift.inference.frames import Frame
 from skelift.inference.predictor import Predictor
 from skelift.serving import client
@@ -75,7 +74,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def server(model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerDouble]:
     monkeypatch.setattr(client, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(endpoint, "PATIENCE", 5.0)
+    monkeypatch.setattr(engines, "PATIENCE", 5.0)
     with ServerDouble(model) as double:
         thread = Thread(target=double.serve_forever, args=(0.01,))
         thread.start()
@@ -103,7 +102,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
 def test_answers_are_those_of_the_model_here(
     server: ServerDouble, model: Path, frames: list[Frame]
 ) -> None:
-    there, here = Endpoint(server.url)(frames, 700.0), InProcess(model)(frames, 700.0)
+    there, here = RemoteEngine(server.url)(frames, 700.0), LocalEngine(model)(frames, 700.0)
     assert there.keys() == here.keys()
     assert there["skeleton"] == here["skeleton"]
     assert [a["path"] for a in server.asked] == ["/predictions/skelift"] * len(frames)
@@ -120,7 +119,7 @@ def test_a_busy_server_is_asked_again(
     server: ServerDouble, frames: list[Frame], failure: tuple[int, Any]
 ) -> None:
     server.failures = [failure] * 4
-    assert len(Endpoint(server.url)(frames[:1])["predictions"]) == 1
+    assert len(RemoteEngine(server.url)(frames[:1])["predictions"]) == 1
     assert len(server.asked) == 5
 
 
@@ -130,7 +129,7 @@ def test_refusals_are_not_asked_again_and_name_the_frame(
 ) -> None:
     server.failures = [(status, REFUSAL)]
     with pytest.raises(InputError, match=r"v\.mp4, frame 3: refused .* nobody is there"):
-        Endpoint(server.url)([frames[-1]])
+        RemoteEngine(server.url)([frames[-1]])
     assert len(server.asked) == 1
 
 
@@ -140,27 +139,27 @@ def test_a_server_of_something_else_is_named(
 ) -> None:
     server.failures = [answer]
     with pytest.raises(RunError, match="not answer as skelift does; check the address"):
-        Endpoint(server.url)(frames[:1])
+        RemoteEngine(server.url)(frames[:1])
 
 
 def test_a_server_that_stays_away_ends_the_run(
     server: ServerDouble, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "PATIENCE", 0.2)
+    monkeypatch.setattr(engines, "PATIENCE", 0.2)
     server.failures = [(503, REFUSAL)] * 9999
     with pytest.raises(RunError, match="answers 503, for"):
-        Endpoint(server.url)(frames[:1])
+        RemoteEngine(server.url)(frames[:1])
 
 
 def test_token_comes_from_the_environment(
     server: ServerDouble, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(TOKEN, "secret")
-    Endpoint(f"{server.url}/v1/models/other:predict")(frames[:1])
+    RemoteEngine(f"{server.url}/v1/models/other:predict")(frames[:1])
     assert server.asked[0]["Authorization"] == "Bearer secret"
     assert server.asked[0]["path"] == "/v1/models/other:predict"
 
 
 def test_an_address_is_needed() -> None:
     with pytest.raises(InputError, match="no http URL"):
-        Endpoint("file:///etc/passwd")
+        RemoteEngine("file:///etc/passwd")

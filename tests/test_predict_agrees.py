@@ -12,7 +12,7 @@ from skelift.config import compose
 from skelift.data.crop import to_source
 from skelift.data.folder import prepare
 from skelift.data.format import Dataset
-from skelift.inference.pose_files import read_poses_file
+from skelift.inference.pose_files import read_pose_table
 from skelift.reporting.predictions import Predictions
 from skelift.weights import SHIPPED
 
@@ -61,7 +61,7 @@ def test_every_pose_of_predict_is_the_one_that_evaluate_scores(home: Path) -> No
     out = home / "poses.json"
     arguments = ["--masks", str(home / "masks"), "--focal", str(FOCAL), "--out", str(out)]
     assert main(["predict", *files, *arguments]) == 0
-    predicted = read_poses_file(out)
+    predicted = read_pose_table(out)
     assert list(predicted.images) == files
 
     # evaluate keeps its poses in random order, each with its crop.
@@ -72,7 +72,7 @@ def test_every_pose_of_predict_is_the_one_that_evaluate_scores(home: Path) -> No
     np.testing.assert_allclose(predicted.joints_3d_mm, joints_mm, rtol=0, atol=ROUNDED)
     crops = test.samples["crop"].astype(np.float64)
     joints_px = to_source(scored.joints_2d[order].astype(np.float64), crops, 48)
-    np.testing.assert_allclose(predicted.joints_2d, joints_px, rtol=0, atol=ROUNDED)
+    np.testing.assert_allclose(predicted.joints_2d_px, joints_px, rtol=0, atol=ROUNDED)
     # No two images have poses as close as that.
     apart = np.abs(joints_mm[:, None] - joints_mm[None]).max((2, 3))
     assert apart[~np.eye(rows, dtype=bool)].min() > 10

@@ -17,9 +17,9 @@ from skelift.config import ModelConfig
 from skelift.data.format import DatasetInfo
 from skelift.data.images import read_image, read_video
 from skelift.errors import InputError
-from skelift.inference.engines import Answer, InProcess
+from skelift.inference.engines import Answer, LocalEngine
 from skelift.inference.frames import Frame, find_sources
-from skelift.inference.pose_files import read_poses_file
+from skelift.inference.pose_files import read_pose_table
 from skelift.inference.predictor import Predictor
 from skelift.inference.run import BATCH, predict_frames
 from skelift.models.io import save_model
@@ -94,14 +94,14 @@ def test_every_format_holds_the_predictors_poses(
         *[str(inputs / "walk.avi")] * FRAMES,
     ]
     for name in ("p.json", "p.npz"):
-        poses = read_poses_file(tmp_path / name)
+        poses = read_pose_table(tmp_path / name)
         assert list(poses.images) == files
         assert poses.frames.tolist() == [-1, -1, *range(FRAMES)]
         np.testing.assert_allclose(poses.times[2:], np.arange(FRAMES) / RATE, atol=1e-3)
         truth = np.stack([p.joints_3d_mm for p in expected])
         np.testing.assert_allclose(poses.joints_3d_mm, truth, atol=0.06)
         truth_2d = np.stack([p.joints_2d_px for p in expected])
-        np.testing.assert_allclose(poses.joints_2d, truth_2d, atol=0.06)
+        np.testing.assert_allclose(poses.joints_2d_px, truth_2d, atol=0.06)
         assert poses.skeleton == SKELETON
     answer = json.loads((tmp_path / "p.json").read_text())
     assert answer["units"] == "mm"
@@ -193,7 +193,7 @@ def test_masks_lie_beside_or_in_their_folder(model: Path, tmp_path: Path) -> Non
     (frame,) = sources[0].frames()
     assert frame.mask is not None
     np.testing.assert_array_equal(frame.mask > 0, mask > 127)
-    (answer,) = InProcess(model)([frame])["predictions"]
+    (answer,) = LocalEngine(model)([frame])["predictions"]
     assert answer["crop"]["from"] == "mask"
     with pytest.raises(InputError, match=r"masks: no mask for p\.jpg; add p\.png"):
         find_sources([file], masks=tmp_path / "masks")
@@ -237,4 +237,4 @@ def test_file_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "d.npz").write_bytes(b"PK\x03\x04 cut off")
     for name in ("a.json", "b.json", "c.npz", "d.npz", "missing.npz", "e.csv"):
         with pytest.raises(InputError, match=rf"{name}: .*skelift predict"):
-            read_poses_file(tmp_path / name)
+            read_pose_table(tmp_path / name)

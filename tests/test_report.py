@@ -326,7 +326,7 @@ def test_window_holds_a_pose_however_it_is_turned():
     pose += [500, 0, 4000]
     window = draw.Window.around(pose)
     for azimuth in range(0, 360, 30):
-        turned = draw.View("", azimuth, 20).turn(pose - window.centre)
+        turned = draw.ViewAngle("", azimuth, 20).turn(pose - window.centre)
         assert np.abs(turned).max() <= window.radius
 
 

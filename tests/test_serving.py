@@ -34,7 +34,7 @@ from skelift.serving.probe import canary, is_ready
 from skelift.serving.rollout import roll_out
 from skelift.serving.server import check_host, find_java, serving
 from skelift.serving.service import Service
-from skelift.serving.settings import Endpoint
+from skelift.serving.settings import ServerSettings
 
 SKELETON = load_skeleton("h36m17")
 PORT = 13200
@@ -294,7 +294,7 @@ def test_torchserve_answers_survives_and_rolls_over(
             content = source.read(name).replace(b'"2.0"', b'"3.0"')
             target.writestr(name, b"rubbish" if name == GRAPH else content)
     image = encoded(person)
-    with serving(v1, Endpoint(port=PORT, updates=True), tmp_path / "state") as server:
+    with serving(v1, ServerSettings(port=PORT, updates=True), tmp_path / "state") as server:
         server.wait_ready()
         url = server.place.predictions
         cases = bad_requests(person)

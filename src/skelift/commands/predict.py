@@ -26,6 +26,7 @@ from skelift.errors import InputError
 
 if TYPE_CHECKING:
     from skelift.inference.frames import Source
+    from skelift.inference.pose_files import Entry, Header
 
 NOBODY = "nobody"
 
@@ -79,7 +80,7 @@ def run(
     from skelift.inference.drawings import drawing, drawn_names
     from skelift.inference.engines import choose_engine
     from skelift.inference.frames import find_sources
-    from skelift.inference.pose_files import check_suffix, writing
+    from skelift.inference.pose_files import check_suffix, write_poses
     from skelift.inference.run import predict_frames
 
     check_suffix(out)
@@ -87,23 +88,27 @@ def run(
     names = drawn_names(sources) if draw else {}
     engine, _ = choose_engine(model, endpoint)
     counts: Counter[str] = Counter()
-    staging = staged_folder(draw) if draw else nullcontext()
-    with writing(out) as writer, staging as staged, _progress(sources) as advance:
-        for source in sources:
-            with drawing(source, staged, names) if staged else nullcontext() as drawer:
-                frames = source.frames(background)
-                for frame, header, entry in predict_frames(engine, frames, focal):
-                    if entry:
-                        writer.add(header, entry)
-                    if drawer:
-                        drawer(frame, entry, header)
-                    counts[entry["crop"]["from"] if entry else NOBODY] += 1
-                    advance()
-        if counts[NOBODY] == counts.total():
-            raise InputError(
-                f"{images[0]}: no body in any of {counts[NOBODY]} images; before a static camera "
-                "it has to move, and a mask marks it with 255"
-            )
+
+    def poses() -> Iterator[tuple[Header, Entry]]:
+        staging = staged_folder(draw) if draw else nullcontext()
+        with staging as staged, _progress(sources) as advance:
+            for source in sources:
+                with drawing(source, staged, names) if staged else nullcontext() as drawer:
+                    frames = source.frames(background)
+                    for frame, header, entry in predict_frames(engine, frames, focal):
+                        counts[entry["crop"]["from"] if entry else NOBODY] += 1
+                        if drawer:
+                            drawer(frame, entry, header)
+                        if entry:
+                            yield header, entry
+                        advance()
+            if counts[NOBODY] == counts.total():
+                raise InputError(
+                    f"{images[0]}: no body in any of {counts[NOBODY]} images; before a static "
+                    "camera it has to move, and a mask marks it with 255"
+                )
+
+    write_poses(out, poses())
     _report(counts)
     return out
 

@@ -75,7 +75,7 @@ def run(
     """
     from skelift.serving.archive import package
     from skelift.serving.server import check_host, curl_line, serving
-    from skelift.serving.settings import Endpoint
+    from skelift.serving.settings import ServerSettings
     from skelift.weights import SHIPPED
 
     stop = threading.Event()
@@ -83,18 +83,18 @@ def run(
         raise InputError(f"{sample}: not found; name an image of a body after --sample")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    endpoint = Endpoint(host, port, check_host(host, tokens), updates=updates)
+    settings = ServerSettings(host, port, check_host(host, tokens), updates=updates)
     with ExitStack() as stack:
         archive = model or SHIPPED
         if archive.suffix != ".mar":
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             _say(f"packaging {archive}")
             archive = package(archive, Path(folder))
-        server = stack.enter_context(serving(archive, endpoint, state))
+        server = stack.enter_context(serving(archive, settings, state))
         _say("starting TorchServe")
         if not server.wait_ready(stop=stop):
             return "stopped before it was ready"
-        _say(f"READY: {server.place.predictions}, metrics at {endpoint.metrics}")
+        _say(f"READY: {server.place.predictions}, metrics at {settings.metrics}")
         if sample:
             _say(f"drawn: {_draw_answer(server.place, sample)}")
         _say(f"try:   {curl_line(server.place, str(sample or 'person.jpg'))}")

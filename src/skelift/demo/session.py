@@ -14,7 +14,7 @@ from skelift.inference.cropping import KEEP, REMOVE
 from skelift.inference.drawings import video_writer
 from skelift.inference.engines import Engine
 from skelift.inference.frames import Source, find_sources
-from skelift.inference.pose_files import writing
+from skelift.inference.pose_files import write_poses
 from skelift.inference.run import predict_frames
 from skelift.reporting.draw import overlay
 from skelift.skeleton import Skeleton
@@ -69,20 +69,19 @@ def show(file: Path, engine: Engine, background: str, progress: Callable[[float]
     is_video = source.clip.is_video
     total, entries, overlays = len(source.clip.indices), [], []
     answer_file = file.with_name(f"{file.stem}.poses.json")
-    with writing(answer_file) as writer:
-        # A single image cannot show what rests behind the body.
-        usable = background if is_video or background == REMOVE else KEEP
-        frames = source.frames(usable)
-        for number, (frame, header, entry) in enumerate(predict_frames(engine, frames)):
-            progress((number + 1) / total)
-            if entry is None:
-                continue
-            skeleton = Skeleton.from_mapping(header["skeleton"])
-            writer.add(header, entry)
-            entries.append(entry)
-            overlays.append(_jpeg(overlay(frame.image, entry["joints_2d_px"], skeleton, HEIGHT)))
-        if not entries:
-            raise InputError(f"{file}: no body found in it; try another background")
+    # One image alone does not show what is behind the body.
+    usable = background if is_video or background == REMOVE else KEEP
+    frames = source.frames(usable)
+    for number, (frame, header, entry) in enumerate(predict_frames(engine, frames)):
+        progress((number + 1) / total)
+        if entry is None:
+            continue
+        skeleton = Skeleton.from_mapping(header["skeleton"])
+        entries.append(entry)
+        overlays.append(_jpeg(overlay(frame.image, entry["joints_2d_px"], skeleton, HEIGHT)))
+    if not entries:
+        raise InputError(f"{file}: no body found in it; try another background")
+    write_poses(answer_file, ((header, entry) for entry in entries))
     shown = Shown(
         skeleton, tuple(entries), tuple(overlays), every, source.rate if is_video else 0.0,
         answer_file, file.with_name(f"{file.stem}.poses.webm") if is_video else None,

@@ -1,12 +1,25 @@
-"""Who finds the poses: a model in this process, or one behind an endpoint. Both answer alike."""
+"""What finds the poses: a model in this process, or one behind a server. Both answer alike."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
-from skelift.errors import InputError
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.errors import InputError, RequestError, RunError
+from skelift.inference.cropping import Query
 from skelift.inference.frames import Frame
+from skelift.serving.client import Client
 from skelift.weights import SHIPPED
+
+TOKEN = "SKELIFT_TOKEN"  # noqa: S105  # environment variable with a bearer token, never an option
+AT_ONCE = 8  # requests under way, which the server batches
+PATIENCE = 60.0  # seconds of asking a busy server again
+SENT_AS_THEY_ARE = (".jpg", ".jpeg", ".png", ".webp")
 
 Answer = dict[str, Any]
 
@@ -14,50 +27,91 @@ Answer = dict[str, Any]
 class Engine(Protocol):
     """Finds the poses of a batch of frames."""
 
-    def __call__(self, frames: Sequence[Frame], focal: float | None = None) -> Answer:
-        """The answer's JSON form, with one entry of ``predictions`` a frame, in their order.
+    def __call__(self, frames: Sequence[Frame], focal_px: float | None = None) -> Answer:
+        """The answer's JSON form, with one entry of ``predictions`` per frame, in their order.
 
         Raises:
             InputError: a frame cannot be used.
-            RunError: the endpoint cannot be reached.
+            RunError: a server does not answer, or not as skelift does, however often it is asked.
         """
 
 
-class InProcess:
-    """A model folder, loaded here.
-
-    Raises:
-        InputError: the folder is no model.
-    """
+class LocalEngine:
+    """A model folder, loaded here; InputError when it is not a model."""
 
     def __init__(self, model: Path) -> None:
-        from skelift.inference.predictor import Predictor
+        from skelift.inference.predictor import Predictor  # loads PyTorch
 
         self._predictor = Predictor(model)
 
-    def __call__(self, frames: Sequence[Frame], focal: float | None = None) -> Answer:
+    def __call__(self, frames: Sequence[Frame], focal_px: float | None = None) -> Answer:
         """See ``Engine``."""
         prepared = []
         for frame in frames:
             try:
-                prepared.append(self._predictor.prepare(frame.image, frame.mask, focal_px=focal))
+                prepared.append(self._predictor.prepare(frame.image, frame.mask, focal_px=focal_px))
             except InputError as error:
                 raise InputError(f"{frame.label}: {error}") from None
         names = (str(frame.file) for frame in frames)
-        return self._predictor.answer(
-            list(zip(names, self._predictor.predict(prepared), strict=True))
-        )
+        poses = self._predictor.predict(prepared)
+        return self._predictor.answer(list(zip(names, poses, strict=True)))
+
+
+class RemoteEngine:
+    """A server that is asked; see ``Client`` for what is asked again.
+
+    Args:
+        url: the server's address, or the full address of its predictions. A bearer token is read
+            from the environment variable SKELIFT_TOKEN.
+
+    Raises:
+        InputError: that is not an HTTP address.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = Client(url, os.environ.get(TOKEN, ""), PATIENCE)
+
+    def __call__(self, frames: Sequence[Frame], focal_px: float | None = None) -> Answer:
+        """See ``Engine``: one request per frame, several at once."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = list(pool.map(lambda frame: self._ask(frame, focal_px), frames))
+        return answers[0] | {"predictions": [a["predictions"][0] for a in answers]}
+
+    def _ask(self, frame: Frame, focal_px: float | None) -> Answer:
+        mask = _png(frame.mask) if frame.mask is not None else None
+        try:
+            answer = self._client.predict([Query(_encoded(frame), mask, focal_px=focal_px)])
+            if len(answer["predictions"]) == 1:
+                return answer
+        except RequestError as error:
+            raise InputError(
+                f"{frame.label}: refused by {self._client.url} ({error.status}): {error}"
+            ) from None
+        except (ValueError, KeyError, TypeError):
+            pass  # said below
+        raise RunError(f"{self._client.url}: does not answer as skelift does; check the address")
 
 
 def choose_engine(model: Path | None, endpoint: str | None) -> tuple[Engine, str]:
     """The engine that the command line asks for, and one line that says which it is.
 
     Raises:
-        InputError: the folder is no model, or the address is none.
+        InputError: the folder is not a model, or the address is not one.
     """
     if endpoint:
-        from skelift.inference.endpoint import Endpoint
-
-        return Endpoint(endpoint), f"answers come from {endpoint}"
+        return RemoteEngine(endpoint), f"answers come from {endpoint}"
     folder = model or SHIPPED
-    return InProcess(folder), f"model {folder}"
+    return LocalEngine(folder), f"model {folder}"
+
+
+def _encoded(frame: Frame) -> bytes:
+    """The image without loss; what a mask hides is black, which compresses much better."""
+    if frame.mask is not None:
+        return _png(frame.image[..., ::-1] * (frame.mask[..., None] > 0))
+    if frame.index is None and frame.file.suffix.lower() in SENT_AS_THEY_ARE:
+        return frame.file.read_bytes()
+    return _png(frame.image[..., ::-1])
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    return bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())

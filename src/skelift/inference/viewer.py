@@ -15,7 +15,7 @@ from skelift.data.clips import is_video_file
 from skelift.data.images import read_image, read_video
 from skelift.errors import InputError
 from skelift.files import atomic_file
-from skelift.inference.pose_files import Poses, read_poses_file
+from skelift.inference.pose_files import PoseTable, read_pose_table
 from skelift.reporting.draw import bone_colours, enlarge
 
 APPLICATION = "skelift"
@@ -48,7 +48,7 @@ def view(file: Path, save: Path | None = None) -> str:
     Raises:
         InputError: no file of poses, no rerun, or no display to open a window on.
     """
-    poses = read_poses_file(file)
+    poses = read_pose_table(file)
     rr = _rerun()
     recording = rr.RecordingStream(APPLICATION, recording_id=file.stem)
     tracks = find_tracks(poses)
@@ -71,7 +71,7 @@ def view(file: Path, save: Path | None = None) -> str:
     return str(save)
 
 
-def find_tracks(poses: Poses) -> list[Track]:
+def find_tracks(poses: PoseTable) -> list[Track]:
     """A track a video and one a folder of images, in the order of the file."""
     owner = [
         image if frame >= 0 else str(Path(image).parent)
@@ -86,7 +86,7 @@ def find_tracks(poses: Poses) -> list[Track]:
     return [Track(name, np.flatnonzero(where == path)) for path, name in names.items()]
 
 
-def _log_all(rr: Any, recording: Any, poses: Poses, tracks: list[Track]) -> None:
+def _log_all(rr: Any, recording: Any, poses: PoseTable, tracks: list[Track]) -> None:
     colours = bone_colours(poses.skeleton)
     bones = poses.skeleton.bone_indices
     names = list(poses.skeleton.joints)
@@ -98,7 +98,7 @@ def _log_all(rr: Any, recording: Any, poses: Poses, tracks: list[Track]) -> None
             recording.set_time("frame", sequence=frame if frame >= 0 else position)
             if frame >= 0:
                 recording.set_time("time", duration=float(poses.times[row]))
-            joints, flat = poses.joints_3d_mm[row], poses.joints_2d[row]
+            joints, flat = poses.joints_3d_mm[row], poses.joints_2d_px[row]
             recording.log(
                 f"{body}/bones",
                 rr.LineStrips3D(joints[bones], colors=colours, radii=BONE_RADIUS_MM),
@@ -118,7 +118,7 @@ def _log_all(rr: Any, recording: Any, poses: Poses, tracks: list[Track]) -> None
             )
 
 
-def _with_images(poses: Poses, track: Track) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+def _with_images(poses: PoseTable, track: Track) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
     """Yield (row, RGB image or None) of a track, reading one image at a time."""
     first = Path(poses.images[track.rows[0]])
     if not is_video_file(first):

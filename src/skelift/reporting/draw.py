@@ -36,7 +36,7 @@ _SHIFT = 4  # cv2 takes coordinates in 1/16 pixels
 
 
 @dataclass(frozen=True)
-class View:
+class ViewAngle:
     """Where a 3D pose is looked at from: turned about the vertical, then lifted, in degrees."""
 
     name: str
@@ -52,9 +52,9 @@ class View:
         return np.stack([x, y, z], axis=-1)
 
 
-CAMERA = View("camera view")
-RIGHT = View("from right", azimuth=90)
-ABOVE = View("from above", elevation=90)
+CAMERA = ViewAngle("camera view")
+RIGHT = ViewAngle("from right", azimuth=90)
+ABOVE = ViewAngle("from above", elevation=90)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def draw_pose_2d(image: Image, joints_2d: ArrayLike, skeleton: Skeleton) -> Imag
 def draw_pose_3d(
     joints_mm: ArrayLike,
     skeleton: Skeleton,
-    view: View = CAMERA,
+    view: ViewAngle = CAMERA,
     *,
     size: int = 256,
     window: Window | None = None,

@@ -13,7 +13,7 @@ from skelift.reporting.draw import (
     RIGHT,
     TRUTH,
     Image,
-    View,
+    ViewAngle,
     Window,
     draw_pose_3d,
     draw_skeleton_image,
@@ -51,7 +51,7 @@ def worst_grid(predictions: Predictions, skeleton: Skeleton) -> "Figure":
     """
     if predictions.joints_3d_true_mm is None:
         raise ValueError("worst cases need true 3D poses")
-    views = (CAMERA, View("half right", azimuth=45), RIGHT, ABOVE)
+    views = (CAMERA, ViewAngle("half right", azimuth=45), RIGHT, ABOVE)
     aligned = similarity_align(predictions.joints_3d_mm, predictions.joints_3d_true_mm)
     rows = []
     for n, truth in enumerate(predictions.joints_3d_true_mm):

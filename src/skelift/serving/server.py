@@ -16,7 +16,7 @@ from pathlib import Path
 
 from skelift.errors import InputError, RunError
 from skelift.serving.probe import Place, default_state, is_ready, pending, token
-from skelift.serving.settings import LOOPBACK, Endpoint, write_settings
+from skelift.serving.settings import LOOPBACK, ServerSettings, write_settings
 
 START_SECONDS = 180
 DRAIN_SECONDS = 40  # a little more than TorchServe's response timeout
@@ -97,12 +97,12 @@ class Server:
 
 
 @contextmanager
-def serving(archive: Path, endpoint: Endpoint, state: Path | None = None) -> Iterator[Server]:
+def serving(archive: Path, settings: ServerSettings, state: Path | None = None) -> Iterator[Server]:
     """Start TorchServe on an archive, and stop it in the end. It may not be ready yet.
 
     Args:
         archive: a .mar of ``skelift package``.
-        endpoint: where to listen.
+        settings: where to listen.
         state: folder for its settings and tokens; None takes ``default_state``.
 
     Raises:
@@ -110,17 +110,17 @@ def serving(archive: Path, endpoint: Endpoint, state: Path | None = None) -> Ite
     """
     if not archive.is_file():
         raise InputError(f"{archive}: not found; run `skelift package` first")
-    _check_free(endpoint)
+    _check_free(settings)
     java, home = find_java(), _torchserve_home()
-    folder = _own_folder(state or default_state(endpoint.port))
+    folder = _own_folder(state or default_state(settings.port))
     try:
         place = Place(
-            folder, endpoint.inference, endpoint.management, endpoint.tokens, archive.stem
+            folder, settings.inference, settings.management, settings.tokens, archive.stem
         )
         place.write()  # first: it marks a folder that a killed server leaves behind
         (folder / "model-store").mkdir()
         shutil.copy(archive, folder / "model-store")
-        config = write_settings(folder, endpoint, archive.name)
+        config = write_settings(folder, settings, archive.name)
         server = Server(_start(java, home, config, folder, place), place)
         try:
             yield server
@@ -206,17 +206,17 @@ def _start(
     )
 
 
-def _check_free(endpoint: Endpoint) -> None:
+def _check_free(settings: ServerSettings) -> None:
     import socket
 
-    for port in range(endpoint.port, endpoint.port + 5):
+    for port in range(settings.port, settings.port + 5):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((endpoint.host if port == endpoint.port else "127.0.0.1", port))
+                probe.bind((settings.host if port == settings.port else "127.0.0.1", port))
             except (OSError, OverflowError):
                 raise InputError(
-                    f"--port {endpoint.port}: port {port} is taken or not allowed; choose another"
+                    f"--port {settings.port}: port {port} is taken or not allowed; choose another"
                 ) from None
 
 

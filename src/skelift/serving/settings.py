@@ -113,7 +113,7 @@ LOGGING = """\
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class ServerSettings:
     """Where a server listens: ``port`` and the four after it.
 
     Attributes:
@@ -152,12 +152,12 @@ def model_config(runtime: str) -> str:
     return MODEL_CONFIG.format(workers=WORKERS, runtime=runtime)
 
 
-def write_settings(folder: Path, endpoint: Endpoint, archive: str) -> Path:
+def write_settings(folder: Path, settings: ServerSettings, archive: str) -> Path:
     """Write all that TorchServe reads into ``folder``.
 
     Args:
         folder: its ``model-store`` holds the archive.
-        endpoint: where to listen.
+        settings: where to listen.
         archive: file name of the archive.
 
     Returns:
@@ -168,20 +168,20 @@ def write_settings(folder: Path, endpoint: Endpoint, archive: str) -> Path:
     config = folder / "config.properties"
     config.write_text(
         CONFIG.format(
-            host=endpoint.host,
-            port=endpoint.port,
-            management=endpoint.port + 1,
-            metrics=endpoint.port + 2,
-            grpc_inference=endpoint.port + 3,
-            grpc_management=endpoint.port + 4,
+            host=settings.host,
+            port=settings.port,
+            management=settings.port + 1,
+            metrics=settings.port + 2,
+            grpc_inference=settings.port + 3,
+            grpc_management=settings.port + 4,
             store=folder / "model-store",
             folder=folder,
             archive=archive,
             max_request_bytes=MAX_REQUEST_BYTES,
             workers=WORKERS,
-            updates=str(endpoint.updates).lower(),
-            no_tokens=str(not endpoint.tokens).lower(),
-            token_minutes=endpoint.token_minutes,
+            updates=str(settings.updates).lower(),
+            no_tokens=str(not settings.tokens).lower(),
+            token_minutes=settings.token_minutes,
         )
     )
     return config
