@@ -47,8 +47,8 @@ def test_overrides_win_over_groups_and_file(tmp_path: Path) -> None:
 
 def test_paper_has_every_departure_off() -> None:
     loss = compose(["experiment=paper"]).loss
-    assert (loss.gan_form, loss.norms, loss.detach_skeleton) == ("log", "squared", False)
-    assert (loss.silhouette, loss.mirror, loss.warm_up, loss.ramp) == (0, 0, 0, 0)
+    assert (loss.gan_form, loss.norms, loss.disc_input) == ("log", "squared", "skeleton_image")
+    assert (loss.silhouette, loss.mirror, loss.lift_images_from) == (0, 0, 0)
 
 
 def test_own_skeleton_needs_no_code(tmp_path: Path) -> None:
@@ -233,8 +233,7 @@ def test_a_number_out_of_its_range_is_refused(key: str, kind: type, mark: Range)
         (["data.synth.camera.elevation_deg=[8,-1]"], "elevation_deg: its std must be 0 or more"),
         (["train.snapshot_every=70"], "must be a multiple of train.interval=50"),
         (["train.patience=2"], "set train.snapshot_every too"),
-        (["loss.canonical_sides=false"], "model.facing=true needs loss.canonical_sides=true"),
-        (["train.facing_steps=0"], "train.facing_steps=0 keeps what train.start can tell"),
+        (["loss.canonical_sides=false"], "front_back.enabled=true needs loss.canonical_sides=true"),
     ],
 )
 def test_keys_that_do_not_go_together_are_one_clear_line(
@@ -270,7 +269,7 @@ def test_yaml_takes_on_for_a_boolean(tmp_path: Path) -> None:
 
 def test_a_whole_group_in_a_variant_takes_its_own_defaults() -> None:
     config = compose(
-        ["experiment=quickstart", "+variants.paper=['loss=paper','model.facing=false']"]
+        ["experiment=quickstart", "+variants.paper=['loss=paper','heads.front_back.enabled=false']"]
     )
     ((_, paper),) = config.each_variant()
     assert paper.loss == LossConfig()
