@@ -1,5 +1,6 @@
 """Errors that end a command with one line instead of a traceback."""
 
+
 class InputError(Exception):
     """Bad input. The message is one line that names the file (or key) and the fix.
 
