@@ -155,7 +155,7 @@ def test_failed_run_is_one_line_and_exit_1(
 def test_bad_configuration_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "train.steps=abc"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("skelift train: error: configuration: train.steps: Value 'abc'")
+    assert error.startswith("skelift train: error: train.steps=abc: must be a whole number")
     assert error.count("\n") == 1
 
 
@@ -205,4 +205,4 @@ def test_python_dash_m_and_exit_code() -> None:
         [sys.executable, "-m", "skelift", "train", "bogus=1"], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("skelift train: error: configuration: no key bogus")
+    assert done.stderr.startswith("skelift train: error: no key bogus")

@@ -548,10 +548,13 @@ SPOILS: dict[str, tuple[Callable[[Path], Any], str]] = {
         bad_coco(lambda c: c["annotations"][0].update(keypoints=[0] * 51)),
         "bad.json: none of its 1 poses",
     ),
-    "unknown background": (lambda t: {"background": "magic"}, "background=magic: choose one of"),
-    "unknown layout": (lambda t: {"layout": "x/y"}, "layout=x/y: join any of"),
-    "fraction": (lambda t: {"test_fraction": 1.5}, "test_fraction: must lie"),
-    "every": (lambda t: {"every": 0}, "every: must be 1 or more"),
+    "unknown background": (
+        lambda t: {"background": "magic"},
+        "background=magic: must be keep, median or subtractor",
+    ),
+    "unknown layout": (lambda t: {"layout": "x/y"}, "layout=x/y: must be any of"),
+    "fraction": (lambda t: {"test_fraction": 1.5}, "test_fraction=1.5: must be between 0 and 1"),
+    "every": (lambda t: {"every": 0}, "every=0: must be 1 or more"),
     "name too long": (lambda t: {"images": str(long_name(t)), "masks": ""}, "rename it"),
 }
 

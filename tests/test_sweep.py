@@ -86,7 +86,7 @@ def test_values_of_a_trial_reach_the_configuration() -> None:
         ("+sweep.space={train.batch: {low: 1.5, high: 2.5}}", "train.batch"),
         ("sweep.held_out=1", "between"),
         ("+variants.a=['train.steps=1']", "one model"),
-        ("sweep.score=pck", "choose label_free, p_mpjpe_mm"),
+        ("sweep.score=pck", "must be label_free, p_mpjpe_mm"),
     ],
 )
 def test_bad_sweep_is_one_line_before_anything_is_trained(
