@@ -77,10 +77,31 @@ CLIPS = """
     14_07:222 14_08:263 14_12:276 14_17:250 14_21:122 14_22:122 14_23:133 14_27:216 14_30:258
     14_31:210 14_32:264 14_33:139 14_34:144 14_35:162 14_37:52
 """
-JOINTS = (
-    "hip abdomen chest neck head rCollar rShldr rForeArm rHand lCollar lShldr lForeArm lHand "
-    "rButtock rThigh rShin rFoot lButtock lThigh lShin lFoot rFoot_end lFoot_end"
-).split()
+JOINTS = [
+    "hip",
+    "abdomen",
+    "chest",
+    "neck",
+    "head",
+    "rCollar",
+    "rShldr",
+    "rForeArm",
+    "rHand",
+    "lCollar",
+    "lShldr",
+    "lForeArm",
+    "lHand",
+    "rButtock",
+    "rThigh",
+    "rShin",
+    "rFoot",
+    "lButtock",
+    "lThigh",
+    "lShin",
+    "lFoot",
+    "rFoot_end",
+    "lFoot_end",
+]
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,8 @@ def open_studio(config: Config, synth: SynthConfig) -> tuple[Studio, DatasetInfo
         synthetic=True,
         provenance=(
             f"Synthetic {synth.kind}, rendered by skelift. Bodies: {Path(synth.bodies).name}, made "
-            f"with anny (CC0). {cast.credit} bone_lengths_mm: mean at rest of the {len(training)} training "
-            "persons. The prior has the training persons in poses of its own."
+            f"with anny (CC0). {cast.credit} bone_lengths_mm: mean at rest of the {len(training)} "
+            "training persons. The prior has the training persons in poses of its own."
         ),
         licence="CC0 bodies; for the motion see provenance",
         # Not the number of workers: it changes nothing.
