@@ -36,7 +36,7 @@ def run(
         images: images, videos and folders of them; one body in each image.
         model: folder of a trained model; None takes the one that ships with skelift.
         out: .json, .csv or .npz to write.
-        draw: folder for the drawings: one PNG an image, one video a video.
+        draw: folder for the drawings: one PNG per image, one video per video.
         masks: folder of masks with the images' stems; NAME.mask.png beside an image counts too.
         focal: focal length in pixels of the images, where known.
         background: keep, remove, median or subtractor, see ``Source.frames``.
