@@ -161,5 +161,5 @@ def test_token_comes_from_the_environment(
 
 
 def test_an_address_is_needed() -> None:
-    with pytest.raises(InputError, match="no http URL"):
+    with pytest.raises(InputError, match="not an HTTP URL"):
         RemoteEngine("file:///etc/passwd")

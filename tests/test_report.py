@@ -176,7 +176,7 @@ def test_tables_show_the_numbers_of_metrics_json(finished):
 def test_report_says_that_rendered_images_are_rendered(finished):
     words = " ".join(Page(finished.read_text()).words)
     assert "Every image here was rendered" in words
-    assert "nothing yet of Human3.6M" in words
+    assert "nothing yet about Human3.6M" in words
 
 
 def test_same_inputs_give_the_same_report(finished, tmp_path):

@@ -42,7 +42,7 @@ def test_recording_holds_every_pose_and_names_what_is_gone(
     out = tmp_path / "poses.rrd"
     assert view(poses, out) == str(out)
     assert out.read_bytes()[:3] == b"RRF"
-    assert "v.mp4: not found any more" in capsys.readouterr().err
+    assert "v.mp4: not found" in capsys.readouterr().err
     rows = rows_of(out)
     for track, count in {tmp_path.name: 2, "v": 3}.items():
         for entity in ("body/bones", "body/joints", "image/bones", "image/joints"):

@@ -28,7 +28,7 @@ BACKGROUNDS = [
 HEAD = "# skelift\nDrop an image or a short clip of one body and see its pose in 3D."
 LIMITS = (
     "One image gives no scale: millimetres are those of a typical body. An image works best "
-    "when the body is alone on **black**; a clip may come from a camera that stands still."
+    "when the body is alone on **black**; a clip may come from a static camera."
 )
 
 
@@ -36,8 +36,8 @@ def build_page(engine: Engine, about: str) -> "Blocks":
     """The page, ready for ``serve``.
 
     Args:
-        engine: who finds the poses.
-        about: one line that says who that is.
+        engine: what finds the poses.
+        about: one line that says which it is.
 
     Raises:
         InputError: Gradio or plotly is not installed.
@@ -126,14 +126,14 @@ def import_gradio() -> Any:
     except ImportError:
         raise InputError(
             "the page needs Gradio; install it with: pip install 'skelift[demo]'"
-        ) from (None)
+        ) from None
     return gradio
 
 
 def _finder(gr: Any, engine: Engine) -> Callable[..., list[Any]]:
     def find(file: str | None, background: str, progress: Any = gr.Progress()) -> list[Any]:  # noqa: B008
         if file is None:
-            return _problem(gr, "Nothing to look at yet", "Drop an image or a clip first.")
+            return _problem(gr, "No file yet", "Drop an image or a clip first.")
         path = Path(file)
         try:
             found = show(path, engine, background, lambda done: progress(done, desc="Looking"))
@@ -181,7 +181,7 @@ def _facts(shown: Shown) -> str:
     width, height = entry["image_size"]
     lines = [f"**{width} x {height}** pixels, body found by: **{entry['crop']['from']}**."]
     if shown.video:
-        thinned = f", every {shown.every}. of the clip" if shown.every > 1 else ""
+        thinned = f", one in {shown.every} of the clip" if shown.every > 1 else ""
         lines.insert(0, f"**{len(shown.entries)} frames**{thinned}.")
     if entry["crop"]["from"] == WHOLE_IMAGE:
         lines.append(

@@ -33,7 +33,7 @@ class Shown:
         entries: an answer's entries, in temporal order.
         overlays: the 2D pose over the image of each, as JPEG.
         every: only every n-th frame of the clip was used.
-        rate: frames a second; 0 for an image.
+        rate: frames per second; 0 for an image.
         json: the file of poses.
         video: the overlays as a video; None for an image.
     """
@@ -57,9 +57,9 @@ def show(file: Path, engine: Engine, background: str, progress: Callable[[float]
 
     Args:
         file: an image or a video.
-        engine: who finds the poses.
+        engine: what finds the poses.
         background: see ``Source.frames``; one that takes a clip is kept of an image.
-        progress: is told the share that is done.
+        progress: called with the share that is done.
 
     Raises:
         InputError: the file cannot be used; the message says ``file`` where it names it.

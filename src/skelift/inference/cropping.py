@@ -20,7 +20,7 @@ Corner = NDArray[np.float64]
 KEEP, REMOVE = "keep", "remove"
 WHOLE_IMAGE = "whole image"
 _BLACK_BORDER = 0.95  # share of an image's border that is black where the background was removed
-_INSET = 0.03  # without a box, a body leaves so much of the image free on each side
+_INSET = 0.03  # without a box, the share of the image that is free on each side of the body
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class Drawer(Protocol):
     def __call__(
         self, frame: Frame, entry: Mapping[str, Any] | None, header: Mapping[str, Any]
     ) -> None:
-        """Draw a frame and its entry of an answer; None where nobody is in sight."""
+        """Draw a frame and its entry of an answer; None where no body is visible."""
 
 
 def drawn_names(sources: list[Source]) -> dict[Path, Path]:
@@ -52,7 +52,7 @@ def drawn_names(sources: list[Source]) -> dict[Path, Path]:
 
 @contextmanager
 def drawing(source: Source, folder: Path, names: Mapping[Path, Path]) -> Iterator[Drawer]:
-    """A drawer of a source: one PNG an image, or one video, below ``folder``."""
+    """A drawer of a source: one PNG per image, or one video, below ``folder``."""
     if not source.clip.is_video:
         yield lambda frame, entry, header: write_png(
             folder / names[frame.file], draw_frame(frame, entry, header, fixed=False)
@@ -108,7 +108,7 @@ def video_writer(file: Path, rate: float) -> Iterator[VideoWriter]:
 
     Args:
         file: .mp4 (MPEG-4) or .webm (VP8, which every browser plays).
-        rate: frames a second.
+        rate: frames per second.
 
     Raises:
         RunError: this OpenCV cannot encode it.

@@ -68,7 +68,7 @@ class Source:
 
     @property
     def rate(self) -> float:
-        """Frames in use a second; 25 for images."""
+        """Frames in use per second; 25 for images."""
         stated = frame_rate(self.clip.files[0]) if self.clip.is_video else 0
         return (stated or UNSTATED_RATE) / self.clip.indices.step
 
@@ -122,7 +122,7 @@ def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int =
         every: keep every n-th frame of a video.
 
     Raises:
-        InputError: one is not there, a folder is empty, or a mask is missing.
+        InputError: a file is not found, a folder is empty, or a mask is missing.
     """
     if every < 1:
         raise InputError(f"--every {every}: must be 1 or more")

@@ -16,13 +16,13 @@ def predict_frames(
     """Poses of frames, in their order.
 
     Args:
-        engine: who finds them.
+        engine: what finds them.
         frames: read as they are needed.
         focal: focal length in pixels, where known.
 
     Yields:
         The frame; the answer without its predictions, empty as long as there is none; the frame's
-        entry, None where nobody is in sight.
+        entry, None where no body is visible.
     """
     remaining, header = iter(frames), {}
     while batch := list(islice(remaining, BATCH)):

@@ -46,7 +46,7 @@ def view(file: Path, save: Path | None = None) -> str:
         What was written or opened.
 
     Raises:
-        InputError: no file of poses, no rerun, or no display to open a window on.
+        InputError: not a file of poses, no rerun, or no display to open a window on.
     """
     poses = read_pose_table(file)
     rr = _rerun()
@@ -72,7 +72,7 @@ def view(file: Path, save: Path | None = None) -> str:
 
 
 def find_tracks(poses: PoseTable) -> list[Track]:
-    """A track a video and one a folder of images, in the order of the file."""
+    """One track per video and one per folder of images, in the order of the file."""
     owner = [
         image if frame >= 0 else str(Path(image).parent)
         for image, frame in zip(poses.images, poses.frames, strict=True)
@@ -135,7 +135,7 @@ def _with_images(poses: PoseTable, track: Track) -> Iterator[tuple[int, NDArray[
 
 def _is_there(file: Path) -> bool:
     if not file.exists():
-        print(f"{file}: not found any more, so it is not shown", file=sys.stderr)
+        print(f"{file}: not found, so it is not shown", file=sys.stderr)
     return file.exists()
 
 

@@ -25,14 +25,14 @@ def read_statistics(model: Path) -> dict[str, dict[str, Curve]]:
     """Read the statistics of a model folder, or of each variant's folder in it.
 
     Args:
-        model: folder that holds ``stats.jsonl``, or one folder a variant that does. Each line is
+        model: folder that holds ``stats.jsonl``, or one folder per variant that does. Each line is
             one object: ``step`` and any numbers, such as ``loss/gan`` or ``images_per_s``.
 
     Returns:
         Model name -> quantity -> (steps, values).
 
     Raises:
-        InputError: there are none, or a line is no such object.
+        InputError: there are none, or a line is not such an object.
     """
     files = [
         file
@@ -45,7 +45,7 @@ def read_statistics(model: Path) -> dict[str, dict[str, Curve]]:
 
 
 def plot_curves(statistics: Mapping[str, Mapping[str, Curve]]) -> "Figure":
-    """One small plot a quantity, one line a model: faint as measured, strong smoothed.
+    """One small plot per quantity, one line per model: faint as measured, strong smoothed.
 
     Quantities that stay positive and span more than a factor of 20 have a logarithmic axis.
     """
@@ -99,7 +99,8 @@ def _read(file: Path) -> dict[str, Curve]:
             step = float(record.pop("step"))
         except (ValueError, TypeError, KeyError, AttributeError):
             raise InputError(
-                f"{file}: line {number} is no JSON object with a step; train anew"
+                f"{file}: line {number} is not a JSON object with a step; "
+                "recreate it with `skelift train`"
             ) from None
         for name, value in record.items():
             if isinstance(value, int | float) and not isinstance(value, bool):

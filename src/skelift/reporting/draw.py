@@ -1,7 +1,7 @@
 """Poses drawn as images: plain RGB arrays in, plain RGB arrays out.
 
 The body's left is blue, its right orange, its middle grey; skeletons with channels of their own
-(fingers) get one colour a channel.
+(fingers) get one colour per channel.
 """
 
 from collections.abc import Iterable

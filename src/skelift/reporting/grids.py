@@ -27,12 +27,12 @@ from skelift.skeleton import Skeleton
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PANEL = 168  # pixels a side
+PANEL = 168  # pixels per side
 _GAP, _HEAD = 6, 26
 
 
 def sample_grid(predictions: Predictions, skeleton: Skeleton) -> "Figure":
-    """Image | skeleton image | 2D | 3D from two views | truth, one row an image.
+    """Image | skeleton image | 2D | 3D from two views | truth, one row per image.
 
     The 3D panels of a row share one scale; nothing is aligned. Without 3D truth the truth's
     columns are left out.
@@ -81,7 +81,7 @@ def worst_grid(predictions: Predictions, skeleton: Skeleton) -> "Figure":
 def panel_grid(
     rows: Sequence[Sequence[Image]], titles: Sequence[str], captions: Sequence[str]
 ) -> "Figure":
-    """Lay out square panels, pixel for pixel, with a title a column and a caption a row."""
+    """Lay out square panels, pixel for pixel, with one title per column and one caption per row."""
     from matplotlib.figure import Figure
 
     step, line = PANEL + _GAP, PANEL + _HEAD

@@ -13,7 +13,7 @@ from skelift.reporting.tables import Table
 CAPTIONS = {
     "samples": (
         "Predictions",
-        "Test images drawn at random. Colours tell left (blue) from right "
+        "Test images chosen at random. Colours tell left (blue) from right "
         "(orange), or the fingers of a hand from one another. 3D poses are root-relative, as "
         "predicted: not aligned with the truth, and all of a row at one scale. “From right” looks "
         "along the image from its right edge.",
@@ -25,8 +25,8 @@ CAPTIONS = {
     ),
     "selection": (
         "Model selection without labels",
-        "Models in the course of their trainings: the label-free score against P-MPJPE. A score "
-        "that orders them alike (rank correlation 1) can choose where nobody knows the truth.",
+        "Checkpoints of several runs: the label-free score against P-MPJPE. A score that ranks "
+        "them alike (rank correlation 1) can choose a model where no labels exist.",
     ),
     "curves": (
         "Training",
@@ -76,13 +76,13 @@ def _notice(metrics: Mapping[str, Any]) -> str:
     if metrics["data"]["synthetic"]:
         text = (
             "<strong>Synthetic data.</strong> Every image here was rendered. The figures say how "
-            "well the method does on these rendered bodies; they say nothing yet of Human3.6M or "
-            "of photographs."
+            "well the method does on these rendered bodies; they say nothing yet about Human3.6M "
+            "or photographs."
         )
     elif not _overall(metrics):
         text = (
-            "<strong>No score is claimed.</strong> Nobody knows the true poses of these images: "
-            "what follows shows predictions and nothing more."
+            "<strong>No score is claimed.</strong> The true poses of these images are unknown: "
+            "what follows shows predictions only."
         )
     elif tables.HEADLINE.key not in _overall(metrics):
         text = (

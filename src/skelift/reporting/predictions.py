@@ -26,9 +26,9 @@ class Predictions:
         joints_2d: (n, J, 2) predicted, pixels of the crop.
         joints_3d_mm: (n, J, 3) predicted, root-relative mm in the camera frame.
         activity: (n,) names.
-        kind: (n,) ``sample`` (drawn at random) or ``worst`` (largest P-MPJPE).
-        joints_2d_true: (n, J, 2), or None where nobody knows.
-        joints_3d_true_mm: (n, J, 3) root-relative, or None where nobody knows.
+        kind: (n,) ``sample`` (chosen at random) or ``worst`` (largest P-MPJPE).
+        joints_2d_true: (n, J, 2), or None where unknown.
+        joints_3d_true_mm: (n, J, 3) root-relative, or None where unknown.
         p_mpjpe_mm: (n,) score of each image, or None without 3D truth.
     """
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def plot_selection(selection: Mapping[str, Any]) -> "Figure":
-    """One small plot a label-free score: a dot a snapshot, a line a training.
+    """One small plot per label-free score: one dot per snapshot, one line per training.
 
     Args:
         selection: ``metrics.json``'s entry: ``snapshots`` and their ``rank_correlation``.

@@ -6,6 +6,7 @@ import zipfile
 from importlib.metadata import distribution
 from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from skelift.errors import InputError
@@ -46,7 +47,7 @@ def package(
         The archive.
 
     Raises:
-        InputError: the folder is no model, the scores cannot be read, or a name is not usable.
+        InputError: the folder is not a model, the scores cannot be read, or a name is not usable.
     """
     for what, text in (("--name", name), ("--version", version)):
         if not text or set(text) - NAME_ALPHABET:
@@ -79,35 +80,19 @@ def model_card(card: dict[str, Any], version: str, scores: dict[str, Any] | None
     """What the model was trained on, how good it is and what it cannot do, as Markdown."""
     data, skeleton = card["data"], card["skeleton"]
     rendered = " (rendered; no images of people)" if data["synthetic"] else ""
-    return f"""# {card["name"]} {version}
-
-3D pose of one body ({skeleton["name"]}, {len(skeleton["joints"])} joints) from one image, learned
-without 3D labels and without labelled images. Made with skelift {card["skelift_version"]}.
-
-## Training data
-
-- Data set: {data["name"]}{rendered}
-- Provenance: {data["provenance"]}
-- Licence of the data: {data["licence"]}
-- Steps: {card.get("steps", "not recorded")}
-
-## Scores
-
-{_score_table(scores) if scores else "Not given when this archive was made."}
-
-## Limits
-
-- One body in the image, on black or with a mask. A box or a whole image leaves the background
-  in, which the model has not seen in training.
-- One image gives no scale: millimetres are those of a typical body, root-relative.
-- Left and right, and near and far, can come out exchanged.
-- The spread of the 2D joints is not calibrated. No identity, no health, no safety decision may rest
-  on the answer.
-
-## Licence
-
-Code: Apache-2.0, see LICENSE. The weights stand under the terms of their training data, above.
-"""
+    template = Template((files("skelift.serving") / "model_card.md").read_text(encoding="utf-8"))
+    return template.substitute(
+        name=card["name"],
+        version=version,
+        skeleton=skeleton["name"],
+        joints=len(skeleton["joints"]),
+        skelift_version=card["skelift_version"],
+        data=data["name"] + rendered,
+        provenance=data["provenance"],
+        licence=data["licence"],
+        steps=card.get("steps", "not recorded"),
+        scores=_score_table(scores) if scores else "Not given when this archive was made.",
+    )
 
 
 def _score_table(scores: dict[str, Any]) -> str:

@@ -86,7 +86,7 @@ def _load(body: bytes) -> Any:
     try:
         return json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise RequestError(400, "broken_json", "the body is no valid JSON") from None
+        raise RequestError(400, "broken_json", "the body is not valid JSON") from None
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -147,7 +147,7 @@ def _from_form(form: Mapping[str, Any]) -> Query:
 
 
 def _from_tensors(inputs: Any) -> list[Query]:
-    """Queries from KServe v2's inputs: one tensor a field, one row an image."""
+    """Queries from KServe v2's inputs: one tensor per field, one row per image."""
     tensors: dict[str, Sequence[Any]] = {}
     for tensor in _listed(inputs, "inputs"):
         if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
@@ -191,7 +191,7 @@ def _bytes(value: Any, name: str) -> bytes:
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
-        raise RequestError(400, "broken_base64", f"{name} is no valid base64") from None
+        raise RequestError(400, "broken_base64", f"{name} is not valid base64") from None
 
 
 def _file(value: Any) -> bytes:

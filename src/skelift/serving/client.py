@@ -1,4 +1,4 @@
-"""Asks an endpoint, and asks again where a worker died or the server is full."""
+"""Requests to a server, repeated where a worker died or the queue is full."""
 
 import base64
 import json
@@ -15,8 +15,11 @@ from skelift.errors import InputError, RequestError, RunError
 from skelift.inference.cropping import Query
 from skelift.serving.settings import DEFAULT_NAME
 
-RETRIED = (502, 503, 504, 507)  # the queue is full, a worker died, a proxy found nobody
-FIRST_WAIT, LONGEST_WAIT = 0.1, 3.0  # seconds; doubled each time, drawn from 50 to 100 %
+RETRIED = (502, 503, 504, 507)  # the queue is full, a worker died, a proxy found no server
+FIRST_WAIT, LONGEST_WAIT = (
+    0.1,
+    3.0,
+)  # seconds; doubled each time, then multiplied by a random 0.5 to 1
 
 
 class Client:
@@ -29,7 +32,7 @@ class Client:
         timeout: seconds that one answer may take.
 
     Raises:
-        InputError: that is no http URL.
+        InputError: that is not an HTTP URL.
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class Client:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(f"{url}: no http URL; try http://127.0.0.1:8080")
+            raise InputError(f"{url}: not an HTTP URL; try http://127.0.0.1:8080")
         path = parts.path.rstrip("/") or f"/predictions/{DEFAULT_NAME}"
         self.url = parts._replace(path=path).geturl()
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}

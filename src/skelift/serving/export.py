@@ -17,7 +17,7 @@ def export_onnx(model: Path, graph: Path) -> Path:
     """Write the model folder's networks as one ONNX file, weights inside, any batch size.
 
     Raises:
-        InputError: the folder is no model, or ONNX is not installed.
+        InputError: the folder is not a model, or ONNX is not installed.
     """
     try:
         import onnx  # noqa: F401

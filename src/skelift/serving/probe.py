@@ -45,7 +45,7 @@ class Place:
 
     @property
     def draining(self) -> Path:
-        """A file that is there once the server is about to stop."""
+        """A file that exists once the server is about to stop."""
         return self.folder / "draining"
 
     @property
@@ -54,7 +54,7 @@ class Place:
         return self.folder / "busy"
 
     def write(self) -> None:
-        """Leave word for ``read_place``."""
+        """Write what ``read_place`` reads."""
         self.busy.touch()
         described = asdict(self) | {"folder": str(self.folder)}
         (self.folder / self.FILE).write_text(json.dumps(described, indent=2))
@@ -66,7 +66,7 @@ def read_place(folder: Path) -> Place:
         described = json.loads((folder / Place.FILE).read_text())
         return Place(**described | {"folder": folder})
     except (OSError, ValueError, TypeError):
-        raise InputError(f"{folder}: no server runs there; `skelift serve` starts one") from None
+        raise InputError(f"{folder}: no server found; start one with `skelift serve`") from None
 
 
 def is_ready(place: Place) -> bool:

@@ -24,8 +24,8 @@ def roll_out(archive: Path, place: Place, seconds: float = LOAD_SECONDS) -> str:
         seconds: for the new version to load.
 
     Raises:
-        InputError: the archive is none, or of another model or the same version.
-        RunError: the new version never got ready. It is gone again; the old one goes on serving.
+        InputError: the archive is not one, or is of another model or the same version.
+        RunError: the new version never was ready. It is removed again; the old one goes on serving.
     """
     name, version = _described(archive)
     old = str(describe(place)["modelVersion"])
@@ -88,4 +88,4 @@ def _described(archive: Path) -> tuple[str, str]:
             model = json.loads(opened.read(_MANIFEST))["model"]
         return str(model["modelName"]), str(model["modelVersion"])
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        raise InputError(f"{archive}: no archive; `skelift package` makes one") from None
+        raise InputError(f"{archive}: not an archive; recreate it with `skelift package`") from None

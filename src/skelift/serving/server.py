@@ -84,7 +84,7 @@ class Server:
         return True
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """End Java and its workers: first asked, then killed."""
+        """End Java and its workers: terminated first, then killed."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -159,10 +159,38 @@ def _torchserve_home() -> Path:
 def _start(
     java: str, home: Path, config: Path, folder: Path, place: Place
 ) -> subprocess.Popen[bytes]:
-    # Java itself, not the `torchserve` command: that keeps one pid file for the whole machine.
     scratch = folder / "tmp"
     scratch.mkdir()
-    environment = os.environ | {
+    return subprocess.Popen(  # noqa: S603 our own arguments, no shell
+        _command(java, home, config, folder, scratch),
+        cwd=folder,
+        env=_environment(folder, place, scratch),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for this process, which drains first
+    )
+
+
+def _command(java: str, home: Path, config: Path, folder: Path, scratch: Path) -> list[str]:
+    """Java itself, not the `torchserve` command: that keeps one pid file for the whole machine."""
+    return [
+        java,
+        "-Xmx768m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",  # the second compiler costs more than it saves
+        f"-Djava.io.tmpdir={scratch}",
+        f"-Dmodel_server_home={home.parent}",
+        f"-Dlog4j.configurationFile=file://{folder}/log4j2.xml",
+        *("-cp", f".:{home}/frontend/*", "org.pytorch.serve.ModelServer"),
+        *("--python", sys.executable),
+        *("-f", str(config)),
+        *("-s", str(folder / "model-store")),
+        "-ncs",
+    ]
+
+
+def _environment(folder: Path, place: Place, scratch: Path) -> dict[str, str]:
+    return os.environ | {
         "TMPDIR": str(scratch),
         "TEMP": str(scratch),
         "LOG_LOCATION": str(folder),
@@ -172,38 +200,9 @@ def _start(
         "TS_DECODE_INPUT_REQUEST": "false",
         # A second thread costs more than it saves.
         "OMP_NUM_THREADS": "1",
-        # A worker that is started again compiles nothing anew: it is back twice as soon.
+        # With bytecode kept, a worker that is restarted is back twice as soon.
         "PYTHONDONTWRITEBYTECODE": "",
     }
-    options = [
-        "-Xmx768m",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",  # the second compiler costs more than it saves
-        f"-Djava.io.tmpdir={scratch}",
-    ]
-    return subprocess.Popen(  # noqa: S603 our own arguments, no shell
-        [
-            java,
-            *options,
-            f"-Dmodel_server_home={home.parent}",
-            f"-Dlog4j.configurationFile=file://{folder}/log4j2.xml",
-            "-cp",
-            f".:{home}/frontend/*",
-            "org.pytorch.serve.ModelServer",
-            "--python",
-            sys.executable,
-            "-f",
-            str(config),
-            "-s",
-            str(folder / "model-store"),
-            "-ncs",
-        ],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for this process, which drains first
-    )
 
 
 def _check_free(settings: ServerSettings) -> None:
@@ -224,17 +223,17 @@ def _own_folder(folder: Path) -> Path:
     """A fresh folder that only this user may read: tokens lie in it."""
     state = folder / Place.FILE
     if folder.exists() and not state.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder}: is not empty and of no server; name another --state")
+        raise InputError(f"{folder}: is not empty and not of a server; name another --state")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     return folder.resolve()
 
 
 def check_host(host: str, tokens: bool | None) -> bool:
-    """Whether requests need a token; off loopback that has to be said.
+    """Whether requests need a token; required to be stated off loopback.
 
     Raises:
-        InputError: a public address and no word on tokens.
+        InputError: a public address and neither --tokens nor --no-tokens.
     """
     if tokens is None and host not in LOOPBACK:
         raise InputError(

@@ -49,7 +49,7 @@ class Reply:
 
 @dataclass
 class _Open:
-    """A request under way: what it asks for and what was made of its images, or its fault."""
+    """A request under way: what it asks for and its prepared images, or its error."""
 
     asked: Asked | None = None
     prepared: list[PreparedImage] | None = None
@@ -70,7 +70,7 @@ class Service:
         self._version = version
 
     def __call__(self, requests: Sequence[Parts]) -> list[Reply]:
-        """One reply a request. A request that cannot be answered does not touch the others.
+        """One reply per request. A request that cannot be answered does not touch the others.
 
         Args:
             requests: see ``parse``.

@@ -1,115 +1,13 @@
 """TorchServe's settings, as measured on two cores; docs/serving.md says what each buys."""
 
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 DEFAULT_NAME = "skelift"
 WORKERS = 2
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_REQUEST_BYTES = 24 * 2**20  # an image of 10 MiB and a mask, in base64
-
-MODEL_CONFIG = """\
-minWorkers: {workers}
-maxWorkers: {workers}
-batchSize: 8
-maxBatchDelay: 5           # milliseconds; 100, the default, is what a lone client would wait
-responseTimeout: 30        # seconds
-maxRetryTimeoutInSec: 20   # seconds in which a dead worker is started again
-jobQueueSize: 64
-handler:
-  runtime: {runtime}
-"""
-
-CONFIG = """\
-inference_address=http://{host}:{port}
-management_address=http://127.0.0.1:{management}
-metrics_address=http://{host}:{metrics}
-grpc_inference_address=127.0.0.1
-grpc_management_address=127.0.0.1
-grpc_inference_port={grpc_inference}
-grpc_management_port={grpc_management}
-model_store={store}
-load_models={archive}
-default_workers_per_model={workers}
-job_queue_size=64
-number_of_netty_threads=2
-default_response_timeout=30
-max_request_size={max_request_bytes}
-max_response_size=6553500
-metrics_mode=prometheus
-metrics_config={folder}/metrics.yaml
-disable_system_metrics=true
-install_py_dep_per_model=false
-enable_envvars_config=false
-decode_input_request=false
-enable_model_api={updates}
-# A pattern that nothing matches: archives come from the model store only.
-allowed_urls=(?!)
-disable_token_authorization={no_tokens}
-token_expiration_min={token_minutes}
-"""
-
-METRICS = """\
-dimensions:
-  - &model_name "ModelName"
-  - &status "Status"
-  - &level "Level"
-  - &hostname "Hostname"
-
-ts_metrics:
-  counter:
-    - name: Requests2XX
-      unit: Count
-      dimensions: [*level, *hostname]
-    - name: Requests4XX
-      unit: Count
-      dimensions: [*level, *hostname]
-    - name: Requests5XX
-      unit: Count
-      dimensions: [*level, *hostname]
-    - name: ts_inference_requests_total
-      unit: Count
-      dimensions: ["model_name", "model_version", "hostname"]
-    - name: ts_inference_latency_microseconds
-      unit: Microseconds
-      dimensions: ["model_name", "model_version", "hostname"]
-    - name: ts_queue_latency_microseconds
-      unit: Microseconds
-      dimensions: ["model_name", "model_version", "hostname"]
-
-model_metrics:
-  counter:
-    - name: skelift_requests_total
-      unit: Count
-      dimensions: [*model_name, *status]
-  histogram:
-    - name: skelift_request_duration_seconds
-      unit: s
-      dimensions: [*model_name]
-"""
-
-# Quiet: TorchServe's own log has a line or more a request. Workers' warnings and errors pass.
-LOGGING = """\
-<?xml version="1.0" encoding="UTF-8"?>
-<Configuration status="error">
-  <Appenders>
-    <Console name="console" target="SYSTEM_ERR">
-      <PatternLayout pattern="%d{ISO8601} %-5p %c{1} %m%n"/>
-    </Console>
-  </Appenders>
-  <Loggers>
-    <Logger name="MODEL_LOG" level="info" additivity="false">
-      <AppenderRef ref="console"/>
-    </Logger>
-    <Logger name="MODEL_METRICS" level="off"/>
-    <Logger name="TS_METRICS" level="off"/>
-    <Logger name="ACCESS_LOG" level="off"/>
-    <Root level="warn">
-      <AppenderRef ref="console"/>
-    </Root>
-  </Loggers>
-</Configuration>
-"""
 
 
 @dataclass(frozen=True)
@@ -149,7 +47,7 @@ class ServerSettings:
 
 def model_config(runtime: str) -> str:
     """The archive's ``model-config.yaml``."""
-    return MODEL_CONFIG.format(workers=WORKERS, runtime=runtime)
+    return _template("model-config.yaml").format(workers=WORKERS, runtime=runtime)
 
 
 def write_settings(folder: Path, settings: ServerSettings, archive: str) -> Path:
@@ -163,11 +61,11 @@ def write_settings(folder: Path, settings: ServerSettings, archive: str) -> Path
     Returns:
         ``config.properties``.
     """
-    (folder / "metrics.yaml").write_text(METRICS)
-    (folder / "log4j2.xml").write_text(LOGGING)
+    for name in ("metrics.yaml", "log4j2.xml"):
+        (folder / name).write_text(_template(name))
     config = folder / "config.properties"
     config.write_text(
-        CONFIG.format(
+        _template("config.properties").format(
             host=settings.host,
             port=settings.port,
             management=settings.port + 1,
@@ -185,3 +83,8 @@ def write_settings(folder: Path, settings: ServerSettings, archive: str) -> Path
         )
     )
     return config
+
+
+def _template(name: str) -> str:
+    """A file of this package, with fields in braces where a server's own values go."""
+    return (files("skelift.serving") / name).read_text(encoding="utf-8")

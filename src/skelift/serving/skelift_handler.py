@@ -25,7 +25,7 @@ class SkeliftHandler:
         # A second thread costs more than it saves.
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-        # TorchServe writes a line a batch at INFO; metrics travel as log lines and have to stay.
+        # TorchServe writes one line per batch at INFO; metrics are log lines and must stay.
         logging.getLogger().setLevel(logging.WARNING)
         logging.getLogger("ts.metrics").setLevel(logging.INFO)
         folder = Path(context.system_properties["model_dir"])
@@ -37,7 +37,7 @@ class SkeliftHandler:
         self.busy = os.open(busy, os.O_RDONLY) if busy else None
 
     def handle(self, data: list[Any], context: Any) -> list[str]:
-        """One JSON answer a request."""
+        """One JSON answer per request."""
         started = time.perf_counter()
         if self.busy is not None:
             fcntl.flock(self.busy, fcntl.LOCK_SH)
