@@ -1,4 +1,4 @@
-"""Images a second that one core renders, stage by stage and whole.
+"""Images per second that one core renders, stage by stage and whole.
 
 ``python -m benchmarks.synthesize``: half a minute on one core. Clothed people and motion capture
 from the development data beside the checkout where it is there (``--data``), else what ships with
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def configured(folder: Path, size: int) -> Config:
-    """The benchmark data set from ``folder``, or the quickstart set where it is not there."""
+    """The benchmark data set from ``folder``, or the quickstart set where it is not found."""
     paths = [folder / name for name in ("people_clothed.npz", "cmu_mocap_12fps.npz")]
     if not all(path.exists() for path in paths):
         return compose(["data=quickstart", f"data.size={size}"])
@@ -95,7 +95,7 @@ def configured(folder: Path, size: int) -> Config:
 def plain_skins(
     bodies: list[Body], rigs: Sequence[Rig], scenes: Scenes
 ) -> list[NDArray[np.float64]]:
-    """Posed vertices the plain way: bone by bone in Python, then NumPy over four bones a vertex."""
+    """Posed vertices the plain way: bone by bone in Python, then NumPy over four bones per vertex."""
     return [
         plain_skin(bodies[person], rigs[person].align, pose)
         for person, pose in zip(scenes.person, scenes.rotations, strict=True)

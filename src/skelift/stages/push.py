@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def run(folder: Path, uri: str, check: bool = False) -> str:
-    """Push a folder to ``s3://bucket/prefix``; ``check`` also mends what has changed there.
+    """Push a folder to ``s3://bucket/prefix``; ``check`` also fixes what has changed there.
 
     Returns:
         Where it lies now, and how much had to be sent.
