@@ -1,7 +1,7 @@
 """TorchServe as configured against the bare predictor, FastAPI + uvicorn and LitServe.
 
 ``python -m benchmarks.serve``: some minutes. JSON goes to standard output and, with a plot, to
-``reports/benchmarks``. All have the same model (ONNX Runtime, one thread per worker), two workers and
+``reports/benchmarks``. All have the same model (ONNX Runtime, one thread per worker), two workers,
 batches of up to 8, and get rendered persons of 480 x 480 pixels as JPEG: raw, or, for LitServe,
 which takes no raw bodies, in JSON. Bare is decode, forward pass and JSON without any server: one
 process and one image for the lone client, else two processes that share what is under way.

@@ -95,7 +95,7 @@ def configured(folder: Path, size: int) -> Config:
 def plain_skins(
     bodies: list[Body], rigs: Sequence[Rig], scenes: Scenes
 ) -> list[NDArray[np.float64]]:
-    """Posed vertices the plain way: bone by bone in Python, then NumPy over four bones per vertex."""
+    """Posed vertices, plainly: bone by bone in Python, then NumPy over four bones per vertex."""
     return [
         plain_skin(bodies[person], rigs[person].align, pose)
         for person, pose in zip(scenes.person, scenes.rotations, strict=True)
