@@ -19,7 +19,7 @@ DEV := .venv/ready-dev
 UV := UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" .venv/bin/uv
 INSTALL := $(UV) pip install --python .venv/bin/python $(TORCH_BACKEND) --constraints requirements.lock
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# Keep bytecode: compiling torch anew would cost every stage seconds.
+# Keep bytecode: compiling torch again would cost every stage seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
@@ -45,7 +45,7 @@ demo: $(READY) ## images to a scored model: run the pipeline, print the scores a
 	@python -m skelift.reporting $$(sed -n 's/^  reports: //p' params.yaml)
 
 .PHONY: params
-params: $(READY) ## compose params.yaml anew from an experiment: make params EXPERIMENT=paper
+params: $(READY) ## recreate params.yaml from an experiment: make params EXPERIMENT=paper
 	skelift train --cfg job experiment=$(EXPERIMENT) > params.yaml.new
 	mv params.yaml.new params.yaml
 
@@ -71,7 +71,7 @@ lint: $(DEV) ## ruff and mypy
 	mypy
 
 .PHONY: format
-format: $(DEV) ## mend what ruff can mend
+format: $(DEV) ## fix what ruff can fix
 	ruff check --fix
 	ruff format
 
@@ -93,7 +93,7 @@ benchmark: $(DEV) ## time the kernels and the training step (ratios within one r
 	for name in $(BENCHMARKS); do python -m benchmarks.$$name; done
 
 .PHONY: lock
-lock: $(READY) ## resolve requirements.lock anew
+lock: $(READY) ## resolve requirements.lock again
 	$(UV) pip compile --quiet --python-version 3.11 --all-extras --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links --output-file .venv/lock pyproject.toml
 	sed 's/+cpu$$//' .venv/lock > requirements.lock

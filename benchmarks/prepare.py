@@ -3,7 +3,7 @@
 ``python -m benchmarks.prepare``: a minute on one core. Clips in Human3.6M's layout are written
 first (1000 x 1002, MPEG-4; silhouettes as videos, boxes as MATLAB v7.3). The ratio is of CPU
 seconds of one process, so that a busy machine disturbs it little; memory is that of all processes
-together (shared pages counted once), with a worker a core.
+together (shared pages counted once), with one worker per core.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
     from layouts import write_h36m
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=150, help="frames a clip")
+    parser.add_argument("--frames", type=int, default=150, help="frames per clip")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

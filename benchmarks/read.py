@@ -1,4 +1,4 @@
-"""Images a second that one core gathers for training from a data set on disk.
+"""Images per second that one core gathers for training from a data set on disk.
 
 ``python -m benchmarks.read``: some seconds on one core. Random batches of images with their masks
 from memory-mapped shards, as training takes them; the files are in the page cache. Times are CPU

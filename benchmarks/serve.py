@@ -1,7 +1,7 @@
 """TorchServe as configured against the bare predictor, FastAPI + uvicorn and LitServe.
 
 ``python -m benchmarks.serve``: some minutes. JSON goes to standard output and, with a plot, to
-``reports/benchmarks``. All have the same model (ONNX Runtime, a thread a worker), two workers and
+``reports/benchmarks``. All have the same model (ONNX Runtime, one thread per worker), two workers,
 batches of up to 8, and get rendered persons of 480 x 480 pixels as JPEG: raw, or, for LitServe,
 which takes no raw bodies, in JSON. Bare is decode, forward pass and JSON without any server: one
 process and one image for the lone client, else two processes that share what is under way.
@@ -68,7 +68,9 @@ def main() -> None:
     """Measure, print and plot."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=SHIPPED)
-    parser.add_argument("--requests", type=int, default=400, help="a server, concurrency and round")
+    parser.add_argument(
+        "--requests", type=int, default=400, help="per server, concurrency and round"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--port", type=int, default=8180, help="and the six after it")
     parser.add_argument("--out", type=Path, default=Path("reports/benchmarks"))
@@ -90,7 +92,7 @@ def main() -> None:
     lone = {name: of[1].p50_ms for name, of in figures.items()}
     report(
         {
-            "benchmark": "serve: CPU milliseconds a request, and latency",
+            "benchmark": "serve: CPU milliseconds per request, and latency",
             "model": str(args.model),
             "requests": args.requests,
             "rounds": args.rounds,
@@ -289,7 +291,7 @@ def plot(figures: dict[str, dict[int, Figures]], file: Path) -> None:
 
     drawing = Figure(figsize=(9, 3.4), layout="constrained")
     axes = drawing.subplots(1, 2)
-    titles = {"cpu_ms": "CPU ms a request", "p50_ms": "median latency, ms"}
+    titles = {"cpu_ms": "CPU ms per request", "p50_ms": "median latency, ms"}
     for axis, (name, title) in zip(axes, titles.items(), strict=True):
         for number, (server, of) in enumerate(figures.items()):
             if name == "p50_ms" and server == BARE:

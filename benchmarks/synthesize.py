@@ -1,4 +1,4 @@
-"""Images a second that one core renders, stage by stage and whole.
+"""Images per second that one core renders, stage by stage and whole.
 
 ``python -m benchmarks.synthesize``: half a minute on one core. Clothed people and motion capture
 from the folder of ``data=benchmark`` (``--data``, SKELIFT_DATA) if it has them, else what ships
@@ -96,7 +96,7 @@ def configured(folder: Path, size: int) -> Config:
 def plain_skins(
     bodies: list[Body], rigs: Sequence[Rig], scenes: Scenes
 ) -> list[NDArray[np.float64]]:
-    """Posed vertices the plain way: bone by bone in Python, then NumPy over four bones a vertex."""
+    """Posed vertices, plainly: bone by bone in Python, then NumPy over four bones per vertex."""
     return [
         plain_skin(bodies[person], rigs[person].align, pose)
         for person, pose in zip(scenes.person, scenes.rotations, strict=True)

@@ -1,9 +1,9 @@
-"""What kfp.local 2.17 does otherwise than a cluster, mended for this process."""
+"""What kfp.local 2.17 does otherwise than a cluster, fixed for this process."""
 
 from typing import Any
 
 
-def mend_kfp_local() -> None:
+def fix_kfp_local() -> None:
     """Make kfp.local run loops and conditions as a cluster does.
 
     - Iterations of a loop share a folder there: they have to come one after the other.

@@ -186,7 +186,7 @@ def killed(s3: Store) -> None:
         raise Unexpected(f"the training was not killed, or did not recover; see {log.file}")
     before = (OUTPUTS / "killed" / STATS).read_bytes()
     if s3.read(_kept(s3, STATS)[-1]).splitlines()[0] != before.splitlines()[0]:
-        raise Unexpected("the training began anew instead of going on from its checkpoint")
+        raise Unexpected("the training started over instead of going on from its checkpoint")
     scores = [json.loads(s3.read(_last(s3, run, "scores"))) for run in ("release", "killed")]
     if scores[0] != scores[1]:
         raise Unexpected("the scores differ from those of the training that was not killed")
@@ -352,7 +352,7 @@ def run_here(request: Path) -> int:
     from kfp.local import docker_task_handler
 
     sys.path.insert(0, str(ROOT))
-    from pipelines.local import mend_kfp_local
+    from pipelines.local import fix_kfp_local
 
     asked = json.loads(request.read_text())
     pipeline_root = request.parent / "kfp"
@@ -360,7 +360,7 @@ def run_here(request: Path) -> int:
     # The image's user, which is not root, writes there what kfp reads.
     pipeline_root.chmod(0o777)
     user = {} if os.getuid() == 0 else {"user": f"{os.getuid()}:{os.getgid()}"}
-    # One thread a process: of tensors this small a second one mostly waits, and waits busily.
+    # One thread per process: of tensors this small a second one mostly waits, and waits busily.
     environment = {"OMP_NUM_THREADS": "1", **asked["environment"]}
     runner = local.DockerRunner(network_mode="host", environment=environment, **user)
     local.init(
@@ -370,7 +370,7 @@ def run_here(request: Path) -> int:
         cache_root=str(OUTPUTS / "cache" / asked["environment"]["AWS_ACCESS_KEY_ID"]),
     )
     docker_task_handler.run_docker_container = run_container
-    mend_kfp_local()
+    fix_kfp_local()
     text = COMPILED.read_text().replace("-gpu\n", "-cpu\n")
     try:
         components.load_component_from_text(text)(**asked["parameters"])
@@ -417,7 +417,7 @@ def kill_training(s3: Store, done: threading.Event) -> None:
             for container in client.containers.list():
                 if "train" in container.attrs["Config"]["Cmd"]:
                     container.kill()
-                    # Each line has the speed at that time: a training begun anew would differ.
+                    # Each line has the speed at that time: a second training would differ.
                     keep("killed", STATS, stats)
                     print(f"pipeline-local: killed container {container.short_id}", flush=True)
                     return

@@ -27,7 +27,7 @@ def run_as_process(handler: docker_task_handler.DockerTaskHandler) -> Status:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from pipelines.local import mend_kfp_local
+    from pipelines.local import fix_kfp_local
 
     folder = Path(sys.argv[1])
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -39,6 +39,6 @@ if __name__ == "__main__":
     runner = local.SubprocessRunner(use_venv=False) if is_python else local.DockerRunner()
     local.init(runner, pipeline_root=str(folder / "artifacts"))
     docker_task_handler.DockerTaskHandler.run = run_as_process
-    mend_kfp_local()
+    fix_kfp_local()
     pipeline = components.load_component_from_file(str(folder / "pipeline.yaml"))
     pipeline(**json.loads((folder / "parameters.json").read_text()))

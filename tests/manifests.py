@@ -162,7 +162,7 @@ def _odd_gpus(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         for key, value in node.items():
             if key.endswith("/gpu") and not re.fullmatch(r"[1-9]\d*", str(value)):
-                yield f"{key}: {value} is no whole number"
+                yield f"{key}: {value} is not a whole number"
             yield from _odd_gpus(value)
     elif isinstance(node, list):
         for item in node:

@@ -206,7 +206,7 @@ def test_every_reference_leads_somewhere(overlay: str) -> None:
         ("serviceAccountName: skelift-serve", "serviceAccountName: serve", "no ServiceAccount"),
         ("name: skelift-s3", "name: skelift-gcs", "does not make Secret"),
         ("name: skelift-torch$", "name: skelift-jax", "no TrainingRuntime"),
-        ("nvidia.com/gpu: 1$", "nvidia.com/gpu: 0.5", "no whole number"),
+        ("nvidia.com/gpu: 1$", "nvidia.com/gpu: 0.5", "not a whole number"),
         ("targetPort: http", "targetPort: https", "no port"),
         (r"(selector:\n *app.kubernetes.io/name:) skelift-serve", r"\1 s", "selects no pod"),
     ],

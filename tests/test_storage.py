@@ -204,7 +204,7 @@ def test_push_outlives_a_server_that_comes_back(
         assert content(tmp_path / "got") == content(made)
 
 
-def test_truncated_object_is_found_and_mended_by_a_push(
+def test_truncated_object_is_found_and_fixed_by_a_push(
     folder: Path, where: Location, s3: S3Server, tmp_path: Path
 ) -> None:
     push(folder, where)
@@ -220,7 +220,7 @@ def test_truncated_object_is_found_and_mended_by_a_push(
     assert content(got) == content(folder)
 
 
-def test_changed_object_of_the_same_size_is_mended_by_a_checking_push(
+def test_changed_object_of_the_same_size_is_fixed_by_a_checking_push(
     folder: Path, where: Location, s3: S3Server, tmp_path: Path
 ) -> None:
     push(folder, where)
@@ -267,9 +267,9 @@ def test_manifest_cannot_reach_out_of_the_folder(
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "s3:///set", "SignatureDoesNotMatch"),
         ({"AWS_ACCESS_KEY_ID": "nobody"}, "s3:///set", "InvalidAccessKeyId"),
         ({"AWS_ACCESS_KEY_ID": ""}, "s3:///set", "AWS_ACCESS_KEY_ID"),
-        ({}, "s3://not-there/set", "s3://not-there/set: the bucket is not there"),
+        ({}, "s3://not-there/set", "s3://not-there/set: bucket not found"),
         ({"SKELIFT_S3_BUCKET": ""}, "s3:///set", "SKELIFT_S3_BUCKET"),
-        ({"AWS_ENDPOINT_URL": "nonsense"}, "s3:///set", "nonsense is no http"),
+        ({"AWS_ENDPOINT_URL": "nonsense"}, "s3:///set", "nonsense is not an http"),
         ({}, "http://x/y", "write s3://"),
     ],
 )

@@ -42,7 +42,7 @@ class Task:
         text: the ExecutorInput message as JSON.
 
     Raises:
-        InputError: the text is no such message.
+        InputError: the text is not such a message.
     """
 
     def __init__(self, text: str) -> None:
@@ -62,7 +62,7 @@ class Task:
                 name: value["artifacts"][0] for name, value in outputs.get("artifacts", {}).items()
             }
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-            raise InputError(f"--executor-input: no ExecutorInput of KFP ({error!r})") from None
+            raise InputError(f"--executor-input: not an ExecutorInput of KFP ({error!r})") from None
         self._carried = os.environ.get(CARRIED)
         self.outputs = {name: self._output(name, about) for name, about in outputs.items()}
 

@@ -120,8 +120,7 @@ def train(task: Task) -> None:
         _verb(
             "train",
             task,
-            f"paths.data={task.input('data')}",
-            f"paths.flow={task.input('flow')}",
+            *_inputs(task),
             f"paths.checkpoints={checkpoints}",
             f"paths.model={model}",
         )
@@ -138,8 +137,7 @@ def trial(task: Task) -> None:
         _verb(
             "sweep",
             task,
-            f"paths.data={task.input('data')}",
-            f"paths.flow={task.input('flow')}",
+            *_inputs(task),
             f"paths.checkpoints={checkpoints}",
             f"paths.reports={reports}",
             f"sweep.trial={number}",
@@ -168,12 +166,7 @@ def evaluate(task: Task) -> None:
     from skelift.evaluation.gate import headline
 
     reports, model = _scratch(), task.input("model")
-    paths = [
-        f"paths.data={task.input('data')}",
-        f"paths.flow={task.input('flow')}",
-        f"paths.model={model}",
-        f"paths.reports={reports}",
-    ]
+    paths = [*_inputs(task), f"paths.model={model}", f"paths.reports={reports}"]
     _verb("evaluate", task, *paths)
     _verb("report", task, *paths)
     shutil.copy(reports / "report.html", _parent(task.outputs["report"].path))
@@ -185,7 +178,7 @@ def evaluate(task: Task) -> None:
 
 
 def gate(task: Task) -> None:
-    """Whether the model is better than the champion, scored anew on the same images."""
+    """Whether the model is better than the champion, scored again on the same images."""
     from skelift.evaluation.gate import is_better
 
     scores = read_json(task.input("scores"), "skelift evaluate")
@@ -238,13 +231,16 @@ def _champion_scores(task: Task) -> Any:
     _verb(
         "evaluate",
         task,
-        f"paths.data={task.input('data')}",
-        f"paths.flow={task.input('flow')}",
+        *_inputs(task),
         f"paths.model={model}",
         f"paths.reports={reports}",
         "evaluate.baselines=[]",
     )
     return read_json(reports / "metrics.json", "skelift evaluate")
+
+
+def _inputs(task: Task) -> list[str]:
+    return [f"paths.{name}={task.input(name)}" for name in ("data", "flow")]
 
 
 def _verb(verb: str, task: Task, *overrides: str) -> None:
@@ -264,7 +260,7 @@ def _config(task: Task) -> Config:
 def _checkpoints(task: Task, part: str = "final") -> Iterator[Path]:
     """A folder of the run's own, in a bucket or on a volume, that outlives the step."""
     place = str(task.parameters["checkpoints"])
-    # The same configuration goes on; another one starts afresh beside it.
+    # The same configuration goes on; another one starts over beside it.
     own = f"{sha256(task.input('config').read_bytes()).hexdigest()[:12]}/{part}"
     if not is_remote(place):
         yield Path(place) / own if place else _scratch()

@@ -53,7 +53,7 @@ class Target:
     Attributes:
         host: URL of Kubeflow Pipelines (its UI's and its API's).
         namespace: profile of a multi-user Kubeflow; None in a single-user one.
-        experiment: name of the experiment; made where it is not there yet.
+        experiment: name of the experiment; created if it does not exist.
         run: name of the run; None takes pipeline and version.
         service_account: Kubernetes account of the run's pods; None leaves it to the cluster.
         cache: False runs every task, whatever has been run before.
@@ -114,7 +114,7 @@ def compile_pipeline(pipeline: Path, out: Path) -> Path:
     with _import_from(pipeline.resolve().parents[1]), warnings.catch_warnings(action="ignore"):
         module_spec = importlib.util.spec_from_file_location("submitted_pipeline", pipeline)
         if module_spec is None or module_spec.loader is None:
-            raise InputError(f"{pipeline}: no Python file; name a .py or a compiled .yaml file")
+            raise InputError(f"{pipeline}: not a Python file; name a .py or a compiled .yaml file")
         module = importlib.util.module_from_spec(module_spec)
         module_spec.loader.exec_module(module)
         graphs = [
@@ -204,7 +204,7 @@ def _start(
 def _upload(
     client: Any, package: Path, name: str, version: str, namespace: str | None
 ) -> tuple[str, str]:
-    """Ids of the pipeline and of this very version, uploaded where they are not there yet."""
+    """Ids of the pipeline and of this very version, uploaded if they do not exist."""
     pipeline_id = client.get_pipeline_id(name)
     if pipeline_id is None:
         uploaded = client.upload_pipeline(str(package), pipeline_name=name, namespace=namespace)
@@ -301,9 +301,11 @@ def _load(package: Path) -> dict[str, Any]:
     try:
         spec = next(yaml.safe_load_all(package.read_text()))
     except (yaml.YAMLError, StopIteration, UnicodeDecodeError) as error:
-        raise InputError(f"{package}: no readable YAML ({_line(error)})") from None
+        raise InputError(f"{package}: not readable YAML ({_line(error)})") from None
     if not isinstance(spec, dict) or "pipelineInfo" not in spec or "root" not in spec:
-        raise InputError(f"{package}: no compiled pipeline; compile it anew")
+        raise InputError(
+            f"{package}: not a compiled pipeline; recreate it with `python -m pipelines.compile`"
+        )
     return spec
 
 

@@ -86,8 +86,8 @@ def connect() -> Any:
     with told_plainly("the environment"):
         try:
             return boto3.session.Session(region_name=region).client("s3", config=config)
-        except ValueError:  # botocore's word for an address that is none
-            raise InputError(f"AWS_ENDPOINT_URL: {endpoint} is no http(s) address") from None
+        except ValueError:  # botocore's word for an invalid address
+            raise InputError(f"AWS_ENDPOINT_URL: {endpoint} is not an http(s) address") from None
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def code_of(error: "ClientError") -> str:
 def _refusal(where: Location | str, error: "ClientError") -> InputError | RunError:
     code = code_of(error)
     if code == "NoSuchBucket":
-        return InputError(f"{where}: the bucket is not there; create it or name another")
+        return InputError(f"{where}: bucket not found; create it or name another")
     if code in REFUSED:
         return InputError(
             f"{where}: the server refused the credentials ({code}); check AWS_ACCESS_KEY_ID, "

@@ -46,9 +46,9 @@ def push(
     Args:
         folder: local folder.
         where: folder in a bucket; what was pushed there before is replaced.
-        moved: told the bytes that went over the line, as they go.
+        moved: called with the bytes that have just gone over the line.
         check: read back what the bucket has already, and send again what has changed there.
-        show: draw a progress bar.
+        show: with a progress bar.
 
     Raises:
         InputError: nothing to push, bucket missing, credentials refused.

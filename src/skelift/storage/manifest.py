@@ -71,7 +71,7 @@ def of_folder(folder: Path) -> Manifest:
         InputError: the folder is missing or has no files.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no folder; name one with a data set or a model")
+        raise InputError(f"{folder}: not a folder; name one with a data set or a model")
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder): path for path in paths}
     files = {
@@ -97,7 +97,7 @@ def in_bucket(client: Any, where: Location) -> Published | None:
     """The manifest of a folder in a bucket; None where there is none (yet).
 
     Raises:
-        InputError: the bucket is missing, the credentials are refused, or this is no manifest.
+        InputError: the bucket is missing, the credentials are refused, or this is not a manifest.
     """
     from botocore.exceptions import ClientError
 
@@ -118,16 +118,18 @@ def _parse(body: bytes, where: Location) -> Manifest:
         if content["format_version"] != FORMAT_VERSION:
             raise InputError(
                 f"{where}: format {content['format_version']}, this version reads "
-                f"{FORMAT_VERSION}; push the folder anew"
+                f"{FORMAT_VERSION}; push the folder again"
             )
         manifest = Manifest({name: File(**file) for name, file in content["files"].items()})
         named = content["snapshot"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{where}: no manifest of skelift's ({error}); push anew") from None
+        raise InputError(
+            f"{where}: not a manifest of skelift's ({error}); push the folder again"
+        ) from None
     outside = [name for name in manifest.files if not _stays_inside(name)]
     if outside or named != manifest.snapshot:
         fault = f"names {outside[0]}" if outside else "does not fit its own checksums"
-        raise InputError(f"{where}: {fault}; push the folder anew")
+        raise InputError(f"{where}: {fault}; push the folder again")
     return manifest
 
 

@@ -24,7 +24,7 @@ def mirrored(folder: Path, where: Location, *, pushes: bool) -> Iterator[None]:
     meanwhile is reported and tried again at the next change: the work in the block is worth more.
 
     Args:
-        folder: local folder, which need not be there; its files appear whole or grow at their end.
+        folder: local folder, which need not exist; its files appear whole or grow at their end.
         where: its place in the bucket.
         pushes: False for a process that only takes part: it pulls, and another one pushes.
 

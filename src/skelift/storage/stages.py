@@ -20,7 +20,7 @@ MIRRORED = ("checkpoints",)
 def stored(config: Config, reads: Iterable[str], writes: Iterable[str]) -> Iterator[None]:
     """Around a stage: with ``config.storage.uri``, its folders come from and go to the bucket.
 
-    Checkpoints, which need not be there, are pulled where the bucket has newer ones than the disk,
+    Checkpoints, which need not exist, are pulled where the bucket has newer ones than the disk,
     and pushed whenever they change: a training that is killed goes on on another machine.
 
     Args:

@@ -1,0 +1,3 @@
+"""Settings of the whole test session."""
+
+pytest_plugins = ["ci_skips"]
