@@ -23,12 +23,12 @@ from skelift.training.trainer import Trainer
 
 LABEL_FREE = "label_free"
 BEST = "best.yaml"
-_GLANCE = 512  # held-out images that a score in the course of a trial looks at
+_GLANCE = 512  # held-out images that a score during a trial uses
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of a trial; the JSON that trials on a cluster hand on.
+    """Result of a trial; its JSON is what trials on a cluster hand over.
 
     Attributes:
         number: 0 is the configuration as it stands.
@@ -50,9 +50,9 @@ def run_trial(
     title: str,
     report: Callable[[float, int], None] | None = None,
 ) -> Trial:
-    """Train and score one trial; ``report(score, step)`` hears of its course and may raise.
+    """Train and score one trial; ``report(score, step)`` is called on the way and may raise.
 
-    Killed and started again with the same values, it goes on from its checkpoint.
+    Killed and started again with the same values, it resumes from its checkpoint.
     """
     sweep = config.sweep
     trial = vary(apply(config, values), sweep.overrides)
@@ -107,7 +107,7 @@ def read_trials(places: Sequence[str]) -> list[Trial]:
             trials.append(Trial(**content))
         except TypeError as error:
             raise InputError(
-                f"{file}: no result of a trial ({error}); run the trial anew"
+                f"{file}: not the result of a trial ({error}); run the trial again"
             ) from None
     return trials
 
@@ -135,7 +135,7 @@ def write_best(folder: Path, config: Config, trials: Sequence[Trial]) -> Path:
 
 
 class _Watch:
-    """Scores a training a few times in its course, on some of the held-out images."""
+    """Scores the model a few times during its training, on some of the held-out images."""
 
     def __init__(
         self, config: Config, held_out: Part, world: World, report: Callable[[float, int], None]
