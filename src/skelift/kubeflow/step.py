@@ -185,7 +185,7 @@ def evaluate(task: Task) -> None:
 
 
 def gate(task: Task) -> None:
-    """Whether the model is better than the champion, scored anew on the same images."""
+    """Whether the model is better than the champion, scored on the same images."""
     from skelift.evaluation.gate import is_better
 
     scores = read_json(task.input("scores"), "skelift evaluate")

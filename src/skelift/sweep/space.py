@@ -1,8 +1,8 @@
 """The search space, and its trials as overrides of the configuration.
 
 Trials on a cluster run in parallel, without exchanging results. They take the points of a scrambled
-Halton sequence, which cover any prefix evenly: trial n of a seed is the same point on every machine.
-Trial 0 is the unchanged configuration, so the winner is never worse.
+Halton sequence, which cover the space evenly at any number: trial n of a seed is the same point on
+every machine. Trial 0 is the unchanged configuration, so the winner is never worse.
 """
 
 from collections.abc import Mapping
