@@ -117,7 +117,7 @@ def test_held_out_clips_come_from_training_images_alone(home: Path) -> None:
     assert held.joints_2d is not None
     assert original.joints_2d is not None
     assert (held.joints_2d == original.joints_2d[rows]).all()
-    assert part.checksums != whole.checksums  # a checkpoint of the whole is not gone on with
+    assert part.checksums != whole.checksums  # a checkpoint of the whole is not resumed
 
 
 def test_label_free_score_sees_what_is_wrong(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_killed_search_tries_the_same_trial_again(home: Path) -> None:
     (left,) = trials.iterdir()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "starting afresh" not in done.stdout
-    assert not left.exists()  # it was gone on with, to its end
+    assert not left.exists()  # it was resumed, to its end
     results = json.loads((home / "killed/reports/sweep/sweep.json").read_text())["trials"]
     assert len(results) == 3
     assert len({json.dumps(trial["values"]) for trial in results}) == 3

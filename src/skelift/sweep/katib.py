@@ -44,7 +44,7 @@ def experiment(config: Config, overrides: Sequence[str] = ()) -> dict[str, Any]:
             "objective": {
                 "type": "minimize",
                 "objectiveMetricName": sweep.score,
-                # The course of a trial is scored on fewer images; only its end counts.
+                # Scores during a trial are of fewer images; only the last one counts.
                 "metricStrategies": [{"name": sweep.score, "value": "latest"}],
             },
             "algorithm": {

@@ -1,8 +1,8 @@
-"""The search space, and its trials as plain overrides: the same ones everywhere.
+"""The search space, and its trials as overrides of the configuration.
 
-A cluster's trials run at once and know nothing of each other. They take the points of a scrambled
-Halton sequence, which cover the space evenly however many there are: trial n of a seed is the same
-point on every machine. Trial 0 is the configuration as it stands, so the winner is never worse.
+Trials on a cluster run in parallel, without exchanging results. They take the points of a scrambled
+Halton sequence, which cover the space evenly at any number: trial n of a seed is the same point on
+every machine. Trial 0 is the unchanged configuration, so the winner is never worse.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def check_sweep(config: Config) -> None:
     """InputError, in one line, unless every trial of ``config.sweep`` can be composed."""
     sweep = config.sweep
     if config.variants:
-        raise InputError("variants: a sweep is of one model; set variants={}")
+        raise InputError("variants: a sweep trains one model; set variants={}")
     if not sweep.space:
         raise InputError("sweep.space: empty; choose sweep=quickstart or name keys and ranges")
     if sweep.trials < 1 or sweep.reports < 1 or not 0 < sweep.held_out < 1:

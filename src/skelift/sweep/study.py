@@ -1,4 +1,4 @@
-"""The search on one machine: Optuna's TPE, median pruning, a study that can be gone on with."""
+"""The search on one machine: Optuna's TPE, median pruning, a study that can be resumed."""
 
 import fcntl
 import math
@@ -28,19 +28,19 @@ _VALUES = "values"
 def search(config: Config, folder: Path) -> list[Trial]:
     """Run trials until ``sweep.trials`` are done, counting those of earlier calls.
 
-    A trial that was killed is tried again with the same values and goes on from its checkpoint.
-    Trial 0 is the configuration as it stands; the first few others are drawn at random.
+    A trial that was killed is run again with the same values and resumes from its checkpoint.
+    Trial 0 is the unchanged configuration; the first few others are random.
 
     Args:
         config: the run; ``config.sweep`` is the search.
         folder: where ``study.journal`` lies; it can be read with optuna-dashboard too.
 
     Returns:
-        The trials that came to their end.
+        The trials that finished.
 
     Raises:
         InputError: another search is running there, or the study is of another space or data set.
-        RunError: no trial came to its end.
+        RunError: no trial finished.
     """
     with _only_one(folder):
         study = _open_study(config, folder)
@@ -50,7 +50,7 @@ def search(config: Config, folder: Path) -> list[Trial]:
             _run_next(study, config, progress)
         finished = [_result(t, config) for t in study.trials if t.state.name == "COMPLETE"]
     if not finished:
-        raise RunError(f"{folder / STUDY}: no trial came to its end; see the lines above")
+        raise RunError(f"{folder / STUDY}: no trial finished; see the lines above")
     return finished
 
 
@@ -70,7 +70,7 @@ def _open_study(config: Config, folder: Path) -> "optuna.Study":
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
     )
-    # Another stretch of the study must not draw the first one's random numbers again.
+    # A resumed study must not repeat the random numbers of its first part.
     study.sampler = optuna.samplers.TPESampler(seed=sweep.seed + len(study.trials))
     judged = {
         "score": sweep.score,
@@ -118,7 +118,7 @@ def _run_next(study: "optuna.Study", config: Config, progress: "_Progress") -> N
             study.tell(trial, state=TrialState.PRUNED)
             progress.tell(trial.number, values, "pruned: worse than half of the others so far")
     except NonFiniteLoss as error:
-        # Optuna would count a failed trial as never tried; it is tried, and bad.
+        # Optuna ignores failed trials; this one has shown that its values are bad.
         study.tell(trial, math.inf)
         progress.tell(trial.number, values, str(error))
 
@@ -148,7 +148,7 @@ def _result(trial: "optuna.trial.FrozenTrial", config: Config) -> Trial:
 
 
 class _Progress:
-    """A line a trial: what it tried, what came out, the best so far, the time left."""
+    """One line per trial: its values, its outcome, the best so far, the time left."""
 
     def __init__(self, trials: int, study: "optuna.Study") -> None:
         self.trials, self.study = trials, study
@@ -173,7 +173,7 @@ class _Progress:
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Two searches in one study would take each other's trials for killed ones."""
+    """A lock: two searches in one study would take each other's running trials for killed ones."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
     try:

@@ -28,7 +28,7 @@ _SCORED_IN_ITS_COURSE = 512  # held-out images, of each score before the last
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of a trial; the JSON that trials on a cluster hand on.
+    """Result of a trial; its JSON is what trials on a cluster hand over.
 
     Attributes:
         number: 0 is the configuration as it stands.
@@ -126,7 +126,7 @@ def read_trials(places: Sequence[str]) -> list[Trial]:
             trials.append(Trial(**content))
         except TypeError as error:
             raise InputError(
-                f"{file}: no result of a trial ({error}); run the trial anew"
+                f"{file}: not the result of a trial ({error}); run the trial again"
             ) from None
     return trials
 
