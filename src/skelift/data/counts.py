@@ -34,7 +34,7 @@ def _subjects(*names: str) -> tuple[str, ...]:
     return tuple(f"{name}/*" for name in names)
 
 
-# Human3.6M, all cameras at 50 frames a second: what MotionBERT's code reads
+# Human3.6M, all cameras at 50 frames per second: what MotionBERT's code reads
 # (lib/data/datareader_h36m.py, after Ci et al. 2019); of the test also the paper's "~584k" (Sosa &
 # Hogg, Section 4). MPI-INF-3DHP: the lengths of the training sequences in its readme; the valid
 # test frames in Kanazawa et al. 2018 (HMR). HandDB: its folders.
@@ -62,7 +62,7 @@ PUBLISHED: Mapping[str, tuple[Published, ...]] = {
 def count_published(
     name: str, samples: NDArray[np.void], details: Mapping[str, Any]
 ) -> dict[str, NDArray[np.generic]]:
-    """One row a published part: its name, and the share of its frames that is missing.
+    """One row per published part: its name, and the share of its frames that is missing.
 
     Of a clip of which every n-th frame was taken, each counts n times. A frame that is there more
     than once (turned copies, poses without their images) counts once.

@@ -65,7 +65,7 @@ RULES = (
     Rule(
         "published",
         "frames_missing",
-        "the data set has the published number of frames, to 2 %",
+        "the set has the published number of frames, to 2 %",
         low=-0.02,
         high=0.02,
         warning=True,
@@ -79,7 +79,7 @@ class Outcome:
 
     Attributes:
         success: whether it holds.
-        rows: rows that were looked at and know the property.
+        rows: rows that were checked and know the property.
         unexpected: how many of them are out of range.
         examples: up to three of those.
     """

@@ -40,7 +40,7 @@ def validate(data: Dataset, out: Path) -> list[Outcome]:
 
 
 def _judge(tables: Mapping[str, Table], folder: Path) -> list[Outcome]:
-    """Run the rules as a Great Expectations checkpoint a table; the Data Docs go to ``folder``."""
+    """Run the rules, one Great Expectations checkpoint per table; Data Docs go to ``folder``."""
     gx = _great_expectations()
     import pandas
 

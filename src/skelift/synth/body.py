@@ -105,7 +105,7 @@ def load_bodies(source: str) -> list[Body]:
 def load_npz(path: Path, content: str) -> dict[str, NDArray[Any]]:
     """Read a whole .npz file of ``content`` (named in the InputError) into memory."""
     try:
-        # An open NpzFile decompresses anew at each access.
+        # An open NpzFile decompresses at each access.
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)
     except FileNotFoundError:
@@ -113,7 +113,7 @@ def load_npz(path: Path, content: str) -> dict[str, NDArray[Any]]:
             f"{path}: not found; name an .npz file of {content}, or {ASSETS} for the package's"
         ) from None
     except (ValueError, OSError, EOFError, TypeError, BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: no readable .npz file of {content} ({error})") from None
+        raise InputError(f"{path}: cannot be read as .npz file of {content} ({error})") from None
 
 
 def _bodies_of(path: Path) -> list[Body]:

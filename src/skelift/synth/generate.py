@@ -16,7 +16,7 @@ from skelift.progress import track
 from skelift.synth.scene import Cast, Labels, Studio
 from skelift.synth.splits import PRIOR, TEST, TRAIN
 
-BLOCK = 128  # rows a task
+BLOCK = 128  # rows per task
 
 Task = tuple[str, range]  # split and rows
 
@@ -97,7 +97,7 @@ def _check(data: DataConfig, synth: SynthConfig) -> None:
         (min(chances) >= 0 and max(chances) <= 1, "synth.mix, synth.mirror: from 0 to 1"),
         (synth.wobble_deg >= 0, "synth.wobble_deg: 0 or more"),
         (synth.fps > 0, "synth.fps: above 0"),
-        (synth.workers >= 0, "synth.workers: 0 (one a core) or more"),
+        (synth.workers >= 0, "synth.workers: 0 (one per core) or more"),
         (
             len(near_far) == 2 and 0 < near_far[0] <= near_far[1],
             "synth.camera.distance_m: two numbers above 0, the smaller first",
