@@ -460,7 +460,7 @@ def check_pages(folder: Path, verdict: str) -> None:
             assert (page.parent / target).exists(), f"{page} leads to {target}"
     index = (folder / "index.html").read_text()
     assert verdict in index
-    assert "3D joints project onto the 2D joints" in index
+    assert "3D projects onto 2D" in index
 
 
 def test_changed_file_stops_before_anything_is_judged(
