@@ -180,8 +180,8 @@ def test_sub_folders_are_activities(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda text: text[:-30], "broken BVH file"),
-        (lambda text: text.replace("HIERARCHY", "<html>"), "no BVH file"),
-        (lambda text: text.split("MOTION")[0], "no BVH file"),
+        (lambda text: text.replace("HIERARCHY", "<html>"), "not a BVH file"),
+        (lambda text: text.split("MOTION")[0], "not a BVH file"),
         (lambda text: text.replace("1 2 3 0.0", "1 2 3 nan", 1), "NaN"),
         (lambda text: text.replace("Zrotation", "Wrotation", 1), "unknown channel Wrotation"),
         (lambda text: text.replace("LeftArm", "Tentacle"), "no joint for l_upper_arm"),
