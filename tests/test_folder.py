@@ -395,7 +395,7 @@ def test_names_of_joints_are_read_in_their_usual_spellings() -> None:
         np.testing.assert_array_equal(joint_weights(BODY, names), np.eye(17))
 
 
-def test_prior_of_another_set_is_cropped_anew(tmp_path: Path) -> None:
+def test_prior_of_another_set_is_cropped_again(tmp_path: Path) -> None:
     other = Dataset(tiny_dataset(tmp_path / "other", size=32, prior=9))
     same = read_poses(other.folder, BODY, 32, other.info.margin)
     np.testing.assert_allclose(same.poses_2d, other.prior.poses_2d, atol=1e-4)
@@ -525,10 +525,13 @@ SPOILS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "pickled poses": (
         poses(poses_2d=np.array([{"a": 1}, None], dtype=object)),
-        "bad.npz: no readable .npz",
+        "bad.npz: cannot be read as .npz",
     ),
-    "broken npz": (lambda t: written(t, "bad.npz", b"PK\3\4broken"), "bad.npz: no readable .npz"),
-    "broken JSON": (lambda t: written(t, "bad.json", b"{"), "bad.json: no readable JSON"),
+    "broken npz": (
+        lambda t: written(t, "bad.npz", b"PK\3\4broken"),
+        "bad.npz: cannot be read as .npz",
+    ),
+    "broken JSON": (lambda t: written(t, "bad.json", b"{"), "bad.json: cannot be read as JSON"),
     "other JSON": (lambda t: written(t, "bad.json", b"{}"), "bad.json: lacks categories"),
     "other poses": (lambda t: written(t, "bad.txt", b""), "bad.txt: is neither"),
     "folder without a data set": (lambda t: {"poses": str(t)}, "dataset.json: not found"),

@@ -168,10 +168,10 @@ class _Trap:
     ("name", "content", "complaint"),
     [
         ("a.csv", b"x,y\n1,2\n", "no line `coords`"),
-        ("a.csv", b"\xff\xfe\x00", "no readable CSV"),
+        ("a.csv", b"\xff\xfe\x00", "cannot be read as CSV"),
         ("a.csv", b"scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\n0,1,two\n", "a row is broken"),
         ("a.csv", b"scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\n0,1,2\n", "no joint for"),
-        ("a.h5", b"not hdf", "no readable table"),
+        ("a.h5", b"not hdf", "cannot be read as a DeepLabCut table"),
         ("trap.h5", pickle.dumps([_Trap()]), "it names the class"),
     ],
 )

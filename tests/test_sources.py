@@ -305,7 +305,7 @@ def truncate_mask(root: Path, clip: Clip) -> None:
         (other_order, "mono/Directions.55011271.cdf", "do not project onto its 2D poses"),
         (slow_video, "Videos/Directions.55011271.mp4", "25 frames per second, the data set has 50"),
         (short_video, "Videos/Directions.55011271.mp4", "3 frames for 8 poses"),
-        (truncate_mask, "bs/Directions.55011271.mat", "no readable MATLAB v7.3 file"),
+        (truncate_mask, "bs/Directions.55011271.mat", "cannot be read as MATLAB v7.3"),
     ],
 )
 def test_h36m_fault_is_one_line_and_leaves_nothing(
@@ -592,7 +592,7 @@ def spoil_test_poses(root: Path) -> Path:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (spoil_annot, "no readable annotations"),
+        (spoil_annot, "annot.mat: cannot be read"),
         (spoil_rate, "50 frames per second, the data set has 25"),
         (spoil_mask, "not found"),
         (spoil_test_poses, "do not project onto its 2D poses"),
@@ -656,7 +656,7 @@ def test_handdb_annotation_faults(tmp_path: Path, capsys: pytest.CaptureFixture[
     )
     assert data.counts["train"] == 33
     (folder / "0002.json").write_text("{")
-    with pytest.raises(InputError, match=r"0002\.json: no readable hand_pts"):
+    with pytest.raises(InputError, match=r"0002\.json: hand_pts"):
         made("handdb", tmp_path / "root", tmp_path / "again")
 
 

@@ -180,8 +180,8 @@ def test_sub_folders_are_activities(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda text: text[:-30], "broken BVH file"),
-        (lambda text: text.replace("HIERARCHY", "<html>"), "no BVH file"),
-        (lambda text: text.split("MOTION")[0], "no BVH file"),
+        (lambda text: text.replace("HIERARCHY", "<html>"), "not a BVH file"),
+        (lambda text: text.split("MOTION")[0], "not a BVH file"),
         (lambda text: text.replace("1 2 3 0.0", "1 2 3 nan", 1), "NaN"),
         (lambda text: text.replace("Zrotation", "Wrotation", 1), "unknown channel Wrotation"),
         (lambda text: text.replace("LeftArm", "Tentacle"), "no joint for l_upper_arm"),
@@ -207,7 +207,7 @@ def test_bad_sources_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing\.npz: not found"):
         load_motion(str(tmp_path / "nothing.npz"), fps=12)
     (tmp_path / "text.npz").write_text("no archive")
-    with pytest.raises(InputError, match=r"text\.npz: no readable"):
+    with pytest.raises(InputError, match=r"text\.npz: cannot be read"):
         load_bodies(str(tmp_path / "text.npz"))
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(InputError, match=r"other\.npz: has no array"):
@@ -216,7 +216,7 @@ def test_bad_sources_are_named(tmp_path: Path) -> None:
         load_motion(str(tmp_path / "other.npz"), fps=12)
     whole = (Path(load_motion.__code__.co_filename).parents[1] / "assets/motion.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"cut\.npz: no readable"):
+    with pytest.raises(InputError, match=r"cut\.npz: cannot be read"):
         load_motion(str(tmp_path / "cut.npz"), fps=12)
 
 
@@ -269,7 +269,7 @@ def poses(count: int) -> np.ndarray:
     return load_motion("assets", fps=12).rotations[:: 600 // count][:count].astype(np.float64)
 
 
-def test_a_mirrored_pose_is_the_reflection_with_sides_exchanged() -> None:
+def test_a_mirrored_pose_is_the_reflection_with_sides_swapped() -> None:
     pose = poses(4)
     mirrored = mirror(pose)
     flip = np.diag([-1.0, 1, 1])

@@ -1,7 +1,7 @@
 """The body in front of a static camera: who moves is cut out, what rests is background.
 
 Images are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body. The work is done on
-images of at most ``WORK_SIDE`` pixels a side; a crop of a body is smaller still.
+images of at most ``WORK_SIDE`` pixels per side; a crop of a body is smaller still.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from skelift.data.images import ImageArray, Mask, binary, filled
 
 WORK_SIDE = 480
-SAMPLES = 32  # frames that teach a background, spread over the clip
+SAMPLES = 32  # frames that a background is learned from, spread over the clip
 CUT_SIDE = 240  # longer side of the single images that `cut_out` works on: servers are in a hurry
 
 # Distances between colours: the largest difference over the channels, of 255.
@@ -32,7 +32,7 @@ GAP = 20  # parts of one body are no further apart, in pixels
 
 
 class Background(Protocol):
-    """A learnt static background."""
+    """A learned static background."""
 
     def mask(self, image: ImageArray) -> Mask:
         """Mask of the body; all 0 where nobody is in sight."""
@@ -102,7 +102,7 @@ class MedianBackground:
 
 
 class SubtractorBackground:
-    """OpenCV's Gaussian-mixture subtractor (MOG2), taught by sample frames and then frozen.
+    """OpenCV's Gaussian-mixture subtractor (MOG2), fitted to sample frames and then frozen.
 
     Quicker than ``MedianBackground`` and good enough for bodies that walk through the image.
     """
@@ -112,7 +112,7 @@ class SubtractorBackground:
             history=SAMPLES, varThreshold=25, detectShadows=True
         )
         # Of a pixel's colours only the most frequent is background: a body in few of the sample
-        # frames would otherwise be taught as one more.
+        # frames would otherwise count as one more.
         self._subtractor.setBackgroundRatio(0.5)
         for frame in frames:
             self._subtractor.apply(_shrink(frame))

@@ -30,40 +30,29 @@ class Published:
     most: int = 0
 
 
-def _3dhp(sequence: str, frames: int) -> Published:
-    return Published(sequence, (sequence,), frames, each_camera=True)
-
-
 def _subjects(*names: str) -> tuple[str, ...]:
     return tuple(f"{name}/*" for name in names)
 
 
-# Human3.6M, all cameras at 50 frames a second: what MotionBERT's code reads
+# Human3.6M, all cameras at 50 frames per second: what MotionBERT's code reads
 # (lib/data/datareader_h36m.py, after Ci et al. 2019); of the test also the paper's "~584k" (Sosa &
 # Hogg, Section 4). MPI-INF-3DHP: the lengths of the training sequences in its readme; the valid
 # test frames in Kanazawa et al. 2018 (HMR). HandDB: its folders.
+FRAMES_3DHP = (  # of Seq1 and Seq2 of S1 to S8
+    *((6416, 12430), (6502, 6081), (12488, 12283), (6171, 6675)),
+    *((12820, 12312), (6188, 6145), (6239, 6320), (6468, 6054)),
+)
 PUBLISHED: Mapping[str, tuple[Published, ...]] = {
     "h36m": (
         Published("S1, S5, S6, S7, S8", _subjects("S1", "S5", "S6", "S7", "S8"), 1_559_752),
         Published("S9, S11", _subjects("S9", "S11"), 566_920, split="test", most=584_000),
     ),
     "mpi_inf_3dhp": (
-        _3dhp("S1/Seq1", 6416),
-        _3dhp("S1/Seq2", 12430),
-        _3dhp("S2/Seq1", 6502),
-        _3dhp("S2/Seq2", 6081),
-        _3dhp("S3/Seq1", 12488),
-        _3dhp("S3/Seq2", 12283),
-        _3dhp("S4/Seq1", 6171),
-        _3dhp("S4/Seq2", 6675),
-        _3dhp("S5/Seq1", 12820),
-        _3dhp("S5/Seq2", 12312),
-        _3dhp("S6/Seq1", 6188),
-        _3dhp("S6/Seq2", 6145),
-        _3dhp("S7/Seq1", 6239),
-        _3dhp("S7/Seq2", 6320),
-        _3dhp("S8/Seq1", 6468),
-        _3dhp("S8/Seq2", 6054),
+        *(
+            Published(f"S{person}/Seq{number}", (f"S{person}/Seq{number}",), frames, True)
+            for person, both in enumerate(FRAMES_3DHP, start=1)
+            for number, frames in enumerate(both, start=1)
+        ),
         Published("valid frames of TS1 to TS6", ("TS?",), 2929, split="test"),
     ),
     "handdb": (Published("synth2", ("synth2",), 3243), Published("synth3", ("synth3",), 2348)),
@@ -73,7 +62,7 @@ PUBLISHED: Mapping[str, tuple[Published, ...]] = {
 def count_published(
     name: str, samples: NDArray[np.void], details: Mapping[str, Any]
 ) -> dict[str, NDArray[np.generic]]:
-    """One row a published part: its name, and the share of its frames that is missing.
+    """One row per published part: its name, and the share of its frames that is missing.
 
     Of a clip of which every n-th frame was taken, each counts n times. A frame that is there more
     than once (turned copies, poses without their images) counts once.

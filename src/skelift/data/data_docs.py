@@ -10,7 +10,8 @@ import shutil
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Protocol
+
+from skelift.data.rules import Outcome
 
 DROPPED = re.compile(
     r"<script\b.*?</script>|<style\b.*?</style>|<footer\b.*?</footer>|<link\b[^>]*>"
@@ -40,39 +41,7 @@ STYLE = """
 """
 
 
-class Row(Protocol):
-    """An expectation and what came of it, as the index shows it."""
-
-    @property
-    def table(self) -> str:
-        """Table that it is about."""
-
-    @property
-    def says(self) -> str:
-        """The expectation in plain words."""
-
-    @property
-    def success(self) -> bool:
-        """Whether it holds."""
-
-    @property
-    def stops(self) -> bool:
-        """Whether it fails and is more than a warning."""
-
-    @property
-    def rows(self) -> int:
-        """Rows looked at."""
-
-    @property
-    def unexpected(self) -> int:
-        """Rows out of range."""
-
-    @property
-    def examples(self) -> Sequence[str]:
-        """Some of them."""
-
-
-def make_offline(folder: Path, title: str, rows: Sequence[Row]) -> None:
+def make_offline(folder: Path, title: str, rows: Sequence[Outcome]) -> None:
     """Rewrite the Data Docs in a folder so that they need nothing else; write their index."""
     for page in folder.rglob("*.html"):
         html = DROPPED.sub("", page.read_text(encoding="utf-8"))
@@ -82,7 +51,7 @@ def make_offline(folder: Path, title: str, rows: Sequence[Row]) -> None:
     (folder / "index.html").write_text(_index(folder, title, rows), encoding="utf-8")
 
 
-def _index(folder: Path, title: str, rows: Sequence[Row]) -> str:
+def _index(folder: Path, title: str, rows: Sequence[Outcome]) -> str:
     pages = {
         page.relative_to(folder / "validations").parts[0]: page.relative_to(folder).as_posix()
         for page in (folder / "validations").rglob("*.html")
@@ -91,8 +60,8 @@ def _index(folder: Path, title: str, rows: Sequence[Row]) -> str:
     verdict = f"{failed} of {len(rows)} expectations failed" if failed else "All expectations hold"
     lines = "".join(
         f'<tr><td class="{"failed" if row.stops else "passed"}">{_sign(row)}</td>'
-        f"<td>{escape(row.says)}</td>"
-        f'<td><a href="{escape(pages[row.table])}">{escape(row.table)}</a></td>'
+        f"<td>{escape(row.rule.says)}</td>"
+        f'<td><a href="{escape(pages[row.rule.table])}">{escape(row.rule.table)}</a></td>'
         f"<td>{row.rows}</td><td>{row.unexpected}</td>"
         f"<td>{'<br>'.join(map(escape, row.examples))}</td></tr>\n"
         for row in rows
@@ -106,7 +75,7 @@ def _index(folder: Path, title: str, rows: Sequence[Row]) -> str:
     )
 
 
-def _sign(row: Row) -> str:
+def _sign(row: Outcome) -> str:
     if row.success:
         return "&#10003;"
     return "&#10007;" if row.stops else "warning"

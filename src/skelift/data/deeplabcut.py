@@ -30,7 +30,7 @@ def read_deeplabcut(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     are left out.
 
     Raises:
-        InputError: no table of DeepLabCut's, or a broken file.
+        InputError: not a DeepLabCut table, or a broken file.
     """
     columns, values = _read_csv(path) if path.suffix == ".csv" else _read_h5(path)
     if not columns or any(len(c) not in (3, 4) or c[-1] not in COORDS for c in columns):
@@ -53,7 +53,7 @@ def _read_csv(path: Path) -> tuple[list[Column], NDArray[np.float64]]:
     try:
         rows = list(csv.reader(io.StringIO(path.read_text())))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: no readable CSV ({error}); restore the file") from None
+        raise InputError(f"{path}: cannot be read as CSV ({error}); restore the file") from None
     titles = [row[0] for row in rows]
     if "coords" not in titles[:4]:
         raise InputError(
@@ -86,7 +86,7 @@ def _read_h5(path: Path) -> tuple[list[Column], NDArray[np.float64]]:
             return _appendable(group) if "table" in group else _fixed(group)
     except (OSError, KeyError, ValueError, IndexError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"{path}: no readable table of DeepLabCut's ({error}); save it as CSV"
+            f"{path}: cannot be read as a DeepLabCut table ({error}); save it as CSV"
         ) from None
 
 
@@ -98,7 +98,7 @@ def _appendable(group: Any) -> tuple[list[Column], NDArray[np.float64]]:
 
 
 def _fixed(group: Any) -> tuple[list[Column], NDArray[np.float64]]:
-    """Pandas' format="fixed": each level of the names has its values and, a column, their codes."""
+    """Pandas' format="fixed": each level of the names has its values and one code per column."""
     depth = int(group.attrs["axis0_nlevels"])
     levels = []
     for level in range(depth):
@@ -119,7 +119,7 @@ def _plain(pickled: Any) -> Sequence[Any]:
     content = pickled if isinstance(pickled, bytes) else np.asarray(pickled).tobytes()
     read = _PlainUnpickler(io.BytesIO(content), encoding="utf-8").load()
     if not isinstance(read, list):
-        raise ValueError("column names are no list")
+        raise ValueError("column names are not a list")
     return read
 
 

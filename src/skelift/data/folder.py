@@ -195,7 +195,7 @@ def frames_with_mask_video(clip: Clip) -> Iterator[tuple[int, ImageArray, Mask]]
     if frame_count(video) != frame_count(masks):
         raise InputError(
             f"{masks}: has {frame_count(masks)} frames, its video {video} {frame_count(video)}; "
-            "give one mask a frame"
+            "give one mask per frame"
         )
     pairs = zip(clip.frames(clip.indices), read_video(masks, clip.indices), strict=False)
     for (index, image), (_, mask) in pairs:

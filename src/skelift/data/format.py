@@ -3,7 +3,7 @@
 A data set is a folder::
 
     dataset.json                 skeleton, size, crop, counts, provenance, licence, checksums
-    train/  test/                one folder a split
+    train/  test/                one folder per split
         images-00000.npy ...     (n, S, S, 3) uint8 RGB, background black
         masks-00000.npy ...      (n, S, S) uint8, 0 background ... 255 body
         samples.npy              (N,) records of dtype SAMPLE
@@ -185,7 +185,7 @@ class Dataset:
     """A data set on disk.
 
     Raises:
-        InputError: the folder is no data set, or a file of it is missing or broken.
+        InputError: the folder is not a data set, or a file of it is missing or broken.
     """
 
     def __init__(self, folder: Path | str) -> None:

@@ -18,7 +18,7 @@ Mask = NDArray[np.uint8]
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
-UNSTATED_RATE = 25.0  # frames a second
+UNSTATED_RATE = 25.0  # frames per second
 BLACK = 16  # channels up to this count as black: compression leaves a little noise in it
 
 
@@ -26,7 +26,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Decode an image to RGB, turned upright by its EXIF tag.
 
     Raises:
-        InputError: the file is missing, truncated or no image.
+        InputError: the file is missing, truncated or not an image.
     """
     return _read(path, "RGB")
 
@@ -35,7 +35,7 @@ def read_mask(path: Path, like: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Decode the mask of the image ``like``: any grey level above 127 is body.
 
     Raises:
-        InputError: the file is missing, truncated, no image, or of another size.
+        InputError: the file is missing, truncated, not an image, or of another size.
     """
     mask = _read(path, "L")
     check_size(path, mask, like.shape)
@@ -101,7 +101,7 @@ def frame_count(video: Path) -> int:
 
 
 def frame_rate(video: Path) -> float:
-    """Frames a second, as the video states them; 0 where it does not."""
+    """Frames per second, as the video states them; 0 where it does not."""
     capture = _open_video(video)
     try:
         return float(capture.get(cv2.CAP_PROP_FPS))
@@ -113,7 +113,7 @@ def read_video(video: Path, wanted: Collection[int]) -> Iterator[tuple[int, NDAr
     """Yield (index, RGB frame) of the wanted frames, one at a time.
 
     Raises:
-        InputError: the file is missing, no video, or ends before its stated length.
+        InputError: the file is missing, not a video, or ends before its stated length.
     """
     for index, frame in read_frames(video, wanted):
         yield index, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)  # type: ignore[misc]

@@ -97,7 +97,7 @@ class PoseLoader:
 
 
 class EpochSampler:
-    """Rows of each step: a fresh permutation an epoch, derived from (seed, epoch)."""
+    """Rows of each step: a fresh permutation per epoch, derived from (seed, epoch)."""
 
     def __init__(self, rows: int, batch: int, seed: int) -> None:
         self.rows, self.batch, self.seed = rows, batch, seed
@@ -128,7 +128,7 @@ def name_canonical_sides(y: Tensor, skeleton: Skeleton) -> Tensor:
     """Name the sides of 2D poses (N, J, 2) as if every body were seen from behind.
 
     The pairs of the trunk (hips and shoulders) decide: where left lies right of right, all left and
-    right joints are exchanged. A figure drawn without a face does not say which side is which, so
+    right joints are swapped. A figure drawn without a face does not say which side is which, so
     the image networks can reach these poses exactly, where true sides would have them bend the
     bodies. A skeleton without pairs on its midline stays as it is.
     """

@@ -1,4 +1,4 @@
-"""What is measured of a data set before it is judged: one plain column a property.
+"""What is measured of a data set before it is judged: one plain column per property.
 
 A table is a dict of columns of equal length; the column ``row`` names each row to a person. A
 value is NaN where its property is unknown, and a column is absent where no row has it.
@@ -19,7 +19,7 @@ from skelift.data.format import SPLITS, Dataset, Split
 from skelift.progress import track
 from skelift.skeleton import Skeleton
 
-MOST_IMAGES = 4000  # of a split, drawn at random, whose pixels are looked at
+MOST_IMAGES = 4000  # of a split, at random, whose pixels are checked
 CHUNK = 1024  # images in memory at a time
 NEAR = 0.04  # a joint this close to the mask is on the body, as a fraction of the crop's side
 THUMBNAIL = 16
@@ -44,7 +44,7 @@ def measure(data: Dataset) -> dict[str, Table]:
 
 
 def arrays_table(data: Dataset) -> Table:
-    """One row an array of the set: does its shape agree with dataset.json?"""
+    """One row per array of the set: does its shape agree with dataset.json?"""
     side, joints = (data.info.size, data.info.size), len(data.skeleton)
     rows: list[tuple[str, bool, bool, bool]] = []
 
@@ -73,7 +73,7 @@ def arrays_table(data: Dataset) -> Table:
 
 
 def samples_table(data: Dataset) -> Table:
-    """One row an image of either split: poses, cameras, leaks and exact copies."""
+    """One row per image of both splits: poses, cameras, leaks and exact copies."""
     samples = np.concatenate([data.split(name).samples for name in SPLITS])
     of_split = np.concatenate([[name] * data.counts[name] for name in SPLITS])
     table = {"row": _row_names(data), "wrong_crop": _wrong_crops(samples)}
@@ -92,7 +92,7 @@ def samples_table(data: Dataset) -> Table:
 
 
 def images_table(data: Dataset) -> Table:
-    """One row an image whose pixels are looked at: all, or ``MOST_IMAGES`` of a split."""
+    """One row per image whose pixels are checked: all, or ``MOST_IMAGES`` of a split."""
     chosen = {name: _spread(data.counts[name]) for name in SPLITS}
     names = np.split(_row_names(data), [data.counts[SPLITS[0]]])
     parts = [measure_pixels(data.split(name), chosen[name]) for name in SPLITS]
@@ -109,7 +109,7 @@ def images_table(data: Dataset) -> Table:
 
 
 def prior_table(data: Dataset) -> Table:
-    """One row an unpaired pose."""
+    """One row per unpaired pose."""
     poses, samples, size = data.prior.poses_2d, data.prior.samples, data.info.size
     seen = np.concatenate([data.split(name).samples["clip"] for name in SPLITS])
     # An all-NaN pose has no extent; it fails as non-finite alone.

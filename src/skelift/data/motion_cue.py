@@ -1,4 +1,4 @@
-"""Whether a body comes nearer or goes away, where its image is a frame of a film.
+"""Whether a body comes nearer or goes away, where its image is a frame of a video.
 
 Bodies mostly move forwards, so one that comes nearer mostly faces the camera. This is known of no
 single image and needs no label: it is read off the boxes around the body shortly before and

@@ -1,7 +1,7 @@
 """Unpaired 2D poses from COCO keypoints, DeepLabCut tables, .npz files or another data set.
 
 However they come, they leave in the project's form: joints in the skeleton's order, pixels of the
-same square crop as the images, and one SAMPLE record a pose.
+same square crop as the images, and one SAMPLE record per pose.
 """
 
 import json
@@ -140,7 +140,7 @@ def _read_coco(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except ValueError as error:
-        raise InputError(f"{path}: no readable JSON ({error}); restore the file") from None
+        raise InputError(f"{path}: cannot be read as JSON ({error}); restore the file") from None
     if not isinstance(content, dict) or not {"categories", "annotations"} <= set(content):
         raise InputError(f"{path}: lacks categories or annotations; give a COCO keypoints file")
     return content
@@ -209,7 +209,9 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)
     except (BadZipFile, ValueError, OSError, EOFError, AttributeError) as error:
-        raise InputError(f"{path}: no readable .npz ({error}); save it with np.savez") from None
+        raise InputError(
+            f"{path}: cannot be read as .npz ({error}); save it with np.savez"
+        ) from None
 
 
 def _column(path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -217,12 +219,12 @@ def _column(path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...])
         return np.broadcast_to(values, shape)
     except ValueError:
         raise InputError(
-            f"{path}: {name} has shape {values.shape}, expected {shape}: one row a pose"
+            f"{path}: {name} has shape {values.shape}, expected {shape}: one row per pose"
         ) from None
 
 
 def _from_dataset(data: Dataset, skeleton: Skeleton, size: int, margin: float) -> UnpairedPoses:
-    """The prior of another data set, cropped anew for this size and margin."""
+    """The prior of another data set, cropped again for this size and margin."""
     weights = _weights(data.folder, skeleton, data.skeleton.joints)
     samples = np.array(data.prior.samples)
     pixels = to_source(

@@ -17,7 +17,7 @@ from skelift.processes import cores
 
 FEWEST_FRAMES = 5  # that tell a background from a body
 BLOCK = 16  # frames in memory at a time, cut out by as many threads as there are cores
-VERSION = 1  # of how masks are found: a new one makes kept masks anew
+VERSION = 1  # of how masks are found: a new one makes kept masks again
 
 
 def _learn_median(frames: Iterable[ImageArray]) -> Background:
@@ -44,7 +44,7 @@ def cut_out_bodies(
     Raises:
         InputError: the clip is too short, or a frame is broken or of another size.
     """
-    learnt: Background | None = None
+    learned: Background | None = None
     name = kept and kept / _digest(clip, background)
     frames = frames_of_one_size(clip, clip.indices)
     with ThreadPoolExecutor(1 if background in ONE_AT_A_TIME else cores()) as pool:
@@ -54,8 +54,8 @@ def cut_out_bodies(
             if file and file.exists():
                 masks = _load(file)
             else:
-                learnt = learnt or learn_background(clip, background)
-                masks = list(pool.map(learnt.mask, images))
+                learned = learned or learn_background(clip, background)
+                masks = list(pool.map(learned.mask, images))
                 if file:
                     _save(file, masks)
             for (index, image), mask in zip(block, masks, strict=True):
@@ -86,8 +86,8 @@ def frames_of_one_size(clip: Clip, wanted: range | set[int]) -> Iterator[tuple[i
 def _digest(clip: Clip, background: str) -> str:
     """A name made of all that the masks depend on."""
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in clip.files]
-    told = repr((VERSION, stats, clip.indices, background))
-    return blake2b(told.encode(), digest_size=8).hexdigest()
+    identity = repr((VERSION, stats, clip.indices, background))
+    return blake2b(identity.encode(), digest_size=8).hexdigest()
 
 
 def _save(file: Path, masks: Sequence[Mask]) -> None:

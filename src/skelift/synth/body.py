@@ -127,7 +127,7 @@ def load_npz(path: Path, content: str) -> dict[str, NDArray[Any]]:
             )
         raise InputError(f"data.synth.{content}={path}: not found; {fix}") from None
     except (ValueError, OSError, EOFError, TypeError, BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: no readable .npz file of {content} ({error})") from None
+        raise InputError(f"{path}: cannot be read as .npz file of {content} ({error})") from None
 
 
 def _bodies_of(path: Path) -> list[Body]:

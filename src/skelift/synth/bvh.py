@@ -35,7 +35,7 @@ class Bvh:
 
     Attributes:
         joints: the hierarchy.
-        frame_time: seconds a frame.
+        frame_time: seconds per frame.
         values: (F, channels) in the order of the joints' channels, degrees and the file's unit.
     """
 
@@ -90,7 +90,9 @@ def read_bvh(path: Path) -> Bvh:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name a BVH file") from None
     hierarchy, found, motion = text.partition("MOTION")
     if not hierarchy.lstrip().startswith("HIERARCHY") or not found:
-        raise InputError(f"{path}: no BVH file (HIERARCHY ... MOTION ...); export it anew as BVH")
+        raise InputError(
+            f"{path}: not a BVH file (HIERARCHY ... MOTION ...); export it again as BVH"
+        )
     try:
         joints = _hierarchy(iter(hierarchy.split()))
         heading = re.match(r"\s*Frames:\s*(\d+)\s+Frame Time:\s*(\S+)", motion)
@@ -107,7 +109,7 @@ def read_bvh(path: Path) -> Bvh:
             raise ValueError("NaN or infinity among the numbers")
     except (ValueError, StopIteration) as error:
         what = str(error) or "the hierarchy ends early"
-        raise InputError(f"{path}: broken BVH file ({what}); export it anew") from None
+        raise InputError(f"{path}: broken BVH file ({what}); export it again") from None
     return Bvh(tuple(joints), frame_time, values.reshape(frames, channels))
 
 

@@ -103,7 +103,7 @@ def random_look(noise: RowNoise, clothed: NDArray[np.bool_]) -> Look:
     striped = colours.copy()
     striped[:, _TOP] = noise.uniform(shape=(3,))[:, None]
     palettes = np.stack([colours, striped], axis=1)
-    # One draw a garment: where the upper arm is bare, so is the forearm.
+    # One random number per garment: where the upper arm is bare, so is the forearm.
     sleeves, trousers = noise.uniform(), noise.uniform()
     bare = np.zeros((rows, len(Surface)), dtype=bool)
     bare[:, Surface.UPPER_ARM] = sleeves < 0.1

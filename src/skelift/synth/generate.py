@@ -14,7 +14,7 @@ from skelift.progress import track
 from skelift.synth.scene import Cast, Labels, Studio
 from skelift.synth.splits import PRIOR, TEST, TRAIN
 
-BLOCK = 128  # rows a task
+BLOCK = 128  # rows per task
 
 Task = tuple[str, range]  # split and rows
 

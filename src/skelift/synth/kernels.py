@@ -110,7 +110,7 @@ def rasterise(
     Args:
         pixels: (V, 3) x, y in pixels and inverse depth.
         faces: (F, 3) vertices, counter-clockwise seen from outside; back faces are skipped.
-        inverse_depth: (H, W) receives 1/z, 0 where there is no face.
+        inverse_depth: (H, W) receives 1/z, 0 without a face.
         face: (H, W) int32 receives the face's index, or NO_FACE.
     """
     height, width = face.shape
@@ -204,7 +204,7 @@ def shade(
     image: NDArray[np.uint8],
     mask: NDArray[np.uint8],
 ) -> None:
-    """Lambert shading of a rasterised body, averaged over SUPERSAMPLING^2 samples a pixel.
+    """Lambert shading of a rasterised body, averaged over SUPERSAMPLING^2 samples per pixel.
 
     Args:
         pixels: (V, 3) as rasterised.
@@ -217,7 +217,7 @@ def shade(
         stripe: (3,) wave vector of the stripes, stripes per metre.
         light: (3,) unit vector towards the light, camera frame.
         ambient: brightness in full shadow.
-        image: (S, S, 3) uint8 receives the image, black where there is no body.
+        image: (S, S, 3) uint8 receives the image, black without a body.
         mask: (S, S) uint8 receives the covered fraction, 255 on the body.
     """
     size = image.shape[0]

@@ -31,7 +31,7 @@ class Motion:
         clips: name of each clip.
         activities: what each clip shows, e.g. ``walk``.
         lengths: (C,) frames of each clip.
-        fps: frames a second, about.
+        fps: frames per second, about.
         credit: where the motion comes from and on what terms, in a sentence.
         hips: (F, 3) float32 place of the hips in the frame of the bodies, in distances from hips
             to head at rest; None where the source keeps none.
@@ -67,8 +67,7 @@ def load_motion(source: str, fps: float) -> Motion:
 
     Args:
         source: file, folder or ``assets``.
-        fps: frames a second to keep of BVH files. An .npz file is taken as it is, with the ``fps``
-            that it names, or else this.
+        fps: frames per second to keep of BVH files, and of an .npz file that names no ``fps``.
 
     Raises:
         InputError: nothing there, unreadable, or a skeleton whose joints have unknown names.
@@ -83,7 +82,7 @@ def load_motion(source: str, fps: float) -> Motion:
 
 
 def _of_bvh_folder(folder: Path, fps: float) -> Motion:
-    """All BVH files of a folder and its sub-folders as clips, about ``fps`` frames a second.
+    """All BVH files of a folder and its sub-folders as clips, about ``fps`` frames per second.
 
     A clip's activity is the sub-folder's name, or the file's name without the digits at its end.
 

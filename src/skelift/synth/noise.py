@@ -11,7 +11,7 @@ _COLUMNS = 160
 class RowNoise:
     """Independent random columns for a block of rows.
 
-    Every row has its own generator, seeded by (seed, stream, row), so a row's draws depend
+    Every row has its own generator, seeded by (seed, stream, row), so a row's numbers depend
     neither on the block it falls into nor on the process that makes it. Each call takes the next
     columns, for all rows at once.
 
@@ -42,7 +42,7 @@ class RowNoise:
         count = int(np.prod(shape))
         columns = self._uniform[:, self._used : self._used + count]
         if columns.shape[1] < count:
-            raise ValueError(f"a row has {_COLUMNS} draws; raise _COLUMNS")
+            raise ValueError(f"a row has {_COLUMNS} random numbers; raise _COLUMNS")
         self._used += count
         return low + (high - low) * columns.reshape(len(self), *shape)
 

@@ -20,7 +20,7 @@ _REFLECT = np.array([[1, -1, -1], [-1, 1, 1], [-1, 1, 1]])
 
 
 def mirror(pose: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The pose seen in a mirror: left and right exchanged."""
+    """The pose seen in a mirror: left and right swapped."""
     return pose[..., _SWAP, :, :] * _REFLECT.astype(pose.dtype)
 
 
@@ -52,11 +52,11 @@ def bend(pose: NDArray[np.floating], vectors: NDArray[np.float64]) -> NDArray[np
 
 @dataclass(frozen=True)
 class Variation:
-    """How B captured poses are varied; the same at every moment of a film.
+    """How B captured poses are varied; the same at every moment of a video.
 
     Attributes:
         mixed: (B,) whether the upper body of another pose is grafted on.
-        mirrored: (B,) whether left and right are exchanged.
+        mirrored: (B,) whether left and right are swapped.
         wobble: (B, P, 3) rotation vectors by which the parts are bent, radians.
     """
 

@@ -1,4 +1,4 @@
-"""Who and what goes where: persons and clips are shared out, never shared."""
+"""Who and what goes where: persons and clips are split between train, test and prior."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def split_persons(count: int, test_fraction: float, seed: int) -> dict[str, NDAr
         InputError: fewer than two persons.
     """
     if count < 2:
-        raise InputError("data.synth.bodies: one body only; train and test need a person each")
+        raise InputError("data.synth.bodies: one body only; train and test need one person each")
     order = np.random.default_rng((seed, STREAMS["split"], 0)).permutation(count)
     tested = min(max(round(count * test_fraction), 1), count - 1)
     train = np.sort(order[tested:])
@@ -31,7 +31,7 @@ def split_clips(
 ) -> dict[str, NDArray[np.int64]]:
     """Clips of each split, about the given fractions (train, test, prior) of all frames.
 
-    Clips are dealt out activity by activity, each to the split that is furthest behind its share,
+    Clips are distributed activity by activity, each to the split that is furthest behind its share,
     so that every split gets a mixture; the last ones go to splits that have none.
 
     Raises:
@@ -39,18 +39,18 @@ def split_clips(
     """
     if len(motion.clips) < 3:
         raise InputError(
-            f"data.synth.motion: {len(motion.clips)} clips; train, test and prior need a clip each"
+            f"data.synth.motion: {len(motion.clips)} clips; train, test and prior need one each"
         )
     share = np.array(fractions) / np.sum(fractions)
     shuffled = np.random.default_rng((seed, STREAMS["split"], 1)).permutation(len(motion.clips))
     order = sorted(shuffled, key=lambda clip: motion.activities[clip])
-    dealt: tuple[list[int], ...] = ([], [], [])
+    given: tuple[list[int], ...] = ([], [], [])
     frames = np.zeros(3)
     for left, clip in zip(range(len(order), 0, -1), order, strict=True):
         behind = share * (frames.sum() + motion.lengths[clip]) - frames
-        if left <= dealt.count([]):
-            behind[[bool(clips) for clips in dealt]] = -np.inf
+        if left <= given.count([]):
+            behind[[bool(clips) for clips in given]] = -np.inf
         chosen = int(behind.argmax())
-        dealt[chosen].append(int(clip))
+        given[chosen].append(int(clip))
         frames[chosen] += motion.lengths[clip]
-    return {name: np.sort(clips) for name, clips in zip((TRAIN, TEST, PRIOR), dealt, strict=True)}
+    return {name: np.sort(clips) for name, clips in zip((TRAIN, TEST, PRIOR), given, strict=True)}

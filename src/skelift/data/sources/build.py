@@ -197,7 +197,7 @@ def _pool(workers: int) -> Iterator[Submit]:
 
 
 def _start_worker() -> None:
-    cv2.setNumThreads(1)  # one worker a core
+    cv2.setNumThreads(1)  # one worker per core
     end_with_parent()
 
 

@@ -147,11 +147,11 @@ class H36mRecording(Recording):
         if len(joints_2d) != len(joints_3d):
             raise InputError(
                 f"{poses_3d}: {len(joints_3d)} poses, but {poses_2d} has {len(joints_2d)}; unpack "
-                "both archives anew"
+                "both archives again"
             )
         good = finite_frames(joints_2d, joints_3d)
         if not good.any():
-            raise InputError(f"{poses_2d}: no pose is free of NaN; unpack the archive anew")
+            raise InputError(f"{poses_2d}: no pose is free of NaN; unpack the archive again")
         camera = fit_camera(str(poses_3d), joints_2d[good], joints_3d[good])
         check_sides(str(poses_3d), joints_3d[good], self.skeleton)
         _check_video(video, len(joints_2d))
@@ -217,8 +217,8 @@ def read_cdf(path: Path, dimensions: int) -> NDArray[np.float64]:
         return pose.reshape(-1, 32, dimensions)[:, JOINTS]
     except Exception as error:  # cdflib meets a broken file with whatever its parsing ran into
         raise InputError(
-            f"{path}: no readable poses ({_one_line(error)}); it is truncated or of another form, "
-            "unpack its archive anew"
+            f"{path}: cannot be read ({_one_line(error)}); it is truncated or of another form, "
+            "unpack its archive again"
         ) from None
 
 
@@ -230,7 +230,7 @@ def _poses(folder: Path, kind: str) -> Path:
 
 def _check(source: H36mConfig, skeleton: Skeleton) -> None:
     if len(skeleton) != len(JOINTS):
-        raise InputError(f"skeleton={skeleton.name}: Human3.6M has that of h36m17; choose it")
+        raise InputError(f"skeleton={skeleton.name}: Human3.6M uses h36m17; set skeleton=h36m17")
 
 
 def _check_video(video: Path, poses: int) -> None:
@@ -238,7 +238,7 @@ def _check_video(video: Path, poses: int) -> None:
     count = frame_count(video)
     if count < fewest_frames(poses):
         raise InputError(
-            f"{video}: {count} frames for {poses} poses; it is truncated, unpack its archive anew"
+            f"{video}: {count} frames for {poses} poses; it is truncated, unpack its archive again"
         )
 
 

@@ -124,10 +124,10 @@ def read_landmarks(path: Path) -> NDArray[np.float64]:
         points = loadmat(path)["keypoints_2d"]
         return np.asarray(points, dtype=np.float64).reshape(32, 2)[list(JOINTS)]
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; unpack the archive anew") from None
+        raise InputError(f"{path}: not found; unpack the archive again") from None
     except (KeyError, ValueError, TypeError, OSError, NotImplementedError) as error:
         raise InputError(
-            f"{path}: no readable keypoints_2d (32, 2) ({error}); unpack the archive anew"
+            f"{path}: keypoints_2d (32, 2) cannot be read ({error}); unpack the archive again"
         ) from None
 
 

@@ -41,7 +41,7 @@ def prepare(config: Config) -> Path:
     source = config.data.handdb
     assert source is not None
     if len(config.body) != JOINTS:
-        raise InputError(f"skeleton={config.body.name}: HandDB has that of hand21; choose it")
+        raise InputError(f"skeleton={config.body.name}: HandDB uses hand21; set skeleton=hand21")
     root = check_root("data.handdb.root", source.root)
     recordings = find_recordings(root, source, Crop(config.data.size, config.data.margin))
     turned = ", ".join(f"{angle:g}" for angle in source.rotations_deg)
@@ -179,7 +179,8 @@ def read_hand(path: Path) -> NDArray[np.float64] | None:
         points = points.reshape(JOINTS, 3)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(
-            f"{path}: no readable hand_pts (21 x [x, y, valid]) ({error}); unpack the archive anew"
+            f"{path}: hand_pts (21 x [x, y, valid]) cannot be read ({error}); "
+            "unpack the archive again"
         ) from None
     known = np.isfinite(points).all() and (points[:, 2] > 0).all()
     return points[:, :2] if known else None

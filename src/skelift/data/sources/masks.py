@@ -1,4 +1,4 @@
-"""Masks that data sets ship: MATLAB v7.3 files of one image a frame, and videos."""
+"""Masks that data sets ship: MATLAB v7.3 files of one image per frame, and videos."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ def open_hdf5(path: Path) -> Any:
         raise InputError(f"{path}: not found; unpack the archive that holds it") from None
     except OSError as error:
         raise InputError(
-            f"{path}: no readable MATLAB v7.3 file ({error}); unpack its archive anew"
+            f"{path}: cannot be read as MATLAB v7.3 ({error}); unpack its archive again"
         ) from None
 
 
@@ -93,7 +93,7 @@ def read_matlab_masks(path: Path, wanted: Collection[int]) -> Iterator[tuple[int
                 mask = np.asarray(content[references[index, 0]][()], dtype=np.uint8)
             except (OSError, KeyError, ValueError) as error:
                 raise InputError(
-                    f"{path}: mask {index} cannot be read ({error}); unpack its archive anew"
+                    f"{path}: mask {index} cannot be read ({error}); unpack its archive again"
                 ) from None
             yield index, mask
 
@@ -106,5 +106,5 @@ def above(image: NDArray[np.uint8], channel: int) -> Mask:
 
 def _references(path: Path, content: Any) -> Any:
     if "Masks" not in content:
-        raise InputError(f"{path}: has no variable Masks; unpack its archive anew")
+        raise InputError(f"{path}: has no variable Masks; unpack its archive again")
     return content["Masks"]

@@ -1,7 +1,7 @@
 """MPI-INF-3DHP: training sequences S1 to S8 and test sequences TS1 to TS6.
 
 Training layout: ``S*/Seq*/annot.mat`` (MATLAB v5), ``camera.calibration``, and below
-``imageSequence``, ``FGmasks`` and ``ChairMasks`` one ``video_<c>.avi`` a camera, or its frames as
+``imageSequence``, ``FGmasks`` and ``ChairMasks`` one ``video_<c>.avi`` per camera, or its frames as
 ``img_<c>_%06d.jpg``. Test layout: ``mpi_inf_3dhp_test_set/TS*/annot_data.mat`` (v7.3) and
 ``imageSequence/img_%06d.jpg``. Joints become those of h36m17.
 
@@ -193,7 +193,10 @@ def find_test(root: Path, source: Mpi3dhpConfig, crop: Crop, skeleton: Skeleton)
         invalid = np.count_nonzero(~valid)
         if invalid:
             sequence = file.parent.name
-            print(f"{sequence}: {invalid} frames are not valid, says the data set", file=sys.stderr)
+            print(
+                f"{sequence}: {invalid} frames are not valid, according to the data set",
+                file=sys.stderr,
+            )
         recordings += [
             TestRecording(
                 split="test",
@@ -276,7 +279,7 @@ class TrainRecording(Recording):
         if (self.clip, self.camera) in SHORT_VIDEO:
             return count, (annotated - count, "the video ends before the poses (known)")
         raise InputError(
-            f"{video.first}: {count} frames for {annotated} poses; it is truncated, get it anew"
+            f"{video.first}: {count} frames for {annotated} poses; it is truncated, get it again"
         )
 
     @property
@@ -522,18 +525,18 @@ def read_calibration(path: Path) -> dict[int, Camera]:
     except FileNotFoundError:
         raise InputError(f"{path}: not found; get the calibration of this sequence") from None
     except (ValueError, IndexError, OSError) as error:
-        raise InputError(f"{path}: no readable calibration ({error}); get it anew") from None
+        raise InputError(f"{path}: cannot be read ({error}); get it again") from None
     missing = sorted(set(CAMERAS) - set(cameras))
     if missing:
-        raise InputError(f"{path}: lacks camera {missing[0]}; get it anew")
+        raise InputError(f"{path}: lacks camera {missing[0]}; get it again")
     return cameras
 
 
 def _annotations_of(file: Path, camera: int, cache: Path) -> Path:
     """One camera's annotations in a file of their own: all of them at once need much memory."""
     status = file.stat()
-    told = repr((str(file), status.st_size, status.st_mtime_ns))
-    digest = blake2b(told.encode(), digest_size=8).hexdigest()
+    identity = repr((str(file), status.st_size, status.st_mtime_ns))
+    digest = blake2b(identity.encode(), digest_size=8).hexdigest()
     path = cache / f"{digest}-{camera}.npz"
     if not path.exists():
         for number, arrays in _read_annotations(file).items():
@@ -558,7 +561,7 @@ def _read_annotations(file: Path) -> dict[int, dict[str, NDArray[np.float64]]]:
                 found[camera][name] = rows.reshape(len(rows), 28, size)[:, chosen]
     except Exception as error:  # scipy meets a broken file with whatever its parsing ran into
         raise InputError(
-            f"{file}: no readable annotations ({' '.join(str(error).split())}); get the file anew"
+            f"{file}: cannot be read ({' '.join(str(error).split())}); get the file again"
         ) from None
     return found
 
@@ -570,7 +573,7 @@ def _load(path: Path) -> tuple[Floats, Floats, Floats]:
 
 def _variable(file: Path, content: Any, name: str) -> Any:
     if name not in content:
-        raise InputError(f"{file}: has no variable {name}; get the file anew")
+        raise InputError(f"{file}: has no variable {name}; get the file again")
     return content[name]
 
 
@@ -581,4 +584,4 @@ def _swap_channels(image: ImageArray) -> ImageArray:
 
 def _check(source: Mpi3dhpConfig, skeleton: Skeleton) -> None:
     if len(skeleton) != len(AS_H36M):
-        raise InputError(f"skeleton={skeleton.name}: 3DHP is read into that of h36m17; choose it")
+        raise InputError(f"skeleton={skeleton.name}: 3DHP uses h36m17; set skeleton=h36m17")

@@ -20,7 +20,7 @@ from skelift.errors import InputError
 from skelift.files import atomic_folder, read_json, write_json
 from skelift.skeleton import Skeleton
 
-VERSION = 2  # of what parts hold: a new one makes all of them anew
+VERSION = 2  # of what parts hold: a new one makes all of them again
 BLOCK = 1024  # crops in memory at a time as a part is read
 NO_BODY = "no body in the mask"
 
@@ -64,8 +64,8 @@ class CutRecording:
 def part_folder(recording: Recording, skeleton: Skeleton, parts: Path) -> Path:
     """Folder of a recording's part: named by all that its content depends on."""
     stats = [(str(file), *_stat(file)) for file in recording.files]
-    told = repr((VERSION, recording, skeleton.joints, skeleton.bones, stats))
-    return parts / blake2b(told.encode(), digest_size=12).hexdigest()
+    identity = repr((VERSION, recording, skeleton.joints, skeleton.bones, stats))
+    return parts / blake2b(identity.encode(), digest_size=12).hexdigest()
 
 
 def _stat(file: Path) -> tuple[int, int]:

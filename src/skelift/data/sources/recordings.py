@@ -141,7 +141,7 @@ def finite_frames(*poses: Floats | None) -> NDArray[np.bool_]:
 
 
 def check_root(option: str, root: str) -> Path:
-    """The folder that an option names; InputError where it is not set or not there."""
+    """The folder that an option names; InputError where it is not set or not found."""
     if not root:
         raise InputError(f"{option}: not set; name the folder of the data set (docs/datasets.md)")
     if not Path(root).is_dir():

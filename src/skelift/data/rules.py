@@ -1,0 +1,117 @@
+"""What must hold of a data set, in plain words, and what came of each rule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A column of a table (see ``measures``) and the range that its values must lie in.
+
+    Attributes:
+        says: the expectation in plain words.
+        mostly: share of the rows that must fulfil it.
+        warning: a fault is reported and stops nothing.
+    """
+
+    table: str
+    column: str
+    says: str
+    low: float | None = None
+    high: float | None = None
+    mostly: float = 1.0
+    warning: bool = False
+
+
+def _none(table: str, column: str, says: str, mostly: float = 1.0) -> Rule:
+    """A rule against flagged or counted rows."""
+    return Rule(table, column, says, low=0, high=0, mostly=mostly)
+
+
+RULES = (
+    _none("arrays", "wrong_rows", "every array has the rows that dataset.json counts"),
+    _none("arrays", "wrong_joints", "poses have the skeleton's joints"),
+    _none("arrays", "wrong_size", "images and masks have the data set's size"),
+    _none("samples", "wrong_crop", "crop boxes are finite and not empty"),
+    _none("samples", "person_shared", "train and test show different persons"),
+    _none("samples", "clip_shared", "train and test come from different clips"),
+    _none("samples", "time_overlaps", "test frames come after all training frames of their clip"),
+    _none("samples", "copy", "images of a split differ from one another", mostly=0.99),
+    _none("samples", "copy_of_other_split", "no image is both in train and in test"),
+    _none("samples", "non_finite_2d", "2D joints are finite"),
+    Rule("samples", "outside", "2D joints lie inside the crop, to 10 %", high=0.1),
+    _none("samples", "non_finite_3d", "3D joints are finite"),
+    Rule("samples", "depth_mm", "3D joints lie in front of the camera", low=1),
+    Rule("samples", "size_factor", "3D is in mm: bones are 1/3 to 3 times the skeleton's", high=3),
+    Rule("samples", "bone_factor", "relative bone lengths are 1/2.5 to 2.5 times its", high=2.5),
+    # A bone may span a joint that the skeleton leaves out: from thorax to nose it measures half its
+    # length more or less with the chin up or down.
+    Rule("samples", "bone_drift", "a person's relative bone lengths vary by up to 60 %", high=0.6),
+    Rule("samples", "reprojection", "3D projects onto 2D, to 1 % of the crop", high=0.01),
+    # A turn of more than 90 degrees between hips and shoulders is rare.
+    _none("samples", "twisted", "hips and shoulders agree on left and right", mostly=0.98),
+    _none("samples", "sides_jump", "left and right do not swap from one frame to the next"),
+    Rule("samples", "knee_bend", "knees bend forward: left and right are not swapped", low=-0.02),
+    Rule("images", "mask_coverage", "the mask covers 1 to 90 % of the crop", low=0.01, high=0.9),
+    Rule("images", "background_level", "the background is black", high=4),
+    Rule("images", "brightest", "images are not blank", low=16),
+    Rule("images", "off_body", "at least 9 of 10 joints lie on the mask", high=0.1, mostly=0.98),
+    Rule("images", "likeness", "no test image nearly equals a training image", high=0.995),
+    _none("prior", "wrong_crop", "crop boxes of the prior are finite and not empty"),
+    _none("prior", "non_finite_2d", "prior poses are finite"),
+    Rule("prior", "outside", "prior poses lie inside the crop, to 10 %", high=0.1),
+    Rule("prior", "extent", "prior poses fill at least a third of the crop", low=1 / 3),
+    _none("prior", "clip_shared", "prior poses come from other clips than the images"),
+    Rule(
+        "published",
+        "frames_missing",
+        "the set has the published number of frames, to 2 %",
+        low=-0.02,
+        high=0.02,
+        warning=True,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one rule.
+
+    Attributes:
+        success: whether it holds.
+        rows: rows that were checked and know the property.
+        unexpected: how many of them are out of range.
+        examples: up to three of those.
+    """
+
+    rule: Rule
+    success: bool
+    rows: int
+    unexpected: int
+    examples: Sequence[str]
+
+    @property
+    def stops(self) -> bool:
+        """Whether the data set cannot be used."""
+        return not self.success and not self.rule.warning
+
+    def fault(self) -> str:
+        """A sentence on the rows that fail."""
+        example = f", such as {self.examples[0]}" if self.examples else ""
+        return (
+            f"expected that {self.rule.says}, but {self.unexpected} of {self.rows} rows "
+            f"fail{example}"
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """The rule and what came of it, for ``validation.json``."""
+        return {
+            "table": self.rule.table,
+            "column": self.rule.column,
+            "says": self.rule.says,
+            "success": self.success,
+            "rows": self.rows,
+            "unexpected": self.unexpected,
+            "examples": list(self.examples),
+            "warning": self.rule.warning,
+        }
