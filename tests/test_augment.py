@@ -10,7 +10,6 @@ from tiny_run import overrides, pretrained
 from skelift.config import AugmentConfig, compose
 from skelift.data.format import Dataset
 from skelift.data.loading import ImageBatch
-from skelift.errors import InputError
 from skelift.geometry import CropCamera
 from skelift.training.augment import Augmentation, augments
 from skelift.training.build import build_trainer
@@ -85,8 +84,6 @@ class _Share(World):
         return module
 
 
-def test_off_is_off_and_values_are_checked() -> None:
+def test_off_is_off() -> None:
     assert not augments(AugmentConfig())
     assert augments(AugmentConfig(brightness=0.1))
-    with pytest.raises(InputError, match=r"train\.augment\.flip=2"):
-        augments(AugmentConfig(flip=2.0))

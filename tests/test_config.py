@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from skelift.cli import main
-from skelift.config import GROUPS, Config, LossConfig, compose, to_yaml, vary
+from skelift.config import GROUPS, Config, LossConfig, compose, each_variant, to_yaml, vary
 from skelift.config.fields import Free, Pattern, Range, Words
 from skelift.config.read import read, split_marks
 from skelift.errors import InputError
@@ -271,6 +271,6 @@ def test_a_whole_group_in_a_variant_takes_its_own_defaults() -> None:
     config = compose(
         ["experiment=quickstart", "+variants.paper=['loss=paper','heads.front_back.enabled=false']"]
     )
-    ((_, paper),) = config.each_variant()
+    ((_, paper),) = each_variant(config)
     assert paper.loss == LossConfig()
     assert paper.train == config.train

@@ -26,7 +26,7 @@ from skelift.storage.bucket import Location, connect
 from skelift.storage.folders import Transfer, exists, pull, push
 from skelift.storage.manifest import in_bucket
 from skelift.storage.transfer import PART
-from skelift.training.trainer import CHECKPOINT
+from skelift.training.callbacks import CHECKPOINT
 
 FILES = 24  # of 1 MiB each
 BIG = 3 * PART + 12345  # four parts

@@ -3,7 +3,7 @@
 One ``Config`` is the whole record of a run; every stage takes it and reads its own part.
 """
 
-from skelift.config.compose import GROUPS, compose, to_yaml, vary
+from skelift.config.compose import GROUPS, compose, each_variant, to_yaml, vary
 from skelift.config.schema import (
     AugmentConfig,
     CameraConfig,
@@ -54,6 +54,7 @@ __all__ = [
     "SynthConfig",
     "TrainConfig",
     "compose",
+    "each_variant",
     "to_yaml",
     "vary",
 ]

@@ -41,7 +41,7 @@ def compose(overrides: Sequence[str] = (), file: Path | None = None) -> Config:
     overrides = [f"data={word}" if word.isidentifier() else word for word in overrides]
     with _located(str(file) if file else ""):
         config = _checked(_from_file(file, overrides) if file else _from_groups(overrides))
-        _ = list(config.each_variant()), _named("sweep.overrides", config, config.sweep.overrides)
+        _ = list(each_variant(config)), _named("sweep.overrides", config, config.sweep.overrides)
     return config
 
 
@@ -53,6 +53,14 @@ def vary(config: Config, overrides: Sequence[str]) -> Config:
         changes = OmegaConf.from_dotlist(list(overrides))
         merged = OmegaConf.merge(OmegaConf.create(asdict(config)), changes)
         return _checked(OmegaConf.to_container(merged, resolve=True))
+
+
+def each_variant(config: Config) -> Iterator[tuple[str, Config]]:
+    """The run itself, or each of its variants with folders of its own."""
+    if not config.variants:
+        yield "", config
+    for name, overrides in config.variants.items():
+        yield name, variant(config, name, overrides)
 
 
 def variant(config: Config, name: str, overrides: Sequence[str]) -> Config:

@@ -1,6 +1,5 @@
 """Every key of a run: its type, the values that it may have, its default and what it means."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -473,12 +472,3 @@ class Config:
     def body(self) -> Skeleton:
         """The skeleton, checked."""
         return Skeleton.from_mapping(self.skeleton)
-
-    def each_variant(self) -> Iterator[tuple[str, "Config"]]:
-        """The run itself, or each of its variants with folders of its own."""
-        from skelift.config.compose import variant
-
-        if not self.variants:
-            yield "", self
-        for name, overrides in self.variants.items():
-            yield name, variant(self, name, overrides)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from skelift.config import Config
+from skelift.config import Config, each_variant
 from skelift.data.format import Dataset, Split
 from skelift.data.hold_out import spread
 from skelift.evaluation.baselines import Bench, make_baseline
@@ -36,7 +36,7 @@ def run(config: Config) -> Path:
     rows: dict[str, Any] = {}
     course: list[dict[str, Any]] = []
     with join(config.train.device) as world:
-        for variant_name, variant in config.each_variant():
+        for variant_name, variant in each_variant(config):
             name = variant_name or "skelift"
             pipeline, _ = load_model(Path(variant.paths.model), world.device)
             predicted = predict_split(pipeline, test, world.device, config.evaluate.batch)

@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from skelift.config import Config
+from skelift.config import Config, each_variant
 from skelift.data.format import Dataset
 from skelift.evaluation.label_free import score_without_labels
 from skelift.training.distributed import join
@@ -18,7 +18,7 @@ def run(config: Config) -> Path:
     """
     data = Dataset(config.paths.data)
     with join(config.train.device) as world:
-        for name, variant in config.each_variant():
+        for name, variant in each_variant(config):
             train_model(
                 variant,
                 data,
