@@ -2,14 +2,19 @@
 
 import json
 from pathlib import Path
+from shutil import copytree
 
 import cv2
 import numpy as np
+import pytest
+import torch
 
 from skelift.commands import predict
 from skelift.config import compose
 from skelift.data.format import Dataset
+from skelift.errors import InputError
 from skelift.evaluation.metrics import error_2d_swapped_px
+from skelift.models.io import load_model
 from skelift.stages import prepare
 from skelift.weights import SHIPPED
 
@@ -38,3 +43,15 @@ def test_predict_uses_them_and_finds_bodies_that_they_have_not_seen(tmp_path: Pa
     one = np.broadcast_to(truth.mean(0), truth.shape)
     errors = [error_2d_swapped_px(p, truth, data.skeleton.swap).mean() for p in (found, one)]
     assert errors[0] < 0.6 * errors[1]
+
+
+def test_a_model_of_an_older_version_is_one_line(tmp_path: Path) -> None:
+    """Its card has the optional networks among the core's keys, and no list of heads."""
+    folder = tmp_path / "old"
+    copytree(SHIPPED, folder)
+    card = json.loads((folder / "model.json").read_text())
+    del card["heads"]
+    card["model"] |= {"facing": True, "refine": True}
+    (folder / "model.json").write_text(json.dumps(card))
+    with pytest.raises(InputError, match=r"old/model\.json: written by an older skelift; retrain"):
+        load_model(folder, torch.device("cpu"))
