@@ -157,7 +157,7 @@ class People:
         frame, other = frames[noise.integer(len(frames), (2,))].T
         variation = self._variation(noise)
         view, view_names = random_view(noise, camera)
-        look = random_look(noise, self._clothed[person])
+        palettes, stripe = random_look(noise, self._clothed[person])
         light, ambient = random_light(noise)
         return Scenes(
             person=person,
@@ -165,8 +165,8 @@ class People:
             view=view,
             distance=noise.uniform(nearest, furthest),
             aim=np.deg2rad(noise.normal(0, camera.aim_deg, (2,))),
-            palettes=look.palettes,
-            stripe=look.stripe,
+            palettes=palettes,
+            stripe=stripe,
             light=light,
             ambient=ambient,
             samples=self._samples(person, frame, view_names),

@@ -16,7 +16,7 @@ from skelift.skeleton import Skeleton
 from skelift.synth import kernels
 from skelift.synth.noise import RowNoise
 from skelift.synth.rig import Crew, Rig
-from skelift.synth.rotation import about_x, about_y, about_z, rotate
+from skelift.synth.rotation import about, rotate
 
 NEAREST_M = 0.1
 # Camera frame of someone who stands at -Y and looks along +Y.
@@ -34,7 +34,7 @@ def random_view(
     azimuth = noise.uniform(*np.deg2rad(camera.azimuth_deg))
     mean, std = np.deg2rad(camera.elevation_deg)
     elevation = noise.normal(mean, std)
-    view = about_x(elevation) @ FRONT_VIEW @ about_z(azimuth)
+    view = about(0, elevation) @ FRONT_VIEW @ about(2, azimuth)
     names = [
         f"az{a:03.0f}el{e:+03.0f}"
         for a, e in zip(np.rad2deg(azimuth) % 360, np.rad2deg(elevation), strict=True)
@@ -236,7 +236,7 @@ class Studio:
         origin = crew.joints(scenes.person, turn, shift)[:, root]
         if moved is not None:
             origin = origin - moved
-        past = about_y(-scenes.aim[:, 0]) @ about_x(scenes.aim[:, 1])
+        past = about(1, -scenes.aim[:, 0]) @ about(0, scenes.aim[:, 1])
         view = past @ scenes.view
         turn = view[:, None] @ turn
         away = past[:, :, 2] * scenes.distance[:, None]  # the root, seen by the camera
