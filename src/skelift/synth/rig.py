@@ -78,7 +78,7 @@ class Cutter:
         It moves with the part that the bones hang on.
         """
         parent = self.body.bone_parents[self.body.bone(bones[0])]
-        part = self._part_of_bone[[[max(parent, 0)]]].astype(np.uint8)
+        part = np.array([[self._part_of_bone[max(parent, 0)]]], dtype=np.uint8)
         rest = np.mean([self.body.head_of(bone) for bone in bones], axis=0, keepdims=True)
         return Points(rest, part, np.ones((1, 1)))
 
