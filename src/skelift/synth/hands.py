@@ -56,9 +56,9 @@ def rig_hand(body: Body, skeleton: Skeleton) -> Rig:
 def _joint(cutter: Cutter, name: str) -> Points:
     """One ground-truth joint: the wrist, the base of a phalanx, or a fingertip."""
     if name == "wrist":
-        return cutter.joint("wrist.L")
+        return cutter.joint("palm")
     if name in FIRST_BONE and name[-1].isdigit():
-        return cutter.joint(FIRST_BONE[name])
+        return cutter.joint(name)
     if name.endswith("4") and name[:-1] in FINGERS:
         return _fingertip(cutter, name[:-1])
     raise InputError(f"skeleton: no joint {name!r} on rendered hands; take skeleton=hand21")

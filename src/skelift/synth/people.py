@@ -40,13 +40,9 @@ FIRST_BONE = {
         "foot": "foot",
     }.items()
 }
-# Joint of h36m17 -> the bones whose heads have it in their middle. Nose and head are vertices.
-JOINT_BONES = {
-    "pelvis": (FIRST_BONE["l_thigh"], FIRST_BONE["r_thigh"]),
-    "spine": (FIRST_BONE["chest"],),
-    "thorax": (FIRST_BONE["neck"],),
-} | {
-    f"{side}_{joint}": (FIRST_BONE[f"{side}_{part}"],)
+# Joint of h36m17 -> the parts that turn about it, or about its sides. Nose and head are vertices.
+JOINT_PARTS = {"pelvis": ("l_thigh", "r_thigh"), "spine": ("chest",), "thorax": ("neck",)} | {
+    f"{side}_{joint}": (f"{side}_{part}",)
     for side in "lr"
     for joint, part in {
         "hip": "thigh",
@@ -87,8 +83,8 @@ def _align(body: Body, part: str) -> NDArray[np.float64]:
 
 def _joint(cutter: Cutter, name: str) -> Points:
     """One ground-truth joint."""
-    if name in JOINT_BONES:
-        return cutter.joint(*JOINT_BONES[name])
+    if name in JOINT_PARTS:
+        return cutter.joint(*JOINT_PARTS[name])
     body = cutter.body
     region = body.moved_by(*HEAD_BONES)
     if name == "head":

@@ -52,6 +52,7 @@ class Cutter:
 
     def __init__(self, body: Body, first_bone: Mapping[str, str]) -> None:
         self.body = body
+        self._parts = tuple(first_bone)
         started = {bone: part for part, bone in enumerate(first_bone.values())}
         part_of_bone: list[int] = []
         for name, parent in zip(body.bone_names, body.bone_parents, strict=True):
@@ -72,15 +73,11 @@ class Cutter:
             weight=np.take_along_axis(blend, order, 1).astype(np.float32),
         )
 
-    def joint(self, *bones: str) -> Points:
-        """The middle of the joints about which the bones turn, as one point.
-
-        It moves with the part that the bones hang on.
-        """
-        parent = self.body.bone_parents[self.body.bone(bones[0])]
-        part = np.array([[self._part_of_bone[max(parent, 0)]]], dtype=np.uint8)
-        rest = np.mean([self.body.head_of(bone) for bone in bones], axis=0, keepdims=True)
-        return Points(rest, part, np.ones((1, 1)))
+    def joint(self, *parts: str) -> Points:
+        """The middle of the joints about which parts of one parent turn; moves with the parent."""
+        turned = [self._parts.index(part) for part in parts]
+        parent = np.array([[self.parents[turned[0]]]], dtype=np.uint8)
+        return Points(self.pivots[turned].mean(axis=0, keepdims=True), parent, np.ones((1, 1)))
 
     def _blend(self, chosen: NDArray[np.bool_] | NDArray[np.integer]) -> NDArray[np.float64]:
         """(V, P) weight of each part on each chosen vertex."""
