@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -18,6 +18,11 @@ from skelift.errors import InputError
 ASSETS = "assets"
 # Files that the project makes but does not ship; docs/datasets.md describes them.
 SOURCES = ("people_clothed.npz", "cmu_mocap_12fps.npz")
+# Key of ``data.synth`` -> what it may name.
+FORMS = {
+    "bodies": f"a file of bodies (people_plain.npz, people_clothed.npz or {ASSETS})",
+    "motion": f"a file of motion (cmu_mocap_12fps.npz), a folder of BVH files or {ASSETS}",
+}
 
 
 class Material(IntEnum):
@@ -31,29 +36,17 @@ class Material(IntEnum):
 
 @dataclass(frozen=True)
 class Body:
-    """One person at rest: metres, Z up, facing -Y, the person's left at +X.
-
-    Attributes:
-        name: name of the person.
-        vertices: (V, 3) float32 rest positions.
-        faces: (F, 3) uint32 vertices, counter-clockwise seen from outside.
-        material: (V,) uint8, see ``Material``; all SKIN for a body without modelled clothes.
-        skin_bone: (V, 4) uint8 bones that move each vertex.
-        skin_weight: (V, 4) float32 their weights, summing to 1.
-        bone_names: names of the B bones.
-        bone_parents: (B,) parent of each bone, -1 at the root; parents come first.
-        bone_heads: (B, 3) float64 joint about which each bone turns.
-    """
+    """One person at rest: metres, Z up, facing -Y, the person's left at +X."""
 
     name: str
-    vertices: NDArray[np.float32]
-    faces: NDArray[np.uint32]
-    material: NDArray[np.uint8]
-    skin_bone: NDArray[np.uint8]
-    skin_weight: NDArray[np.float32]
+    vertices: NDArray[np.float32]  # (V, 3) rest positions
+    faces: NDArray[np.uint32]  # (F, 3) vertices, counter-clockwise seen from outside
+    material: NDArray[np.uint8]  # (V,) Material; all SKIN for a body without modelled clothes
+    skin_bone: NDArray[np.uint8]  # (V, 4) bones that move each vertex
+    skin_weight: NDArray[np.float32]  # (V, 4) their weights, summing to 1
     bone_names: tuple[str, ...]
-    bone_parents: NDArray[np.int64]
-    bone_heads: NDArray[np.float64]
+    bone_parents: NDArray[np.int64]  # (B,) parent of each bone, -1 at the root; parents come first
+    bone_heads: NDArray[np.float64]  # (B, 3) joint about which each bone turns
 
     @property
     def clothed(self) -> bool:
@@ -64,8 +57,7 @@ class Body:
     def strongest_bone(self) -> NDArray[np.uint8]:
         """(V,) bone that moves each vertex most."""
         heaviest = self.skin_weight.argmax(axis=1)
-        strongest: NDArray[np.uint8] = self.skin_bone[np.arange(len(heaviest)), heaviest]
-        return strongest
+        return self.skin_bone[np.arange(len(heaviest)), heaviest]
 
     @cached_property
     def normals(self) -> NDArray[np.float32]:
@@ -80,13 +72,49 @@ class Body:
 
     def head_of(self, name: str) -> NDArray[np.float64]:
         """(3,) joint about which a bone turns."""
-        head: NDArray[np.float64] = self.bone_heads[self.bone(name)]
-        return head
+        return self.bone_heads[self.bone(name)]
 
     def moved_by(self, *prefixes: str) -> NDArray[np.bool_]:
         """(V,) whether the name of the strongest bone starts with one of the prefixes."""
         chosen = np.array([name.startswith(prefixes) for name in self.bone_names])
         return chosen[self.strongest_bone]
+
+
+class _Arrays(dict[str, NDArray[Any]]):
+    """Arrays of an .npz file of ``bodies`` or ``motion``; InputError for one that it lacks."""
+
+    def __init__(self, source: str, content: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super().__init__(arrays)
+        self._source, self._content = source, content
+
+    def __missing__(self, name: str) -> NDArray[Any]:
+        raise InputError(f"{self._source}: has no array {name!r}; name {FORMS[self._content]}")
+
+
+def load_npz(source: str, content: str) -> dict[str, NDArray[Any]]:
+    """Read a whole .npz file, or that of the package for ``assets``, into memory.
+
+    ``content`` is ``bodies`` or ``motion``, the key of ``data.synth`` that names the file.
+
+    Raises:
+        InputError: missing or unreadable; later, when an array is asked for that it lacks.
+    """
+    inside = files("skelift.assets") / f"{content}.npz"
+    path = Path(source)
+    try:
+        # An open NpzFile decompresses again at each access.
+        with (inside if source == ASSETS else path).open("rb") as file:
+            return _Arrays(source, content, np.load(file, allow_pickle=False))
+    except FileNotFoundError:
+        fix = f"name an .npz file of {content}, or {ASSETS} for the package's"
+        if path.name in SOURCES:
+            fix = (
+                f"set SKELIFT_DATA to the folder that has {path.name} "
+                "(docs/datasets.md says how to make it)"
+            )
+        raise InputError(f"data.synth.{content}={source}: not found; {fix}") from None
+    except (ValueError, OSError, EOFError, TypeError, BadZipFile, zlib.error) as error:
+        raise InputError(f"{source}: cannot be read as .npz file of {content} ({error})") from None
 
 
 def load_bodies(source: str) -> list[Body]:
@@ -98,95 +126,26 @@ def load_bodies(source: str) -> list[Body]:
     Raises:
         InputError: the file is missing, unreadable or of another form.
     """
-    if source == ASSETS:
-        with as_file(files("skelift.assets") / "bodies.npz") as path:
-            return _bodies_of(path)
-    return _bodies_of(Path(source))
+    arrays = load_npz(source, "bodies")
+    return [_body(arrays, index) for index in range(len(arrays["bone_heads_m"]))]
 
 
-def load_npz(path: Path, content: str) -> dict[str, NDArray[Any]]:
-    """Read a whole .npz file into memory.
-
-    Args:
-        path: the file.
-        content: ``bodies`` or ``motion``, the key of ``data.synth`` that names it.
-
-    Raises:
-        InputError: missing or unreadable.
-    """
-    try:
-        # An open NpzFile decompresses again at each access.
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    except FileNotFoundError:
-        fix = f"name an .npz file of {content}, or {ASSETS} for the package's"
-        if path.name in SOURCES:
-            fix = (
-                f"set SKELIFT_DATA to the folder that has {path.name} "
-                "(docs/datasets.md says how to make it)"
-            )
-        raise InputError(f"data.synth.{content}={path}: not found; {fix}") from None
-    except (ValueError, OSError, EOFError, TypeError, BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read as .npz file of {content} ({error})") from None
-
-
-def _bodies_of(path: Path) -> list[Body]:
-    arrays = load_npz(path, "bodies")
-    try:
-        count = len(arrays["bone_heads_m"])
-        make = _plain if "rest_vertices_0p1mm" in arrays else _clothed
-        return [make(arrays, index) for index in range(count)]
-    except KeyError as error:
-        raise InputError(
-            f"{path}: has no array {error.args[0]!r}; name a file of bodies (people_plain.npz, "
-            f"people_clothed.npz or {ASSETS})"
-        ) from None
-
-
-def _plain(arrays: Mapping[str, NDArray[Any]], index: int) -> Body:
-    vertices = arrays["rest_vertices_0p1mm"][index]
-    return _body(
-        arrays,
-        index,
-        vertices=vertices,
-        faces=arrays["faces"],
-        material=np.zeros(len(vertices)),
-        skin_bone=arrays["skin_bone"],
-        skin_weight=arrays["skin_weight"],
-    )
-
-
-def _clothed(arrays: Mapping[str, NDArray[Any]], index: int) -> Body:
-    return _body(
-        arrays,
-        index,
-        vertices=arrays[f"vertices_0p1mm_{index:02d}"],
-        faces=arrays[f"faces_{index:02d}"],
-        material=arrays[f"material_{index:02d}"],
-        skin_bone=arrays[f"skin_bone_{index:02d}"],
-        skin_weight=arrays[f"skin_weight_{index:02d}"],
-    )
-
-
-def _body(
-    arrays: Mapping[str, NDArray[Any]],
-    index: int,
-    *,
-    vertices: NDArray[Any],
-    faces: NDArray[Any],
-    material: NDArray[Any],
-    skin_bone: NDArray[Any],
-    skin_weight: NDArray[Any],
-) -> Body:
-    weight = skin_weight.astype(np.float32)
+def _body(arrays: Mapping[str, NDArray[Any]], index: int) -> Body:
+    if "rest_vertices_0p1mm" in arrays:
+        vertices, own = arrays["rest_vertices_0p1mm"][index], ""
+        material = np.zeros(len(vertices))
+    else:
+        own = f"_{index:02d}"
+        vertices, material = arrays[f"vertices_0p1mm{own}"], arrays[f"material{own}"]
+    weight = arrays[f"skin_weight{own}"].astype(np.float32)
     return Body(
         name=f"person_{index:02d}",
         vertices=(vertices / 10_000).astype(np.float32),
-        faces=np.ascontiguousarray(faces, dtype=np.uint32),
+        faces=np.ascontiguousarray(arrays[f"faces{own}"], dtype=np.uint32),
         material=material.astype(np.uint8),
-        skin_bone=skin_bone.astype(np.uint8),
+        skin_bone=arrays[f"skin_bone{own}"].astype(np.uint8),
         skin_weight=weight / weight.sum(axis=1, keepdims=True),
-        bone_names=tuple(str(name) for name in arrays["bone_labels"]),
+        bone_names=tuple(arrays["bone_labels"].tolist()),
         bone_parents=arrays["bone_parents"].astype(np.int64),
         bone_heads=arrays["bone_heads_m"][index].astype(np.float64),
     )

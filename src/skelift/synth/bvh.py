@@ -14,34 +14,21 @@ from skelift.errors import InputError
 
 @dataclass
 class Joint:
-    """A joint of a BVH hierarchy; its parent comes before it.
+    """A joint of a BVH hierarchy; its parent comes before it."""
 
-    Attributes:
-        name: its name; an end site has its parent's name with ``_end``.
-        parent: index of its parent, -1 at the root.
-        offset: (3,) place relative to its parent at rest.
-        channels: its channels in the order of the file, e.g. ``Zrotation``.
-    """
-
-    name: str
-    parent: int
-    offset: tuple[float, ...] = (0.0, 0.0, 0.0)
-    channels: list[str] = field(default_factory=list)
+    name: str  # an end site has its parent's name with ``_end``
+    parent: int  # index, -1 at the root
+    offset: tuple[float, ...] = (0.0, 0.0, 0.0)  # relative to the parent at rest
+    channels: list[str] = field(default_factory=list)  # in the file's order, e.g. ``Zrotation``
 
 
 @dataclass(frozen=True)
 class Bvh:
-    """A BVH file.
-
-    Attributes:
-        joints: the hierarchy.
-        frame_time: seconds per frame.
-        values: (F, channels) in the order of the joints' channels, degrees and the file's unit.
-    """
+    """A BVH file."""
 
     joints: tuple[Joint, ...]
-    frame_time: float
-    values: NDArray[np.float64]
+    frame_time: float  # seconds per frame
+    values: NDArray[np.float64]  # (F, channels of all joints), degrees and the file's unit
 
     def rotations(self) -> NDArray[np.float64]:
         """(F, J, 3, 3) rotation of each joint from the zero pose, in the frame of the file.

@@ -1,6 +1,5 @@
 """Random colours and light."""
 
-from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -67,30 +66,20 @@ def _scalp(body: Body) -> NDArray[np.bool_]:
     height, behind = body.vertices[:, 2], body.vertices[:, 1]
     top = height[head].max()
     back = (behind > np.median(behind[head])) & (height > top - 0.2)
-    scalp: NDArray[np.bool_] = head & ((height > top - 0.06) | back)
-    return scalp
+    return head & ((height > top - 0.06) | back)
 
 
-@dataclass(frozen=True)
-class Look:
-    """Colours of B persons.
-
-    Attributes:
-        palettes: (B, 2, len(Surface), 3) colours of the surfaces, off and on the stripes.
-        stripe: (B, 3) wave vector of the stripes, per metre; 0 without stripes.
-    """
-
-    palettes: NDArray[np.float64]
-    stripe: NDArray[np.float64]
-
-
-def random_look(noise: RowNoise, clothed: NDArray[np.bool_]) -> Look:
+def random_look(
+    noise: RowNoise, clothed: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Random skin, hair and clothes.
 
-    Args:
-        noise: randomness of B rows.
-        clothed: (B,) whether clothes are modelled. On the others, colours end somewhere along the
-            limbs: short or long sleeves and trousers.
+    On bodies that are not ``clothed`` (B,), which have no modelled clothes, colours end somewhere
+    along the limbs: short or long sleeves and trousers.
+
+    Returns:
+        (B, 2, len(Surface), 3) colours of the surfaces, off and on the stripes, and (B, 3) wave
+        vectors of the stripes, per metre; 0 without stripes.
     """
     rows = len(noise)
     skin = SKIN_TONES[noise.integer(len(SKIN_TONES))] * noise.uniform(0.9, 1.05)[:, None]
@@ -113,7 +102,7 @@ def random_look(noise: RowNoise, clothed: NDArray[np.bool_]) -> Look:
     palettes[row, :, surface] = skin[row, None]
     along = np.eye(3)[noise.integer(3)]
     per_metre = noise.uniform(6, 25) * noise.chance(0.5)
-    return Look(palettes.clip(0, 1), along * per_metre[:, None])
+    return palettes.clip(0, 1), along * per_metre[:, None]
 
 
 def random_light(noise: RowNoise) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

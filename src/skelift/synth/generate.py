@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from skelift.config import Config, SynthConfig
-from skelift.data.format import SAMPLE, DatasetInfo, SplitRows, write_dataset
+from skelift.data.format import DatasetInfo, SplitRows, write_dataset
 from skelift.processes import cores, end_with_parent
 from skelift.progress import track
+from skelift.synth.body import load_bodies
+from skelift.synth.hands import Hands
+from skelift.synth.motion import load_motion
+from skelift.synth.people import People
 from skelift.synth.scene import Cast, Labels, Studio
 from skelift.synth.splits import PRIOR, TEST, TRAIN
 
@@ -37,13 +41,11 @@ def prepare(config: Config) -> Path:
             writer.allocate_split(
                 split, counts[split], with_2d=True, with_3d=True, with_radial_motion=True
             )
-        poses = np.empty((synth.prior, len(info.skeleton), 2), dtype=np.float32)
-        samples = np.empty(synth.prior, dtype=SAMPLE)
-        for (split, rows), labels in _all_cores(studio, writer.folder, counts, synth.workers):
-            if split == PRIOR:
-                poses[rows.start : rows.stop] = labels.joints_2d
-                samples[rows.start : rows.stop] = labels.samples
-        writer.write_prior(poses, samples)
+        prior = _all_cores(studio, writer.folder, counts, synth.workers)
+        writer.write_prior(
+            np.concatenate([labels.joints_2d for labels in prior]),
+            np.concatenate([labels.samples for labels in prior]),
+        )
     return folder
 
 
@@ -54,7 +56,13 @@ def open_studio(config: Config, synth: SynthConfig) -> tuple[Studio, DatasetInfo
     person is measured.
     """
     data = config.data
-    cast = gather(config, synth)
+    bodies = load_bodies(synth.bodies)
+    cast: Cast
+    if synth.kind == "hands":
+        cast = Hands(bodies, synth, config.body, data.seed)
+    else:
+        motion = load_motion(synth.motion, synth.fps)
+        cast = People(bodies, motion, synth, config.body, data.seed)
     training = cast.persons[TRAIN]
     info = DatasetInfo(
         name=data.name,
@@ -74,20 +82,6 @@ def open_studio(config: Config, synth: SynthConfig) -> tuple[Studio, DatasetInfo
     return Studio(cast, synth.camera, data.size, data.margin), info
 
 
-def gather(config: Config, synth: SynthConfig) -> Cast:
-    """Load bodies and motion, and share them out."""
-    from skelift.synth.body import load_bodies
-    from skelift.synth.hands import Hands
-    from skelift.synth.motion import load_motion
-    from skelift.synth.people import People
-
-    seed = config.data.seed
-    if synth.kind == "hands":
-        return Hands(load_bodies(synth.bodies), synth, config.body, seed)
-    motion = load_motion(synth.motion, synth.fps)
-    return People(load_bodies(synth.bodies), motion, synth, config.body, seed)
-
-
 # The studio and the folder of a worker process, set once when it starts.
 _worker: tuple[Studio, Path] | None = None
 
@@ -98,9 +92,9 @@ def _start_worker(studio: Studio, folder: Path) -> None:
     end_with_parent()
 
 
-def _work_on(task: Task) -> tuple[Task, Labels | None]:
+def _work_on(task: Task) -> Labels | None:
     assert _worker is not None
-    return task, make_rows(*_worker, task)
+    return make_rows(*_worker, task)
 
 
 def make_rows(studio: Studio, folder: Path, task: Task) -> Labels | None:
@@ -117,29 +111,25 @@ def make_rows(studio: Studio, folder: Path, task: Task) -> Labels | None:
     return None
 
 
-def _all_cores(
-    studio: Studio, folder: Path, counts: dict[str, int], workers: int
-) -> Iterator[tuple[Task, Labels]]:
-    """Make every row, with a progress bar; yields the labels of the prior's tasks."""
+def _all_cores(studio: Studio, folder: Path, counts: dict[str, int], workers: int) -> list[Labels]:
+    """Make every row, with a progress bar; returns the labels of the prior's tasks, in order."""
     tasks: list[Task] = [
         (split, range(start, min(start + BLOCK, count)))
         for split, count in counts.items()
         for start in range(0, count, BLOCK)
     ]
-    done = _pooled(studio, folder, tasks, workers or cores())
-    for task, labels in track(done, "Rendering", len(tasks)):
-        if labels is not None:
-            yield task, labels
+    done = track(_pooled(studio, folder, tasks, workers or cores()), "Rendering", len(tasks))
+    return [labels for labels in done if labels is not None]
 
 
 def _pooled(
     studio: Studio, folder: Path, tasks: Sequence[Task], workers: int
-) -> Iterator[tuple[Task, Labels | None]]:
+) -> Iterator[Labels | None]:
     if workers == 1:
-        yield from ((task, make_rows(studio, folder, task)) for task in tasks)
+        yield from (make_rows(studio, folder, task) for task in tasks)
         return
     # The first task compiles the kernels, which forked workers then have.
-    yield tasks[0], make_rows(studio, folder, tasks[0])
+    yield make_rows(studio, folder, tasks[0])
     with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(studio, folder)) as pool:
         try:
             yield from pool.map(_work_on, tasks[1:])

@@ -1,22 +1,19 @@
 """Left hands with fingers up, flexed at random."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import SynthConfig
-from skelift.data.format import SAMPLE
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth.body import Body
 from skelift.synth.colours import SKIN_TONES, random_light
 from skelift.synth.noise import RowNoise
-from skelift.synth.rig import Crew, Cutter, Points, Rig, join
+from skelift.synth.rig import Cutter, Points, Rig, join
 from skelift.synth.rotation import from_vector, rotate
-from skelift.synth.scene import Scenes, random_view
-from skelift.synth.splits import STREAMS, split_persons
+from skelift.synth.scene import Cast, Scenes, random_place, random_view
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 PHALANGES = (1, 2, 3)
@@ -59,9 +56,9 @@ def rig_hand(body: Body, skeleton: Skeleton) -> Rig:
 def _joint(cutter: Cutter, name: str) -> Points:
     """One ground-truth joint: the wrist, the base of a phalanx, or a fingertip."""
     if name == "wrist":
-        return cutter.joint("wrist.L")
+        return cutter.joint("palm")
     if name in FIRST_BONE and name[-1].isdigit():
-        return cutter.joint(FIRST_BONE[name])
+        return cutter.joint(name)
     if name.endswith("4") and name[:-1] in FINGERS:
         return _fingertip(cutter, name[:-1])
     raise InputError(f"skeleton: no joint {name!r} on rendered hands; take skeleton=hand21")
@@ -70,7 +67,7 @@ def _joint(cutter: Cutter, name: str) -> Points:
 def _fingertip(cutter: Cutter, finger: str) -> Points:
     """The vertex furthest along the last phalanx; it moves with that phalanx alone."""
     body, last = cutter.body, f"{finger}3"
-    along = body.head_of(FIRST_BONE[last]) - body.head_of(FIRST_BONE[f"{finger}2"])
+    along = _line(body, f"{finger}2", last)
     reach = np.where(body.moved_by(FIRST_BONE[last]), body.vertices @ along, -np.inf)
     tip = body.vertices[reach.argmax()][None]
     return Points(tip, np.array([[PARTS.index(last)]], dtype=np.uint8), np.ones((1, 1)))
@@ -78,93 +75,73 @@ def _fingertip(cutter: Cutter, finger: str) -> Points:
 
 def flexion_axes(body: Body) -> NDArray[np.float64]:
     """(5, 2, 3) unit axes at rest about which each finger flexes, and spreads."""
-    across = body.head_of(FIRST_BONE["little1"]) - body.head_of(FIRST_BONE["index1"])
-    across /= np.linalg.norm(across)
+    across = _unit(_line(body, "index1", "little1"))
     axes = np.empty((len(FINGERS), 2, 3))
     for finger, name in enumerate(FINGERS):
-        along = body.head_of(FIRST_BONE[f"{name}3"]) - body.head_of(FIRST_BONE[f"{name}1"])
-        along /= np.linalg.norm(along)
+        along = _unit(_line(body, f"{name}1", f"{name}3"))
         # Fingers curl about the line of the knuckles, the thumb moves towards the little finger.
-        flex = np.cross(along, across) if name == "thumb" else across
-        axes[finger, 0] = flex / np.linalg.norm(flex)
+        axes[finger, 0] = _unit(np.cross(along, across) if name == "thumb" else across)
         axes[finger, 1] = np.cross(along, axes[finger, 0])
     return axes
 
 
 def upright(body: Body) -> NDArray[np.float64]:
     """(3, 3) rotation from the body's frame to one with fingers up (+Z) and the palm to -Y."""
-    up = body.head_of(FIRST_BONE["middle1"]) - body.head_of(FIRST_BONE["palm"])
-    up /= np.linalg.norm(up)
-    across = body.head_of(FIRST_BONE["little1"]) - body.head_of(FIRST_BONE["index1"])
-    across -= (across @ up) * up
-    across /= np.linalg.norm(across)
+    up = _unit(_line(body, "palm", "middle1"))
+    across = _line(body, "index1", "little1")
+    across = _unit(across - (across @ up) * up)
     return np.stack([across, np.cross(up, across), up])
 
 
-def _from_behind_camera(
-    light: NDArray[np.float64], view: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Light from above (+Z), turned to come from the camera's side (-z of its frame)."""
-    towards = light * [1, 1, -1]
-    return rotate(view.swapaxes(1, 2), towards)
+def _line(body: Body, start: str, end: str) -> NDArray[np.float64]:
+    """(3,) from the joint of one part to that of another, at rest."""
+    return body.head_of(FIRST_BONE[end]) - body.head_of(FIRST_BONE[start])
 
 
-class Hands:
-    """The cast of a hands data set.
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    return vector / np.linalg.norm(vector)
 
-    Args:
-        bodies: all persons.
-        synth: how they are shared out.
-        skeleton: joints of the data set, those of ``hand21``.
-        seed: seed of the data set.
-    """
 
+class Hands(Cast):
+    """The cast of a hands data set; the joint names of the skeleton must be those of ``hand21``."""
+
+    credit = "Poses: fingers flexed and spread at random within anatomical limits."
     box_of_mesh = False  # what is left of the wrist is not to be centred
 
     def __init__(
         self, bodies: Sequence[Body], synth: SynthConfig, skeleton: Skeleton, seed: int
     ) -> None:
-        self.skeleton = skeleton
-        self.crew = Crew([rig_hand(body, skeleton) for body in bodies])
-        self.persons = split_persons(len(bodies), synth.test_persons, seed)
+        super().__init__([rig_hand(body, skeleton) for body in bodies], synth, skeleton, seed)
         self._upright = np.stack([upright(body) for body in bodies])
         self._axes = np.stack([flexion_axes(body) for body in bodies])
-        self._names = np.array([body.name for body in bodies])
-        self._synth = synth
-        self._seed = seed
-
-    @property
-    def credit(self) -> str:
-        """Where the poses come from."""
-        return "Poses: fingers flexed and spread at random within anatomical limits."
 
     def scenes(self, split: str, rows: Sequence[int]) -> Scenes:
-        """The scenes of the given rows of a split; a row's scene depends on its index alone."""
-        noise = RowNoise(self._seed, STREAMS[split], rows)
-        camera = self._synth.camera
-        nearest, furthest = camera.distance_m
-        person = self.persons[split][noise.integer(len(self.persons[split]))]
-        view, view_names = random_view(noise, camera)
+        """The scenes of rows of a split; a row's scene depends on its index alone."""
+        noise, person = self._random_persons(split, rows)
+        view, view_names = random_view(noise, self._synth.camera)
         view = view @ self._upright[person]
         light, ambient = random_light(noise)
         tones = SKIN_TONES[noise.integer(len(SKIN_TONES))] * noise.uniform(0.8, 1.05)[:, None]
-        samples = np.zeros(len(rows), dtype=SAMPLE)
-        samples["person"] = self._names[person]
-        samples["clip"] = f"flexion-{split}"
-        samples["activity"] = "flexion"
-        samples["frame"] = rows
-        samples["camera"] = view_names
+        rotations = self._flex(noise, self._axes[person])
+        distance, aim = random_place(noise, self._synth.camera)
         return Scenes(
             person=person,
-            rotations=self._flex(noise, self._axes[person]),
+            rotations=rotations,
             view=view,
-            distance=noise.uniform(nearest, furthest),
-            aim=np.deg2rad(noise.normal(0, camera.aim_deg, (2,))),
+            distance=distance,
+            aim=aim,
             palettes=np.repeat(tones[:, None, None].clip(0, 1), 2, axis=1),
             stripe=np.zeros((len(rows), 3)),
-            light=_from_behind_camera(light, view),
+            # From above, turned to come from the camera's side (-z of its frame).
+            light=rotate(view.swapaxes(1, 2), light * [1, 1, -1]),
             ambient=ambient,
-            samples=samples,
+            samples=self._samples(
+                person,
+                clip=f"flexion-{split}",
+                activity="flexion",
+                frame=rows,
+                camera=view_names,
+            ),
         )
 
     @staticmethod
@@ -185,9 +162,3 @@ class Hands:
                 turned = turned @ flexed[:, finger, phalanx - 1]
                 rotations[:, PARTS.index(f"{name}{phalanx}")] = turned
         return rotations
-
-    def details(self) -> dict[str, Any]:
-        """Persons of each split, for dataset.json."""
-        return {
-            "persons": {split: self._names[rows].tolist() for split, rows in self.persons.items()}
-        }

@@ -20,23 +20,14 @@ _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.flo
 
 @njit(cache=True, fastmath=True)
 def skin(
-    points: NDArray[np.floating[Any]],
-    part: NDArray[np.uint8],
-    weight: NDArray[np.floating[Any]],
-    turn: NDArray[np.floating[Any]],
-    shift: NDArray[np.floating[Any]],
-    out: NDArray[np.floating[Any]],
+    points: NDArray[np.floating[Any]],  # (V, 3) rest positions
+    part: NDArray[np.uint8],  # (V, K) parts that move each vertex, the heaviest first
+    weight: NDArray[np.floating[Any]],  # (V, K) their weights, zero behind the last one
+    turn: NDArray[np.floating[Any]],  # (P, 3, 3) rotation of each part
+    shift: NDArray[np.floating[Any]],  # (P, 3) translation of each part; zero to turn normals
+    out: NDArray[np.floating[Any]],  # (V, 3) receives the result
 ) -> None:
-    """Linear blend skinning: out_v = sum_k w_vk (R_k x_v + t_k).
-
-    Args:
-        points: (V, 3) rest positions; with ``shift`` zero, normals turn the same way.
-        part: (V, K) parts that move each vertex, the heaviest first.
-        weight: (V, K) their weights, zero behind the last one.
-        turn: (P, 3, 3) rotation of each part.
-        shift: (P, 3) translation of each part.
-        out: (V, 3) receives the result.
-    """
+    """Linear blend skinning: out_v = sum_k w_vk (R_k x_v + t_k)."""
     for v in range(points.shape[0]):
         px, py, pz = points[v, 0], points[v, 1], points[v, 2]
         x = y = z = _ZERO
@@ -100,19 +91,12 @@ def project(
 
 @njit(cache=True, fastmath=True)
 def rasterise(
-    pixels: NDArray[np.float32],
-    faces: NDArray[np.uint32],
-    inverse_depth: NDArray[np.float32],
-    face: NDArray[np.int32],
+    pixels: NDArray[np.float32],  # (V, 3) x, y in pixels and inverse depth
+    faces: NDArray[np.uint32],  # (F, 3) vertices, counter-clockwise seen from outside
+    inverse_depth: NDArray[np.float32],  # (H, W) receives 1/z, 0 without a face
+    face: NDArray[np.int32],  # (H, W) receives the face's index, or NO_FACE
 ) -> None:
-    """Z-buffer: the nearest front face at the centre of every pixel.
-
-    Args:
-        pixels: (V, 3) x, y in pixels and inverse depth.
-        faces: (F, 3) vertices, counter-clockwise seen from outside; back faces are skipped.
-        inverse_depth: (H, W) receives 1/z, 0 without a face.
-        face: (H, W) int32 receives the face's index, or NO_FACE.
-    """
+    """Z-buffer: the nearest front face at the centre of every pixel."""
     height, width = face.shape
     inverse_depth[:] = 0
     face[:] = NO_FACE
@@ -191,35 +175,20 @@ def _facing(
 
 @njit(cache=True, fastmath=True)
 def shade(
-    pixels: NDArray[np.float32],
-    faces: NDArray[np.uint32],
-    face: NDArray[np.int32],
-    normals: NDArray[np.float32],
-    rest: NDArray[np.float32],
-    surface: NDArray[np.uint8],
-    palettes: NDArray[np.float32],
-    stripe: NDArray[np.float32],
-    light: NDArray[np.float32],
-    ambient: float,
-    image: NDArray[np.uint8],
-    mask: NDArray[np.uint8],
+    pixels: NDArray[np.float32],  # (V, 3) as rasterised
+    faces: NDArray[np.uint32],  # (F, 3) vertices
+    face: NDArray[np.int32],  # (S * SUPERSAMPLING, S * SUPERSAMPLING) as rasterised
+    normals: NDArray[np.float32],  # (V, 3) in the camera frame
+    rest: NDArray[np.float32],  # (V, 3) rest positions, on which the stripes lie
+    surface: NDArray[np.uint8],  # (V,) index into the palettes
+    palettes: NDArray[np.float32],  # (2, M, 3) colours in [0, 1], off and on the stripes
+    stripe: NDArray[np.float32],  # (3,) wave vector of the stripes, per metre
+    light: NDArray[np.float32],  # (3,) unit vector towards the light, camera frame
+    ambient: float,  # brightness in full shadow
+    image: NDArray[np.uint8],  # (S, S, 3) receives the image, black without a body
+    mask: NDArray[np.uint8],  # (S, S) receives the covered fraction, 255 on the body
 ) -> None:
-    """Lambert shading of a rasterised body, averaged over SUPERSAMPLING^2 samples per pixel.
-
-    Args:
-        pixels: (V, 3) as rasterised.
-        faces: (F, 3) vertices.
-        face: (S * SUPERSAMPLING, S * SUPERSAMPLING) index of the visible face.
-        normals: (V, 3) in the camera frame.
-        rest: (V, 3) rest positions, on which the stripes lie.
-        surface: (V,) index into the palettes.
-        palettes: (2, M, 3) colours in [0, 1] of each surface, off and on the stripes.
-        stripe: (3,) wave vector of the stripes, stripes per metre.
-        light: (3,) unit vector towards the light, camera frame.
-        ambient: brightness in full shadow.
-        image: (S, S, 3) uint8 receives the image, black without a body.
-        mask: (S, S) uint8 receives the covered fraction, 255 on the body.
-    """
+    """Lambert shading of a rasterised body, averaged over SUPERSAMPLING^2 samples per pixel."""
     size = image.shape[0]
     samples = SUPERSAMPLING * SUPERSAMPLING
     shadow = np.float32(ambient)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +22,16 @@ LONGEST_NAME = 64  # of a clip, in a SAMPLE record
 
 @dataclass(frozen=True)
 class Motion:
-    """Clips of motion.
+    """Clips of motion, one behind the other, in the frame of the bodies."""
 
-    Attributes:
-        rotations: (F, len(PARTS), 3, 3) float32, the rotation of each part from the canonical
-            rest pose, in the frame of the bodies; the clips lie one behind the other.
-        clips: name of each clip.
-        activities: what each clip shows, e.g. ``walk``.
-        lengths: (C,) frames of each clip.
-        fps: frames per second, about.
-        credit: where the motion comes from and on what terms, in a sentence.
-        hips: (F, 3) float32 place of the hips in the frame of the bodies, in distances from hips
-            to head at rest; None where the source keeps none.
-    """
-
+    # (F, len(PARTS), 3, 3) rotation of each part from the canonical rest pose
     rotations: NDArray[np.float32]
     clips: tuple[str, ...]
-    activities: tuple[str, ...]
-    lengths: NDArray[np.int64]
-    fps: float
-    credit: str
+    activities: tuple[str, ...]  # what each clip shows, e.g. ``walk``
+    lengths: NDArray[np.int64]  # (C,) frames of each clip
+    fps: float  # about
+    credit: str  # where the motion comes from and on what terms, in a sentence
+    # (F, 3) place of the hips in distances from hips to head at rest; None: the source has none
     hips: NDArray[np.float32] | None = None
 
     @cached_property
@@ -72,22 +61,15 @@ def load_motion(source: str, fps: float) -> Motion:
     Raises:
         InputError: nothing there, unreadable, or a skeleton whose joints have unknown names.
     """
-    if source == ASSETS:
-        with as_file(files("skelift.assets") / "motion.npz") as path:
-            return _of_npz(path, fps)
-    path = Path(source)
-    if path.is_dir():
-        return _of_bvh_folder(path, fps)
-    return _of_npz(path, fps)
+    if source != ASSETS and Path(source).is_dir():
+        return _of_bvh_folder(Path(source), fps)
+    return _of_npz(source, fps)
 
 
 def _of_bvh_folder(folder: Path, fps: float) -> Motion:
     """All BVH files of a folder and its sub-folders as clips, about ``fps`` frames per second.
 
     A clip's activity is the sub-folder's name, or the file's name without the digits at its end.
-
-    Raises:
-        InputError: no BVH file there, a broken one, or joints with unknown names.
     """
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".bvh")
     if not paths:
@@ -100,7 +82,9 @@ def _of_bvh_folder(folder: Path, fps: float) -> Motion:
     return Motion(
         rotations=np.concatenate([rotations for rotations, _ in clips]),
         clips=tuple(name.as_posix() for name in names),
-        activities=tuple(_bvh_activity(name) for name in names),
+        activities=tuple(
+            name.parent.name or name.name.rstrip("0123456789_- ") or name.name for name in names
+        ),
         lengths=np.array([len(rotations) for rotations, _ in clips]),
         fps=fps,
         credit=f"Motion: {len(paths)} BVH files of {folder.name}.",
@@ -123,32 +107,22 @@ def _of_bvh(path: Path, fps: float) -> tuple[NDArray[np.float32], NDArray[np.flo
     )
 
 
-def _bvh_activity(path: Path) -> str:
-    """Activity of a file, given relative to the folder of all and without suffix."""
-    return path.parent.name or path.name.rstrip("0123456789_- ") or path.name
-
-
-def _of_npz(path: Path, fps: float) -> Motion:
-    arrays = load_npz(path, "motion")
-    hips = None
-    try:
-        clips = tuple(str(name) for name in arrays["clip"])
-        lengths = arrays["clip_len"].astype(np.int64)
-        if "part_quat_xyzw" in arrays:
-            rotations, hips = _matrices(arrays["part_quat_xyzw"]), arrays["hips"].astype(np.float32)
-            fps = float(arrays["fps"])
-            activities = tuple(str(name) for name in arrays["activity"])
-            credit = str(arrays["credit"])
-        else:
-            rotations, hips = _of_joints(arrays, str(path))
-            activities = _cmu_activities(clips, path.parent / "CMU-INDEX.md")
-            credit = CMU_CREDIT
-    except KeyError as error:
-        raise InputError(
-            f"{path}: has no array {error.args[0]!r}; name a file of motion "
-            f"(cmu_mocap_12fps.npz), a folder of BVH files or {ASSETS}"
-        ) from None
-    return Motion(rotations, clips, activities, lengths, fps, credit, hips)
+def _of_npz(source: str, fps: float) -> Motion:
+    arrays = load_npz(source, "motion")
+    clips, lengths = tuple(arrays["clip"].tolist()), arrays["clip_len"].astype(np.int64)
+    if "part_quat_xyzw" in arrays:
+        return Motion(
+            rotations=_matrices(arrays["part_quat_xyzw"]),
+            clips=clips,
+            activities=tuple(arrays["activity"].tolist()),
+            lengths=lengths,
+            fps=float(arrays["fps"]),
+            credit=str(arrays["credit"]),
+            hips=arrays["hips"].astype(np.float32),
+        )
+    rotations, hips = _of_joints(arrays, source)
+    activities = _cmu_activities(clips, Path(source).parent / "CMU-INDEX.md")
+    return Motion(rotations, clips, activities, lengths, fps, CMU_CREDIT, hips)
 
 
 def _matrices(quaternions: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
@@ -161,7 +135,7 @@ def _of_joints(
     arrays: Mapping[str, NDArray[Any]], origin: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Canonical rotations, and places of the hips where known, from a whole skeleton's."""
-    joint_of = parts_of([str(name) for name in arrays["joint"]], origin)
+    joint_of = parts_of(arrays["joint"].tolist(), origin)
     matrices = _matrices(arrays["global_quat_xyzw"])
     rest = {
         part: arrays["rest_pos_cm"][joint].astype(np.float64) for part, joint in joint_of.items()

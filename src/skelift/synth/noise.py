@@ -13,22 +13,12 @@ class RowNoise:
 
     Every row has its own generator, seeded by (seed, stream, row), so a row's numbers depend
     neither on the block it falls into nor on the process that makes it. Each call takes the next
-    columns, for all rows at once.
-
-    Args:
-        seed: seed of the data set.
-        stream: number of the split.
-        rows: indices of the rows.
+    columns, for all rows at once. ``stream`` is the number of the split.
     """
 
     def __init__(self, seed: int, stream: int, rows: Sequence[int]) -> None:
         self._uniform = np.stack(
-            [
-                np.random.Generator(
-                    np.random.PCG64(np.random.SeedSequence((seed, stream, row)))
-                ).random(_COLUMNS)
-                for row in rows
-            ]
+            [np.random.default_rng((seed, stream, row)).random(_COLUMNS) for row in rows]
         )
         self._used = 0
 
@@ -59,6 +49,6 @@ class RowNoise:
         """(B, *shape) uniform in 0 ... count - 1."""
         return (self.uniform(shape=shape) * count).astype(np.int64)
 
-    def chance(self, probability: float, shape: tuple[int, ...] = ()) -> NDArray[np.bool_]:
-        """(B, *shape) True with the given probability."""
-        return self.uniform(shape=shape) < probability
+    def chance(self, probability: float) -> NDArray[np.bool_]:
+        """(B,) True with the given probability."""
+        return self.uniform() < probability

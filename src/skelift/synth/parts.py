@@ -68,15 +68,12 @@ def canonical_rotations(
     rest: Mapping[str, NDArray[np.floating[Any]]],
     origin: str,
 ) -> NDArray[np.float32]:
-    """Rotations of all parts from the canonical rest pose.
+    """(F, len(PARTS), 3, 3) rotations of all parts from the canonical rest pose.
 
     Args:
         rotations: part -> (F, 3, 3) rotation from the skeleton's own rest pose, in its own frame.
         rest: part -> (3,) joint of the part in that rest pose, any unit.
         origin: the file, for error messages.
-
-    Returns:
-        (F, len(PARTS), 3, 3) float32.
     """
     to_body = _frame_of_rest(rest, origin)
     canonical: dict[str, NDArray[np.floating[Any]]] = {}

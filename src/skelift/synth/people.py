@@ -7,20 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import SynthConfig
-from skelift.data.format import SAMPLE
 from skelift.data.motion_cue import SECONDS
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth.body import Body
 from skelift.synth.colours import HEAD_BONES, random_light, random_look, surfaces
 from skelift.synth.motion import Motion
-from skelift.synth.noise import RowNoise
 from skelift.synth.parts import LIMBS, PARTS, canonical_direction
 from skelift.synth.poses import Variation
-from skelift.synth.rig import Crew, Cutter, Points, Rig, join
+from skelift.synth.rig import Cutter, Points, Rig, join
 from skelift.synth.rotation import between
-from skelift.synth.scene import Moment, Scenes, random_view
-from skelift.synth.splits import STREAMS, split_clips, split_persons
+from skelift.synth.scene import Cast, Moment, Scenes, random_place, random_view
+from skelift.synth.splits import split_clips
 
 # Part -> the bone that turns it.
 FIRST_BONE = {
@@ -42,21 +40,17 @@ FIRST_BONE = {
         "foot": "foot",
     }.items()
 }
-# Joint of h36m17 -> the bones whose heads have it in their middle. Nose and head are vertices.
-JOINT_BONES = {
-    "pelvis": ("upperleg01.L", "upperleg01.R"),
-    "spine": ("spine03",),
-    "thorax": ("neck01",),
-} | {
-    f"{side}_{joint}": (f"{bone}.{side.upper()}",)
+# Joint of h36m17 -> the parts that turn about it, or about its sides. Nose and head are vertices.
+JOINT_PARTS = {"pelvis": ("l_thigh", "r_thigh"), "spine": ("chest",), "thorax": ("neck",)} | {
+    f"{side}_{joint}": (f"{side}_{part}",)
     for side in "lr"
-    for joint, bone in {
-        "hip": "upperleg01",
-        "knee": "lowerleg01",
+    for joint, part in {
+        "hip": "thigh",
+        "knee": "shin",
         "ankle": "foot",
-        "shoulder": "upperarm01",
-        "elbow": "lowerarm01",
-        "wrist": "wrist",
+        "shoulder": "upper_arm",
+        "elbow": "forearm",
+        "wrist": "hand",
     }.items()
 }
 
@@ -89,8 +83,8 @@ def _align(body: Body, part: str) -> NDArray[np.float64]:
 
 def _joint(cutter: Cutter, name: str) -> Points:
     """One ground-truth joint."""
-    if name in JOINT_BONES:
-        return cutter.joint(*JOINT_BONES[name])
+    if name in JOINT_PARTS:
+        return cutter.joint(*JOINT_PARTS[name])
     body = cutter.body
     region = body.moved_by(*HEAD_BONES)
     if name == "head":
@@ -103,18 +97,11 @@ def _joint(cutter: Cutter, name: str) -> Points:
     raise InputError(f"skeleton: no joint {name!r} on rendered people; take skeleton=h36m17")
 
 
-class People:
-    """The cast of a people data set.
+class People(Cast):
+    """The cast of a people data set: bodies in the poses of captured motion.
 
-    Args:
-        bodies: all persons.
-        motion: all clips.
-        synth: how they are shared out and posed.
-        skeleton: joints of the data set; it must be ``h36m17`` by joint names.
-        seed: seed of the data set.
+    The joint names of the skeleton must be those of ``h36m17``.
     """
-
-    box_of_mesh = True
 
     def __init__(
         self,
@@ -124,68 +111,56 @@ class People:
         skeleton: Skeleton,
         seed: int,
     ) -> None:
-        self.skeleton = skeleton
-        self.crew = Crew([rig_person(body, skeleton) for body in bodies])
+        rigs = [rig_person(body, skeleton) for body in bodies]
+        super().__init__(rigs, synth, skeleton, seed)
         self.motion = motion
-        self.persons = split_persons(len(bodies), synth.test_persons, seed)
+        self.credit = motion.credit
         self.clips = split_clips(motion, synth.clips, seed)
         hips, top = PARTS.index("hips"), PARTS.index("head")
         self._hips_to_head = np.array(
-            [np.linalg.norm(rig.pivots[top] - rig.pivots[hips]) for rig in self.crew.rigs]
+            [np.linalg.norm(rig.pivots[top] - rig.pivots[hips]) for rig in rigs]
         )
         self._clothed = np.array([body.clothed for body in bodies])
-        self._names = np.array([body.name for body in bodies])
-        self._synth = synth
-        self._seed = seed
         self._frames = {
             split: np.flatnonzero(np.isin(motion.clip_of_frame, clips))
             for split, clips in self.clips.items()
         }
 
-    @property
-    def credit(self) -> str:
-        """Where the poses come from."""
-        return self.motion.credit
-
     def scenes(self, split: str, rows: Sequence[int]) -> Scenes:
-        """The scenes of the given rows of a split; a row's scene depends on its index alone."""
-        noise = RowNoise(self._seed, STREAMS[split], rows)
-        camera = self._synth.camera
-        nearest, furthest = camera.distance_m
-        person = self.persons[split][noise.integer(len(self.persons[split]))]
+        """The scenes of rows of a split; a row's scene depends on its index alone."""
+        synth, motion = self._synth, self.motion
+        noise, person = self._random_persons(split, rows)
         frames = self._frames[split]
         frame, other = frames[noise.integer(len(frames), (2,))].T
-        variation = self._variation(noise)
-        view, view_names = random_view(noise, camera)
-        look = random_look(noise, self._clothed[person])
-        light, ambient = random_light(noise)
-        return Scenes(
-            person=person,
-            rotations=self._poses(variation, frame, other),
-            view=view,
-            distance=noise.uniform(nearest, furthest),
-            aim=np.deg2rad(noise.normal(0, camera.aim_deg, (2,))),
-            palettes=look.palettes,
-            stripe=look.stripe,
-            light=light,
-            ambient=ambient,
-            samples=self._samples(person, frame, view_names),
-            film=self._film(person, variation, frame, other),
-        )
-
-    def _variation(self, noise: RowNoise) -> Variation:
-        synth = self._synth
-        return Variation(
+        variation = Variation(
             mixed=noise.chance(synth.mix),
             mirrored=noise.chance(synth.mirror),
             wobble=noise.normal(0, np.deg2rad(synth.wobble_deg), (len(PARTS), 3)),
         )
-
-    def _poses(
-        self, variation: Variation, frame: NDArray[np.int64], other: NDArray[np.int64]
-    ) -> NDArray[np.floating]:
-        """(B, P, 3, 3) rotations of the parts in a frame, varied by another."""
-        return variation.poses(self.motion.rotations[frame], self.motion.rotations[other])
+        view, view_names = random_view(noise, synth.camera)
+        palettes, stripe = random_look(noise, self._clothed[person])
+        light, ambient = random_light(noise)
+        distance, aim = random_place(noise, synth.camera)
+        clip = motion.clip_of_frame[frame]
+        return Scenes(
+            person=person,
+            rotations=variation.poses(motion.rotations[frame], motion.rotations[other]),
+            view=view,
+            distance=distance,
+            aim=aim,
+            palettes=palettes,
+            stripe=stripe,
+            light=light,
+            ambient=ambient,
+            samples=self._samples(
+                person,
+                clip=np.array(motion.clips)[clip],
+                activity=np.array(motion.activities)[clip],
+                frame=frame - motion.first_frames[clip],
+                camera=view_names,
+            ),
+            film=self._film(person, variation, frame, other),
+        )
 
     def _film(
         self,
@@ -201,32 +176,16 @@ class People:
         unit = self._hips_to_head[person][:, None]
 
         def moment(by: int) -> Moment:
-            then = motion.later(frame, by)
+            then, upper = motion.later(frame, by), motion.later(other, by)
             moved = (hips[then] - hips[frame]).astype(np.float64) * unit
-            rotations = self._poses(variation, then, motion.later(other, by))
+            rotations = variation.poses(motion.rotations[then], motion.rotations[upper])
             return Moment(rotations, variation.places(moved))
 
         reach = max(round(motion.fps * SECONDS), 1)
         return moment(-reach), moment(reach)
 
-    def _samples(
-        self, person: NDArray[np.int64], frame: NDArray[np.int64], view: NDArray[np.str_]
-    ) -> NDArray[np.void]:
-        clip = self.motion.clip_of_frame[frame]
-        samples = np.zeros(len(person), dtype=SAMPLE)
-        samples["person"] = self._names[person]
-        samples["clip"] = np.array(self.motion.clips)[clip]
-        samples["activity"] = np.array(self.motion.activities)[clip]
-        samples["frame"] = frame - self.motion.first_frames[clip]
-        samples["camera"] = view
-        return samples
-
     def details(self) -> dict[str, Any]:
         """Persons and clips of each split, for dataset.json."""
-        return {
-            "persons": {split: self._names[rows].tolist() for split, rows in self.persons.items()},
-            "clips": {
-                split: [self.motion.clips[clip] for clip in clips]
-                for split, clips in self.clips.items()
-            },
-        }
+        names = np.array(self.motion.clips)
+        clips = {split: names[clips].tolist() for split, clips in self.clips.items()}
+        return super().details() | {"clips": clips}

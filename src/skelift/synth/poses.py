@@ -35,10 +35,7 @@ def graft(lower: NDArray[np.floating], upper: NDArray[np.floating]) -> NDArray[n
 def bend(pose: NDArray[np.floating], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn every part but the hips about its joint, and what hangs on it along.
 
-    Args:
-        pose: (B, P, 3, 3).
-        vectors: (B, P, 3) rotation vectors in the frame of each part, radians; the hips' is not
-            used.
+    ``vectors`` (B, P, 3) are rotation vectors in the frame of each part, radians.
     """
     turns = from_vector(vectors)
     bent = np.empty(pose.shape)
@@ -52,17 +49,11 @@ def bend(pose: NDArray[np.floating], vectors: NDArray[np.float64]) -> NDArray[np
 
 @dataclass(frozen=True)
 class Variation:
-    """How B captured poses are varied; the same at every moment of a video.
+    """How B captured poses are varied; the same at every moment of a video."""
 
-    Attributes:
-        mixed: (B,) whether the upper body of another pose is grafted on.
-        mirrored: (B,) whether left and right are swapped.
-        wobble: (B, P, 3) rotation vectors by which the parts are bent, radians.
-    """
-
-    mixed: NDArray[np.bool_]
-    mirrored: NDArray[np.bool_]
-    wobble: NDArray[np.float64]
+    mixed: NDArray[np.bool_]  # (B,) whether the upper body of another pose is grafted on
+    mirrored: NDArray[np.bool_]  # (B,) whether left and right are swapped
+    wobble: NDArray[np.float64]  # (B, P, 3) rotation vectors by which the parts are bent, radians
 
     def poses(
         self, captured: NDArray[np.floating], other: NDArray[np.floating]

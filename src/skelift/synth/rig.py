@@ -14,17 +14,11 @@ from skelift.synth.rotation import rotate
 
 @dataclass(frozen=True)
 class Points:
-    """Points that move with a rig: rest positions and their blend of parts.
+    """Points that move with a rig: rest positions and their blend of parts."""
 
-    Attributes:
-        rest: (N, 3) rest positions in metres.
-        part: (N, K) uint8 parts that move each point, the heaviest first.
-        weight: (N, K) their weights, zero behind the last one.
-    """
-
-    rest: NDArray[np.floating]
-    part: NDArray[np.uint8]
-    weight: NDArray[np.floating]
+    rest: NDArray[np.floating]  # (N, 3) metres
+    part: NDArray[np.uint8]  # (N, K) parts that move each point, the heaviest first
+    weight: NDArray[np.floating]  # (N, K) their weights, zero behind the last one
 
 
 @dataclass(frozen=True)
@@ -33,28 +27,17 @@ class Rig:
 
     Bones that never turn against their parent move as one part, which leaves most vertices with
     a single weight.
-
-    Attributes:
-        person: name of the person.
-        parents: parent of each of the P parts, -1 at the root; parents come first.
-        pivots: (P, 3) joint about which each part turns, at rest.
-        align: (P, 3, 3) rotation of each part from the body's own rest to the rest pose that
-            rotations are given from.
-        mesh: the vertices.
-        normals: (V, 3) float32 at rest.
-        faces: (F, 3) uint32.
-        surface: (V,) uint8 index into a palette.
-        joints: the skeleton's joints, as points.
     """
 
     person: str
-    parents: tuple[int, ...]
-    pivots: NDArray[np.float64]
+    parents: tuple[int, ...]  # of each of the P parts, -1 at the root; parents come first
+    pivots: NDArray[np.float64]  # (P, 3) joint about which each part turns, at rest
+    # (P, 3, 3) from the body's own rest to the rest pose that rotations are given from
     align: NDArray[np.float64]
     mesh: Points
-    normals: NDArray[np.float32]
-    faces: NDArray[np.uint32]
-    surface: NDArray[np.uint8]
+    normals: NDArray[np.float32]  # (V, 3) at rest
+    faces: NDArray[np.uint32]  # (F, 3)
+    surface: NDArray[np.uint8]  # (V,) index into a palette
     joints: Points
 
 
@@ -65,24 +48,20 @@ class Cutter:
         body: the body.
         first_bone: part -> the bone that turns it; parents before children. The bones
             below belong to the part too, down to the next part's first bone.
-        joined: bone -> part, for bones that move with another part than their parent's.
     """
 
-    def __init__(
-        self, body: Body, first_bone: Mapping[str, str], joined: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, body: Body, first_bone: Mapping[str, str]) -> None:
         self.body = body
-        self.parts = tuple(first_bone)
-        started = {bone: part for part, bone in first_bone.items()} | dict(joined or {})
-        self.part_of_bone = np.zeros(len(body.bone_names), dtype=np.int64)
-        for bone, name in enumerate(body.bone_names):
-            parent = body.bone_parents[bone]
-            inherited = self.part_of_bone[parent] if parent >= 0 else 0
-            self.part_of_bone[bone] = (
-                self.parts.index(started[name]) if name in started else inherited
-            )
-        self.parents = tuple(self._holder(bone) for bone in first_bone.values())
-        self.pivots = np.stack([body.head_of(bone) for bone in first_bone.values()])
+        self._parts = tuple(first_bone)
+        started = {bone: part for part, bone in enumerate(first_bone.values())}
+        part_of_bone: list[int] = []
+        for name, parent in zip(body.bone_names, body.bone_parents, strict=True):
+            inherited = part_of_bone[parent] if parent >= 0 else 0
+            part_of_bone.append(started.get(name, inherited))
+        above = [body.bone_parents[body.bone(bone)] for bone in started]
+        self.parents = tuple(part_of_bone[bone] if bone >= 0 else -1 for bone in above)
+        self.pivots = np.stack([body.head_of(bone) for bone in started])
+        self._part_of_bone = np.array(part_of_bone)
 
     def vertices(self, chosen: NDArray[np.bool_] | NDArray[np.integer]) -> Points:
         """Vertices of the body as points, float32."""
@@ -94,30 +73,20 @@ class Cutter:
             weight=np.take_along_axis(blend, order, 1).astype(np.float32),
         )
 
-    def joint(self, *bones: str) -> Points:
-        """The middle of the joints about which the bones turn, as one point.
-
-        It moves with the parts that the bones hang on.
-        """
-        parents = [self.body.bone_parents[self.body.bone(bone)] for bone in bones]
-        parts = [self.part_of_bone[max(parent, 0)] for parent in parents]
-        if len(set(parts)) > 1:
-            raise ValueError(f"{bones} hang on different parts")
-        rest = np.mean([self.body.head_of(bone) for bone in bones], axis=0, keepdims=True)
-        return Points(rest, np.array([parts[:1]], dtype=np.uint8), np.ones((1, 1)))
+    def joint(self, *parts: str) -> Points:
+        """The middle of the joints about which parts of one parent turn; moves with the parent."""
+        turned = [self._parts.index(part) for part in parts]
+        parent = np.array([[self.parents[turned[0]]]], dtype=np.uint8)
+        return Points(self.pivots[turned].mean(axis=0, keepdims=True), parent, np.ones((1, 1)))
 
     def _blend(self, chosen: NDArray[np.bool_] | NDArray[np.integer]) -> NDArray[np.float64]:
         """(V, P) weight of each part on each chosen vertex."""
-        parts = self.part_of_bone[self.body.skin_bone[chosen]]
+        parts = self._part_of_bone[self.body.skin_bone[chosen]]
         weights = self.body.skin_weight[chosen].astype(np.float64)
-        blend = np.zeros((len(parts), max(len(self.parts), parts.shape[1])))
+        blend = np.zeros((len(parts), max(len(self.parents), parts.shape[1])))
         for column in range(parts.shape[1]):
             blend[np.arange(len(parts)), parts[:, column]] += weights[:, column]
         return blend
-
-    def _holder(self, bone: str) -> int:
-        parent = int(self.body.bone_parents[self.body.bone(bone)])
-        return int(self.part_of_bone[parent]) if parent >= 0 else -1
 
 
 def join(points: Sequence[Points]) -> Points:
@@ -135,10 +104,7 @@ def join(points: Sequence[Points]) -> Points:
 
 
 class Crew:
-    """The rigs of several persons, posed together.
-
-    All rigs have the same parts and joints.
-    """
+    """The rigs of several persons, with the same parts and joints, posed together."""
 
     def __init__(self, rigs: Sequence[Rig]) -> None:
         self.rigs = tuple(rigs)
@@ -181,8 +147,7 @@ class Crew:
         """(B, J, 3) joints of posed persons."""
         part, rows = self._joint_part[person], np.arange(len(person))[:, None, None]
         moved = rotate(turn[rows, part], self._joint_rest[person][:, :, None]) + shift[rows, part]
-        joints: NDArray[np.float64] = (self._joint_weight[person][..., None] * moved).sum(axis=2)
-        return joints
+        return (self._joint_weight[person][..., None] * moved).sum(axis=2)
 
     def measured(self, skeleton: Skeleton, persons: NDArray[np.int64]) -> Skeleton:
         """The skeleton with the mean bone lengths of the given persons at rest."""

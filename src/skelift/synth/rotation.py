@@ -19,29 +19,22 @@ def between(
         raise ValueError("the directions are opposite")
     x, y, z = np.cross(a, b)
     skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    rotation: NDArray[np.float64] = np.eye(3) + skew + skew @ skew / (1 + cosine)
-    return rotation
+    return np.eye(3) + skew + skew @ skew / (1 + cosine)
 
 
 def rotate(rotations: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """(..., 3) vectors turned by (..., 3, 3) rotations."""
-    turned: NDArray[np.float64] = (rotations @ vectors[..., None])[..., 0]
-    return turned
+    return (rotations @ vectors[..., None])[..., 0]
 
 
-def about_x(angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(B, 3, 3) rotations about X by (B,) radians."""
-    return _about(angle, 1, 2)
-
-
-def about_y(angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(B, 3, 3) rotations about Y by (B,) radians."""
-    return _about(angle, 2, 0)
-
-
-def about_z(angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(B, 3, 3) rotations about Z by (B,) radians."""
-    return _about(angle, 0, 1)
+def about(axis: int, angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(B, 3, 3) rotations about axis 0 (X), 1 (Y) or 2 (Z) by (B,) radians."""
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    rotations = np.zeros((len(angle), 3, 3)) + np.eye(3)
+    rotations[:, first, first] = rotations[:, second, second] = np.cos(angle)
+    rotations[:, second, first] = np.sin(angle)
+    rotations[:, first, second] = -np.sin(angle)
+    return rotations
 
 
 def from_vector(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -53,13 +46,4 @@ def from_vector(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     skew = skew.reshape(*vectors.shape, 3)
     sine = np.sinc(angle / np.pi)  # sin(a) / a
     versine = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2  # (1 - cos(a)) / a^2
-    rotations: NDArray[np.float64] = np.eye(3) + sine * skew + versine * (skew @ skew)
-    return rotations
-
-
-def _about(angle: NDArray[np.float64], first: int, second: int) -> NDArray[np.float64]:
-    rotations = np.zeros((len(angle), 3, 3)) + np.eye(3)
-    rotations[:, first, first] = rotations[:, second, second] = np.cos(angle)
-    rotations[:, second, first] = np.sin(angle)
-    rotations[:, first, second] = -np.sin(angle)
-    return rotations
+    return np.eye(3) + sine * skew + versine * (skew @ skew)

@@ -1,13 +1,14 @@
 """Scenes, and the camera that photographs them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from skelift.config import CameraConfig
+from skelift.config import CameraConfig, SynthConfig
 from skelift.data.crop import CropBox, to_crop
 from skelift.data.format import SAMPLE
 from skelift.data.motion_cue import radial_motion
@@ -16,7 +17,8 @@ from skelift.skeleton import Skeleton
 from skelift.synth import kernels
 from skelift.synth.noise import RowNoise
 from skelift.synth.rig import Crew, Rig
-from skelift.synth.rotation import about_x, about_y, about_z, rotate
+from skelift.synth.rotation import about, rotate
+from skelift.synth.splits import STREAMS, split_persons
 
 NEAREST_M = 0.1
 # Camera frame of someone who stands at -Y and looks along +Y.
@@ -34,7 +36,7 @@ def random_view(
     azimuth = noise.uniform(*np.deg2rad(camera.azimuth_deg))
     mean, std = np.deg2rad(camera.elevation_deg)
     elevation = noise.normal(mean, std)
-    view = about_x(elevation) @ FRONT_VIEW @ about_z(azimuth)
+    view = about(0, elevation) @ FRONT_VIEW @ about(2, azimuth)
     names = [
         f"az{a:03.0f}el{e:+03.0f}"
         for a, e in zip(np.rad2deg(azimuth) % 360, np.rad2deg(elevation), strict=True)
@@ -42,110 +44,117 @@ def random_view(
     return view, np.array(names)
 
 
+def random_place(
+    noise: RowNoise, camera: CameraConfig
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``distance`` and ``aim`` of a Scenes."""
+    nearest, furthest = camera.distance_m
+    distance = noise.uniform(nearest, furthest)
+    return distance, np.deg2rad(noise.normal(0, camera.aim_deg, (2,)))
+
+
 @dataclass(frozen=True)
 class Moment:
-    """B persons a little before or after they are photographed.
+    """B persons a little before or after they are photographed."""
 
-    Attributes:
-        rotations: (B, P, 3, 3) global rotation of each part.
-        moved: (B, 3) place of the root then, from where it is photographed: metres, body's frame.
-    """
-
-    rotations: NDArray[np.floating]
+    rotations: NDArray[np.floating]  # (B, P, 3, 3) global rotation of each part
+    # (B, 3) place of the root then, from where it is photographed: metres, the body's frame
     moved: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """B persons to be photographed; lengths in metres.
+    """B persons to be photographed."""
 
-    Attributes:
-        person: (B,) index of the rig.
-        rotations: (B, P, 3, 3) global rotation of each part.
-        view: (B, 3, 3) rotation from the body's frame to the camera's.
-        distance: (B,) metres from the camera to the root.
-        aim: (B, 2) radians by which the camera looks past the root, right and down.
-        palettes: (B, 2, M, 3) colours of the surfaces, off and on the stripes.
-        stripe: (B, 3) wave vector of the stripes, per metre.
-        light: (B, 3) unit vector towards the light, in the body's frame.
-        ambient: (B,) brightness in full shadow.
-        samples: (B,) SAMPLE records: who, what and from where; the studio adds the camera.
-        film: the moments before and after, where they are known.
-    """
-
-    person: NDArray[np.int64]
-    rotations: NDArray[np.floating]
-    view: NDArray[np.float64]
-    distance: NDArray[np.float64]
+    person: NDArray[np.int64]  # (B,) index of the rig
+    rotations: NDArray[np.floating]  # (B, P, 3, 3) global rotation of each part
+    view: NDArray[np.float64]  # (B, 3, 3) rotation from the body's frame to the camera's
+    distance: NDArray[np.float64]  # (B,) metres from the camera to the root
+    # (B, 2) radians by which the camera looks past the root, right and down
     aim: NDArray[np.float64]
-    palettes: NDArray[np.float64]
-    stripe: NDArray[np.float64]
-    light: NDArray[np.float64]
-    ambient: NDArray[np.float64]
-    samples: NDArray[np.void]
-    film: tuple[Moment, Moment] | None = None
+    palettes: NDArray[np.float64]  # (B, 2, M, 3) colours of the surfaces, off and on the stripes
+    stripe: NDArray[np.float64]  # (B, 3) wave vector of the stripes, per metre
+    light: NDArray[np.float64]  # (B, 3) unit vector towards the light, in the body's frame
+    ambient: NDArray[np.float64]  # (B,) brightness in full shadow
+    samples: NDArray[np.void]  # (B,) SAMPLE: who, what, from where; the studio adds the camera
+    film: tuple[Moment, Moment] | None = None  # before and after, where known
 
     def __len__(self) -> int:
         return len(self.person)
 
 
-class Cast(Protocol):
-    """Who is photographed, in which poses: people or hands."""
+class Cast(ABC):
+    """Who is photographed, in which poses: people or hands.
 
-    skeleton: Skeleton
-    crew: Crew
-    persons: dict[str, NDArray[np.int64]]  # split -> persons in it
-    box_of_mesh: bool  # crop around the mesh, or around the joints only
+    Args:
+        rigs: all persons.
+        synth: how they are shared out and posed.
+        skeleton: joints of the data set, those of the rigs.
+        seed: seed of the data set.
+    """
 
-    @property
-    def credit(self) -> str:
-        """Where the poses come from, and on what terms."""
-        ...
+    credit: str  # where the poses come from, and on what terms
+    box_of_mesh = True  # crop around the mesh, or around the joints only
 
+    def __init__(
+        self, rigs: Sequence[Rig], synth: SynthConfig, skeleton: Skeleton, seed: int
+    ) -> None:
+        self.skeleton = skeleton
+        self.crew = Crew(rigs)
+        self.persons = split_persons(len(rigs), synth.test_persons, seed)
+        self._names = np.array([rig.person for rig in rigs])
+        self._synth = synth
+        self._seed = seed
+
+    @abstractmethod
     def scenes(self, split: str, rows: Sequence[int]) -> Scenes:
-        """The scenes of the given rows of ``train``, ``test`` or ``prior``."""
-        ...
+        """The scenes of rows of a split; a row's scene depends on its index alone."""
 
     def details(self) -> dict[str, Any]:
         """Who and what is in which split, for dataset.json."""
-        ...
+        return {
+            "persons": {split: self._names[rows].tolist() for split, rows in self.persons.items()}
+        }
+
+    def _random_persons(
+        self, split: str, rows: Sequence[int]
+    ) -> tuple[RowNoise, NDArray[np.int64]]:
+        """The randomness of the rows, and (B,) persons: its first use."""
+        noise = RowNoise(self._seed, STREAMS[split], rows)
+        persons = self.persons[split]
+        return noise, persons[noise.integer(len(persons))]
+
+    def _samples(self, person: NDArray[np.int64], **columns: ArrayLike) -> NDArray[np.void]:
+        """(B,) SAMPLE records of the persons with the given columns."""
+        samples = np.zeros(len(person), dtype=SAMPLE)
+        samples["person"] = self._names[person]
+        for name, values in columns.items():
+            samples[name] = values
+        return samples
 
 
 @dataclass(frozen=True)
 class _Posed:
-    """B persons in the frame of their cameras.
+    """B persons in the frame of their cameras, in metres."""
 
-    Attributes:
-        turn: (B, P, 3, 3) and
-        shift: (B, P, 3) transforms of the parts from rest to the camera frame, in metres.
-        joints: (B, J, 3) joints in the camera frame, in metres.
-        light: (B, 3) unit vector towards the light, in the camera frame.
-    """
-
-    turn: NDArray[np.float32]
-    shift: NDArray[np.float32]
-    joints: NDArray[np.float64]
-    light: NDArray[np.float32]
+    turn: NDArray[np.float32]  # (B, P, 3, 3) and
+    shift: NDArray[np.float32]  # (B, P, 3) transforms of the parts from rest
+    joints: NDArray[np.float64]  # (B, J, 3)
+    light: NDArray[np.float32]  # (B, 3) unit vector towards the light
 
 
 @dataclass(frozen=True)
 class Labels:
-    """True joints of B photographs.
+    """True joints of B photographs, by the names of the data set's columns."""
 
-    Attributes:
-        joints_2d: (B, J, 2) float32 pixels of the crop.
-        joints_3d_mm: (B, J, 3) float32 mm in the camera frame.
-        samples: (B,) complete SAMPLE records.
-        radial_motion: (B,) how much nearer they come (data/motion_cue.py), NaN without film.
-    """
-
-    joints_2d: NDArray[np.float32]
-    joints_3d_mm: NDArray[np.float32]
-    samples: NDArray[np.void]
+    joints_2d: NDArray[np.float32]  # (B, J, 2) pixels of the crop
+    joints_3d_mm: NDArray[np.float32]  # (B, J, 3) in the camera frame
+    samples: NDArray[np.void]  # (B,) complete SAMPLE records
+    # (B,) how much nearer they come (data/motion_cue.py), NaN without film; None: not rendered
     radial_motion: NDArray[np.float32] | None = None
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """What is known, by the names of the data set's columns."""
+        """What is known."""
         return {name: rows for name, rows in vars(self).items() if rows is not None}
 
 
@@ -174,7 +183,7 @@ class Studio:
 
     def label(self, scenes: Scenes) -> Labels:
         """True joints and crop boxes, without rendering."""
-        posed = self._before_camera(scenes)
+        posed = self._before_camera(scenes, scenes.rotations)
         return self._labels(scenes, posed.joints, self._crops(scenes, posed))
 
     def photograph(self, scenes: Scenes) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Labels]:
@@ -183,7 +192,7 @@ class Studio:
         Returns:
             (B, S, S, 3) uint8 RGB on black, (B, S, S) uint8 masks, and the true joints.
         """
-        posed = self._before_camera(scenes)
+        posed = self._before_camera(scenes, scenes.rotations)
         images = np.empty((len(scenes), self.size, self.size, 3), dtype=np.uint8)
         masks = np.empty((len(scenes), self.size, self.size), dtype=np.uint8)
         crops = np.empty((len(scenes), 3), dtype=np.float32)
@@ -192,7 +201,7 @@ class Studio:
         still = np.zeros(posed.shift.shape[1:], dtype=np.float32)
         for row in range(len(scenes)):
             crops[row] = self._see(scenes, posed, row)
-            rig = self._rig(scenes, row)
+            rig = self.cast.crew.rigs[scenes.person[row]]
             mesh, count = rig.mesh, len(rig.mesh.rest)
             pixels, normals = self._pixels[:count], self._normals[:count]
             kernels.skin(rig.normals, mesh.part, mesh.weight, posed.turn[row], still, normals)
@@ -220,23 +229,22 @@ class Studio:
         if scenes.film is None:
             return np.full(len(scenes), np.nan, dtype=np.float32)
         earlier, later = (
-            self._crops(then, self._before_camera(then, moment.moved))
-            for moment in scenes.film
-            for then in [replace(scenes, rotations=moment.rotations)]
+            self._crops(scenes, self._before_camera(scenes, then.rotations, then.moved))
+            for then in scenes.film
         )
         return radial_motion(earlier, later).astype(np.float32)
 
-    def _rig(self, scenes: Scenes, row: int) -> Rig:
-        return self.cast.crew.rigs[int(scenes.person[row])]
-
-    def _before_camera(self, scenes: Scenes, moved: NDArray[np.float64] | None = None) -> _Posed:
+    def _before_camera(
+        self,
+        scenes: Scenes,
+        rotations: NDArray[np.floating],
+        moved: NDArray[np.float64] | float = 0.0,
+    ) -> _Posed:
         """Pose everyone in the frame of their cameras, the root ``moved`` by metres."""
         crew, root = self.cast.crew, self.cast.skeleton.root_index
-        turn, shift = crew.pose(scenes.person, scenes.rotations)
-        origin = crew.joints(scenes.person, turn, shift)[:, root]
-        if moved is not None:
-            origin = origin - moved
-        past = about_y(-scenes.aim[:, 0]) @ about_x(scenes.aim[:, 1])
+        turn, shift = crew.pose(scenes.person, rotations)
+        origin = crew.joints(scenes.person, turn, shift)[:, root] - moved
+        past = about(1, -scenes.aim[:, 0]) @ about(0, scenes.aim[:, 1])
         view = past @ scenes.view
         turn = view[:, None] @ turn
         away = past[:, :, 2] * scenes.distance[:, None]  # the root, seen by the camera
@@ -254,7 +262,7 @@ class Studio:
 
     def _see(self, scenes: Scenes, posed: _Posed, row: int) -> NDArray[np.float32]:
         """Skin and project one mesh into the source image; returns its (3,) crop box."""
-        mesh = self._rig(scenes, row).mesh
+        mesh = self.cast.crew.rigs[scenes.person[row]].mesh
         count = len(mesh.rest)
         points, pixels = self._points[:count], self._pixels[:count]
         kernels.skin(mesh.rest, mesh.part, mesh.weight, posed.turn[row], posed.shift[row], points)
@@ -275,10 +283,9 @@ class Studio:
 
     def _to_fine_crop(self, pixels: NDArray[np.float32], crop: NDArray[np.float32]) -> None:
         """Source pixels -> supersampled crop pixels, in place."""
-        x, y, side = crop
+        centre, side = crop[:2], crop[2]
         scale = self.size * kernels.SUPERSAMPLING / side
-        pixels[:, 0] = (pixels[:, 0] - (x - side / 2)) * scale
-        pixels[:, 1] = (pixels[:, 1] - (y - side / 2)) * scale
+        pixels[:, :2] = (pixels[:, :2] - (centre - side / 2)) * scale
 
     def _labels(
         self, scenes: Scenes, joints: NDArray[np.float64], crops: NDArray[np.float32]
