@@ -17,11 +17,10 @@ from skelift.config import ModelConfig
 from skelift.data.format import DatasetInfo
 from skelift.data.images import read_image, read_video
 from skelift.errors import InputError
-from skelift.inference.engines import Answer, LocalEngine
+from skelift.inference.engines import BATCH, Answer, LocalEngine, predict_frames
 from skelift.inference.frames import Frame, find_sources
 from skelift.inference.pose_files import read_pose_table
 from skelift.inference.predictor import Predictor
-from skelift.inference.run import BATCH, predict_frames
 from skelift.models.io import save_model
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet

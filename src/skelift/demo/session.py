@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from skelift.errors import InputError
 from skelift.inference.cropping import KEEP, REMOVE
 from skelift.inference.drawings import video_writer
-from skelift.inference.engines import Engine
+from skelift.inference.engines import Engine, predict_frames
 from skelift.inference.frames import Source, find_sources
 from skelift.inference.pose_files import write_poses
-from skelift.inference.run import predict_frames
 from skelift.reporting.draw import overlay
 from skelift.skeleton import Skeleton
 
