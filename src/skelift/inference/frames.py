@@ -10,14 +10,7 @@ from numpy.typing import NDArray
 
 from skelift.data.clips import Clip, is_video_file, readable_below
 from skelift.data.folder import frames_with_mask_video
-from skelift.data.images import (
-    IMAGES,
-    UNSTATED_RATE,
-    VIDEOS,
-    frame_count,
-    frame_rate,
-    read_mask,
-)
+from skelift.data.images import IMAGES, UNSTATED_RATE, VIDEOS, frame_count, frame_rate, read_mask
 from skelift.data.static_camera import cut_out_bodies
 from skelift.errors import InputError
 from skelift.inference.cropping import KEEP, REMOVE, without_background

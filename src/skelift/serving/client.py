@@ -48,7 +48,7 @@ class Client:
         self._timeout = timeout
 
     def predict(self, queries: Sequence[Query]) -> dict[str, Any]:
-        """The answer, with one entry of ``predictions`` a query, in their order.
+        """The answer, with one entry of ``predictions`` per query, in their order.
 
         Raises:
             RequestError: the server refuses the request.
