@@ -46,7 +46,7 @@ def show(file: Path, engine: Engine, background: str, progress: Callable[[float]
     Args:
         file: an image or a video.
         engine: what finds the poses.
-        background: see ``Source.frames``; one that takes a clip is kept of an image.
+        background: see ``Source.frames``; one that needs a clip is not used for an image.
         progress: called with the share that is done.
 
     Raises:

@@ -18,7 +18,7 @@ def roll_out(archive: Path, place: Place, seconds: float = LOAD_SECONDS) -> str:
     """Register a version, wait until it answers a canary, make it the default, drop the old one.
 
     Args:
-        archive: a .mar of ``skelift package`` with the served name and another version.
+        archive: of the served name and another version.
         place: a server started with ``--updates``.
         seconds: for the new version to load.
 

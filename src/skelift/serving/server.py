@@ -35,11 +35,7 @@ class Server:
     def wait_ready(
         self, seconds: float = START_SECONDS, stop: threading.Event | None = None
     ) -> bool:
-        """Return True once the model is READY and a canary was answered, False when stopped.
-
-        Raises:
-            RunError: it ended, or was not ready in time; its log went to stderr.
-        """
+        """Return True once the model is ready, False when stopped; RunError if it never is."""
         end = time.monotonic() + seconds
         while not is_ready(self.place):
             if stop and stop.is_set():
@@ -52,14 +48,9 @@ class Server:
         return True
 
     def drain(self, grace: float = 0.0, seconds: float = DRAIN_SECONDS) -> bool:
-        """Report not ready, let the load balancer notice, and wait until nothing is under way.
+        """Report not ready, and wait until nothing is under way; whether that was in time.
 
-        Args:
-            grace: seconds for which requests may still come in.
-            seconds: longest wait after that.
-
-        Returns:
-            Whether all was answered in time.
+        Requests may still come in for ``grace`` seconds, until the load balancer notices.
         """
         self.place.draining.touch()
         time.sleep(grace)
@@ -94,10 +85,7 @@ class Server:
 def serving(archive: Path, settings: ServerSettings, state: Path | None = None) -> Iterator[Server]:
     """Start TorchServe on an archive, and stop it in the end. It may not be ready yet.
 
-    Args:
-        archive: a .mar of ``skelift package``.
-        settings: where to listen.
-        state: folder for its settings and tokens; None takes ``default_state``.
+    ``state`` is the folder for its settings and tokens; None takes ``default_state``.
 
     Raises:
         InputError: no archive, no Java, no TorchServe, or the port is taken.

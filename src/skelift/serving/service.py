@@ -40,9 +40,7 @@ class _Open:
 class Service:
     """Answers batches of requests with one predictor.
 
-    Args:
-        predictor: a model, ready.
-        version: of the model, as the server knows it; the card's own where it is empty.
+    ``version`` is the model's, as the server knows it; the card's own where it is empty.
     """
 
     def __init__(self, predictor: Predictor, version: str = "") -> None:
@@ -50,11 +48,7 @@ class Service:
         self._version = version
 
     def __call__(self, requests: Sequence[Parts]) -> list[Reply]:
-        """One reply per request. A request that cannot be answered does not touch the others.
-
-        Args:
-            requests: see ``parse``.
-        """
+        """One reply per request; one that cannot be answered does not touch the others."""
         started = time.perf_counter()
         opened = [self._open(parts) for parts in requests]
         images = [p for each in opened if isinstance(each, _Open) for p in each.prepared]
@@ -96,10 +90,8 @@ class Service:
         if self._version:
             answer["model"] |= {"version": self._version}
         answer["id"] = asked.id or str(uuid.uuid4())
-        answer["timing_ms"] = {
-            "decode": round(opened.decode_ms, 2),
-            "forward": round(forward_ms, 2),
-        }
+        times = {"decode": opened.decode_ms, "forward": forward_ms}
+        answer["timing_ms"] = {name: round(ms, 2) for name, ms in times.items()}
         whole = v2_answer(answer) if asked.form == "v2" else answer
         body = json.dumps(whole, allow_nan=False, separators=(",", ":"))
         if len(body) > LONGEST_ANSWER:
