@@ -12,15 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from tiny import draw, load_skeleton, random_pose
+from tiny_run import random_model
 
-from skelift.config import ModelConfig
-from skelift.data.format import DatasetInfo
 from skelift.demo.figure import pose_figure
-from skelift.models.io import save_model
-from skelift.models.pipeline import PosePipeline
-from skelift.models.posenet import PoseNet
 
 SKELETON = load_skeleton("h36m17")
 CHROMIUM = next(
@@ -51,12 +46,7 @@ def test_figure_is_upright_and_to_scale() -> None:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with random weights, an image, a clip, and a text file named .jpg."""
     folder = tmp_path_factory.mktemp("page")
-    torch.manual_seed(0)
-    config = ModelConfig(width=4, disc_width=8, lifter_width=32)
-    pose = PoseNet(config, SKELETON, scale=0.1)
-    data = DatasetInfo("tiny", SKELETON, 32, 0.13, True, "drawn for tests", "Apache-2.0")
-    save_model(folder / "model", PosePipeline(pose), config, data, {},
-               name="tiny", crop_side=0.4)  # fmt: skip
+    random_model(folder / "model")
     joints = random_pose(SKELETON, np.random.default_rng(1))[:, :2]
     joints = (joints - joints.min(0)) / np.ptp(joints, axis=0).max() * 120 + 20
     image = draw(SKELETON, joints, 160, (210, 120, 90))[0][..., ::-1]
@@ -67,7 +57,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for shift in range(CLIP):
         writer.write(np.roll(image, shift, axis=1))
     writer.release()
-    (folder / "notes.jpg").write_text("this is no image\n")
+    (folder / "notes.jpg").write_text("this is not an image\n")
     return folder
 
 

@@ -8,23 +8,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from tiny import draw, load_skeleton, random_pose
+from tiny_run import random_model
 
 from skelift.commands import predict
-from skelift.config import ModelConfig
-from skelift.data.format import DatasetInfo
 from skelift.data.images import read_image, read_video
 from skelift.errors import InputError
-from skelift.inference.engines import Answer, LocalEngine
+from skelift.inference.engines import BATCH, Answer, LocalEngine, predict_frames
 from skelift.inference.frames import Frame, find_sources
 from skelift.inference.pose_files import read_pose_table
 from skelift.inference.predictor import Predictor
-from skelift.inference.run import BATCH, predict_frames
-from skelift.models.io import save_model
-from skelift.models.pipeline import PosePipeline
-from skelift.models.posenet import PoseNet
 
 SKELETON = load_skeleton("h36m17")
 SIDE, FRAMES, RATE = 160, 24, 12.0
@@ -34,13 +28,7 @@ ImageArray = NDArray[np.uint8]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with random weights."""
-    torch.manual_seed(0)
-    pose = PoseNet(ModelConfig(width=4, disc_width=8, lifter_width=32), SKELETON, scale=0.1)
-    data = DatasetInfo("tiny", SKELETON, 32, 0.13, True, "drawn for tests", "Apache-2.0")
-    folder = tmp_path_factory.mktemp("model") / "model"
-    save_model(folder, PosePipeline(pose), ModelConfig(4, 8, 3, 32), data, {},
-               name="tiny", crop_side=0.4)  # fmt: skip
-    return folder
+    return random_model(tmp_path_factory.mktemp("model") / "model")
 
 
 def body(seed: int, shift: int = 0) -> tuple[ImageArray, ImageArray]:
@@ -189,7 +177,7 @@ def test_masks_lie_beside_or_in_their_folder(model: Path, tmp_path: Path) -> Non
     file = write(tmp_path / "in" / "p.jpg", bright)
     write(tmp_path / "in" / "p.mask.png", mask)
     sources = find_sources([tmp_path / "in"])
-    assert [source.clip.files for source in sources] == [(file,)]  # the mask is no image
+    assert [source.clip.files for source in sources] == [(file,)]  # the mask is not an image
     (frame,) = sources[0].frames()
     assert frame.mask is not None
     np.testing.assert_array_equal(frame.mask > 0, mask > 127)
@@ -219,7 +207,7 @@ def test_nothing_is_written_when_an_input_is_bad(
     assert not list((tmp_path / "o").glob("*")) if (tmp_path / "o").exists() else True
 
 
-def test_bad_requests_name_the_mend(model: Path, inputs: Path, tmp_path: Path) -> None:
+def test_bad_requests_name_the_fix(model: Path, inputs: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"p\.txt: end the name in \.json, \.csv, \.npz"):
         predict.run([inputs], model, tmp_path / "p.txt")
     with pytest.raises(InputError, match="no images"):

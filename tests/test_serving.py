@@ -72,9 +72,9 @@ def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-@pytest.mark.parametrize("facing", [False, True])
-def test_exported_graph_equals_the_networks(tmp_path: Path, facing: bool) -> None:
-    model = random_model(tmp_path / "model", facing=facing)
+@pytest.mark.parametrize("heads", [[], ["front_back"]])
+def test_exported_graph_equals_the_networks(tmp_path: Path, heads: list[str]) -> None:
+    model = random_model(tmp_path / "model", heads=heads)
     export_onnx(model, model / GRAPH)
     rng = np.random.default_rng(0)
     here, there = Predictor(model), Predictor(model, runtime="onnx")

@@ -78,10 +78,9 @@ def run(
     """
     from skelift.files import staged_folder
     from skelift.inference.drawings import drawing, drawn_names
-    from skelift.inference.engines import choose_engine
+    from skelift.inference.engines import choose_engine, predict_frames
     from skelift.inference.frames import find_sources
     from skelift.inference.pose_files import check_suffix, write_poses
-    from skelift.inference.run import predict_frames
 
     check_suffix(out)
     sources = find_sources(images, masks, every)

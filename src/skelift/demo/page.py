@@ -33,11 +33,7 @@ LIMITS = (
 
 
 def build_page(engine: Engine, about: str) -> "Blocks":
-    """The page, ready for ``serve``.
-
-    Args:
-        engine: what finds the poses.
-        about: one line that says which it is.
+    """The page, ready for ``serve``; ``about`` is one line that says what finds the poses.
 
     Raises:
         InputError: Gradio or plotly is not installed.
@@ -48,29 +44,9 @@ def build_page(engine: Engine, about: str) -> "Blocks":
         gr.Markdown(HEAD, elem_id="head")
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                file = gr.File(label="Image or clip", file_types=["image", "video"], elem_id="file")
-                background = gr.Radio(BACKGROUNDS, value=KEEP, label="Background")
-                button = gr.Button("Find the pose", variant="primary", elem_id="go")
-                facts = gr.Markdown(LIMITS, elem_id="facts")
-                download = gr.DownloadButton("Download JSON", visible=False, elem_id="json")
-                gr.Markdown(f"<small>{about}</small>")
+                file, background, button, facts, download = _controls(gr, about)
             with gr.Column(scale=3):
-                problem = gr.Markdown(visible=False, elem_id="problem")
-                with gr.Row():
-                    image = gr.Image(
-                        label="2D pose", interactive=False, height=440, elem_id="pose-2d",
-                        buttons=["fullscreen"],
-                    )  # fmt: skip
-                    figure = gr.Plot(label="3D pose", elem_id="pose-3d")
-                number = gr.Slider(
-                    0, 1, 0, step=1, label="Frame", visible=False, elem_id="frame", buttons=[]
-                )
-                with gr.Row(equal_height=True):
-                    gr.HTML(_legend(), elem_id="legend")
-                    gr.Checkbox(True, label="turn the skeleton", elem_id="turn", container=False)
-                video = gr.Video(
-                    label="2D pose over the clip", visible=False, elem_id="clip", height=320
-                )
+                image, figure, number, video, problem = _drawings(gr)
         outputs = [shown, image, figure, number, video, download, facts, problem]
         find = _finder(gr, engine)
         for event in (button.click, file.upload):
@@ -81,13 +57,34 @@ def build_page(engine: Engine, about: str) -> "Blocks":
     return page
 
 
+def _controls(gr: Any, about: str) -> tuple[Any, ...]:
+    file = gr.File(label="Image or clip", file_types=["image", "video"], elem_id="file")
+    background = gr.Radio(BACKGROUNDS, value=KEEP, label="Background")
+    button = gr.Button("Find the pose", variant="primary", elem_id="go")
+    facts = gr.Markdown(LIMITS, elem_id="facts")
+    download = gr.DownloadButton("Download JSON", visible=False, elem_id="json")
+    gr.Markdown(f"<small>{about}</small>")
+    return file, background, button, facts, download
+
+
+def _drawings(gr: Any) -> tuple[Any, ...]:
+    problem = gr.Markdown(visible=False, elem_id="problem")
+    with gr.Row():
+        large = {"interactive": False, "height": 440, "buttons": ["fullscreen"]}
+        image = gr.Image(label="2D pose", elem_id="pose-2d", **large)
+        figure = gr.Plot(label="3D pose", elem_id="pose-3d")
+    number = gr.Slider(0, 1, 0, step=1, label="Frame", visible=False, elem_id="frame", buttons=[])
+    with gr.Row(equal_height=True):
+        gr.HTML(_legend(), elem_id="legend")
+        gr.Checkbox(True, label="turn the skeleton", elem_id="turn", container=False)
+    video = gr.Video(label="2D pose over the clip", visible=False, elem_id="clip", height=320)
+    return image, figure, number, video, problem
+
+
 def serve(page: "Blocks", host: str, port: int) -> None:
-    """Serve the page until a signal ends it; the address is printed to stderr.
+    """Serve the page until a signal ends it; RunError where the address cannot be listened on.
 
     Gradio's own ``launch`` gives up where the machine is too busy to answer it within seconds.
-
-    Raises:
-        RunError: the address is taken or not this machine's.
     """
     import uvicorn
     from fastapi import FastAPI
@@ -156,19 +153,16 @@ def _finder(gr: Any, engine: Engine) -> Callable[..., list[Any]]:
 
 
 def _problem(gr: Any, title: str, text: str) -> list[Any]:
-    """The outputs of a page that only says what is wrong."""
     return [*_nothing(gr)[:-1], gr.Markdown(f"**{title}.** {text}", visible=True)]
 
 
 def _nothing(gr: Any) -> list[Any]:
-    """The outputs of an empty page."""
     hidden = [gr.Slider(visible=False), gr.Video(None, visible=False)]
     rest = [gr.DownloadButton(visible=False), LIMITS, gr.Markdown(visible=False)]
     return [None, None, None, *hidden, *rest]
 
 
 def _pick(shown: Shown | None, number: int) -> tuple[Any, Any]:
-    """The drawings of one pose."""
     if shown is None or not 0 <= number < len(shown.entries):
         return None, None
     joints = shown.entries[number]["joints_3d_mm"]
@@ -176,7 +170,6 @@ def _pick(shown: Shown | None, number: int) -> tuple[Any, Any]:
 
 
 def _facts(shown: Shown) -> str:
-    """What was done, in words."""
     entry = shown.entries[0]
     width, height = entry["image_size"]
     lines = [f"**{width} x {height}** pixels, body found by: **{entry['crop']['from']}**."]
@@ -198,9 +191,8 @@ def _friendly(path: Path, error: InputError) -> str:
 
 
 def _legend() -> str:
-    names = {"left": "left", "right": "right", "centre": "middle"}
     dots = (
-        f'<span class="dot" style="background:rgb{SIDES[side]}"></span>{name}'
-        for side, name in names.items()
+        f'<span class="dot" style="background:rgb{colour}"></span>{side}'
+        for side, colour in SIDES.items()
     )
-    return f"<span>The body's{''.join(dots)}</span>"
+    return f"<span>The body's{''.join(dots).replace('centre', 'middle')}</span>"

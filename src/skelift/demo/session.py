@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from skelift.errors import InputError
 from skelift.inference.cropping import KEEP, REMOVE
 from skelift.inference.drawings import video_writer
-from skelift.inference.engines import Engine
-from skelift.inference.frames import Source, find_sources
+from skelift.inference.engines import Engine, predict_frames
+from skelift.inference.frames import find_sources
 from skelift.inference.pose_files import write_poses
-from skelift.inference.run import predict_frames
 from skelift.reporting.draw import overlay
 from skelift.skeleton import Skeleton
 
@@ -26,25 +25,14 @@ QUALITY = 85
 
 @dataclass(frozen=True)
 class Shown:
-    """The poses of an image or clip, ready to show.
-
-    Attributes:
-        skeleton: their skeleton.
-        entries: an answer's entries, in temporal order.
-        overlays: the 2D pose over the image of each, as JPEG.
-        every: only every n-th frame of the clip was used.
-        rate: frames per second; 0 for an image.
-        json: the file of poses.
-        video: the overlays as a video; None for an image.
-    """
+    """The poses of an image or clip, ready to show."""
 
     skeleton: Skeleton
-    entries: tuple[dict[str, Any], ...]
-    overlays: tuple[bytes, ...]
-    every: int
-    rate: float
-    json: Path
-    video: Path | None
+    entries: list[dict[str, Any]]  # of an answer, in temporal order
+    overlays: list[bytes]  # the 2D pose over the image of each, as JPEG
+    every: int  # only every n-th frame of the clip was used
+    json: Path  # the file of poses
+    video: Path | None  # the overlays as a video; None for an image
 
     def overlay(self, number: int) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB overlay of a pose."""
@@ -58,17 +46,17 @@ def show(file: Path, engine: Engine, background: str, progress: Callable[[float]
     Args:
         file: an image or a video.
         engine: what finds the poses.
-        background: see ``Source.frames``; one that takes a clip is kept of an image.
+        background: see ``Source.frames``; one that needs a clip is not used for an image.
         progress: called with the share that is done.
 
     Raises:
         InputError: the file cannot be used; the message says ``file`` where it names it.
         RunError: the endpoint cannot be reached.
     """
-    source, every = _source(file)
+    every = -(-len(find_sources([file])[0].clip.indices) // LONGEST)
+    (source,) = find_sources([file], every=every)
     is_video = source.clip.is_video
     total, entries, overlays = len(source.clip.indices), [], []
-    answer_file = file.with_name(f"{file.stem}.poses.json")
     # One image alone does not show what is behind the body.
     usable = background if is_video or background == REMOVE else KEEP
     frames = source.frames(usable)
@@ -81,23 +69,14 @@ def show(file: Path, engine: Engine, background: str, progress: Callable[[float]
         overlays.append(_jpeg(overlay(frame.image, entry["joints_2d_px"], skeleton, HEIGHT)))
     if not entries:
         raise InputError(f"{file}: no body found in it; try another background")
-    write_poses(answer_file, ((header, entry) for entry in entries))
-    shown = Shown(
-        skeleton, tuple(entries), tuple(overlays), every, source.rate if is_video else 0.0,
-        answer_file, file.with_name(f"{file.stem}.poses.webm") if is_video else None,
-    )  # fmt: skip
+    answer, video = (file.with_name(f"{file.stem}.poses{end}") for end in (".json", ".webm"))
+    write_poses(answer, ((header, entry) for entry in entries))
+    shown = Shown(skeleton, entries, overlays, every, answer, video if is_video else None)
     if shown.video:
         with video_writer(shown.video, source.rate) as write:
             for number in range(len(overlays)):
                 write(shown.overlay(number))
     return shown
-
-
-def _source(file: Path) -> tuple[Source, int]:
-    """The file's frames, thinned out to ``LONGEST``, and by how much."""
-    (source,) = find_sources([file])
-    every = -(-len(source.clip.indices) // LONGEST)
-    return find_sources([file], every=every)[0], every
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:

@@ -25,46 +25,26 @@ _INSET = 0.03  # without a box, the share of the image that is free on each side
 
 @dataclass(frozen=True)
 class Query:
-    """One encoded image, and what is known of it.
-
-    Attributes:
-        image: an encoded image.
-        mask: an encoded mask of the image's size, above 127 on the body.
-        box: x and y of the upper left corner, width and height around the body, pixels of the
-            upright image.
-        focal_px: focal length in pixels of the image.
-        background: ``keep``, or ``remove`` to cut the body out by its colours.
-        name: comes back in the answer.
-    """
+    """One encoded image, and what is known of it; see ``prepare_image``."""
 
     image: bytes
     mask: bytes | None = None
     box: Box | None = None
     focal_px: float | None = None
     background: str = KEEP
-    name: str = ""
+    name: str = ""  # comes back in the answer
 
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """An image as the network wants it, and how to get back.
+    """An image as the network wants it, and how to get back."""
 
-    Attributes:
-        x: (S, S, 3) uint8 RGB, background black where a mask was known.
-        crop: the square of the image that ``x`` shows.
-        crop_from: what the square was found by: ``mask``, ``box``, ``removed background``,
-            ``black background`` or ``whole image``.
-        focal_px: focal length in pixels of the image.
-        focal_from: ``given``, or ``typical`` where the camera is unknown.
-        size: (width, height) of the image.
-    """
-
-    x: ImageArray
-    crop: CropBox
-    crop_from: str
-    focal_px: float
-    focal_from: str
-    size: tuple[int, int]
+    x: ImageArray  # (S, S, 3) RGB, background black where a mask was known
+    crop: CropBox  # the square of the image that ``x`` shows
+    crop_from: str  # mask, box, removed background, black background or whole image
+    focal_px: float  # pixels of the image
+    focal_from: str  # given, or typical where the camera is unknown
+    size: tuple[int, int]  # width and height of the image
 
 
 def prepare_image(
@@ -87,9 +67,10 @@ def prepare_image(
         card: the model's; its ``size``, ``margin`` and ``crop_side`` are used.
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) uint8, above 127 on the body, or bool.
-        box: see ``Query``.
-        focal_px: see ``Query``.
-        background: see ``Query``.
+        box: x and y of the upper left corner, width and height around the body, in pixels of the
+            upright image.
+        focal_px: focal length in pixels of the image.
+        background: ``keep``, or ``remove`` to cut the body out by its colours.
 
     Raises:
         InputError: an argument has another form, the mask is empty, the box lies off the image,
@@ -104,21 +85,14 @@ def prepare_image(
         raise RequestError(400, "bad_background", f"background must be {KEEP} or {REMOVE}")
     height, width = image.shape[:2]
     corners = None if box is None else _corners(box, width, height)
-    found_by = "mask"
-    if mask is not None:
-        mask = _checked_mask(mask, image)
-    elif background == REMOVE:
-        mask, found_by = without_background(image, corners), "removed background"
-    elif corners is None and _has_black_border(image):
-        mask, found_by = mask_of_black_background(image), "black background"
-        mask = mask if mask.any() else None
+    mask, found_by = _find_mask(image, mask, corners, background)
     if mask is not None:
         crop = CropBox.around_mask(mask, card["margin"])
         image = np.asarray(cv2.bitwise_and(image, image, mask=binary(mask)), dtype=np.uint8)
     elif corners is not None:
-        crop, found_by = CropBox.around(*corners, card["margin"]), "box"
+        crop = CropBox.around(*corners, card["margin"])
     else:
-        crop, found_by = CropBox(width / 2, height / 2, float(max(width, height))), WHOLE_IMAGE
+        crop = CropBox(width / 2, height / 2, float(max(width, height)))
     return PreparedImage(
         x=crop.cut(image, card["size"]),
         crop=crop,
@@ -129,17 +103,30 @@ def prepare_image(
     )
 
 
+def _find_mask(
+    image: ImageArray,
+    mask: NDArray[Any] | None,
+    corners: tuple[Corner, Corner] | None,
+    background: str,
+) -> tuple[ImageArray | None, str]:
+    """The body's mask, where there is one, and what the crop is found by."""
+    if mask is not None:
+        return _checked_mask(mask, image), "mask"
+    if background == REMOVE:
+        return without_background(image, corners), "removed background"
+    if corners is not None:
+        return None, "box"
+    if _has_black_border(image) and (body := mask_of_black_background(image)).any():
+        return body, "black background"
+    return None, WHOLE_IMAGE
+
+
 def without_background(
     image: ImageArray, corners: tuple[Corner, Corner] | None = None
 ) -> ImageArray:
-    """Mask of what stands out from its surroundings by its colours, in a box or the image.
+    """Mask of what stands out by its colours in a box, or the image; InputError where none does.
 
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        corners: opposite corners of the box, (2,) pixels each.
-
-    Raises:
-        InputError: nothing does.
+    ``corners`` are opposite corners of the box, (2,) pixels each.
     """
     size = np.array(image.shape[1::-1], dtype=np.float64)
     low, high = corners or (_INSET * size, (1 - _INSET) * size)
@@ -168,7 +155,6 @@ def _checked_mask(mask: NDArray[Any], image: ImageArray) -> ImageArray:
 
 
 def _form(value: Any) -> str:
-    """Shape and type of what was given instead of an array of the right ones."""
     return f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
 
 

@@ -1,9 +1,8 @@
 """Poses drawn over their images: PNG for images, a video for videos."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from skelift.data.clips import is_video_file
 from skelift.errors import InputError, RunError
 from skelift.files import atomic_file
 from skelift.inference.frames import Frame, Source
+from skelift.inference.pose_files import Entry, Header
 from skelift.reporting.draw import BACKGROUND, draw_prediction, enlarge, window_of_body
 from skelift.skeleton import Skeleton
 
@@ -21,21 +21,13 @@ HEIGHT = 384
 CODECS = {".mp4": "mp4v", ".webm": "VP80"}  # what OpenCV writes without an encoder of its own
 
 
-class Drawer(Protocol):
-    """Draws the frames of a source in their order."""
-
-    def __call__(
-        self, frame: Frame, entry: Mapping[str, Any] | None, header: Mapping[str, Any]
-    ) -> None:
-        """Draw a frame and its entry of an answer; None where no body is visible."""
+# Draws the frames of a source in their order: a frame, its entry of an answer (None where no body
+# is visible) and the rest of the answer.
+Drawer = Callable[[Frame, Entry | None, Header], None]
 
 
 def drawn_names(sources: list[Source]) -> dict[Path, Path]:
-    """Where each file is drawn, relative to the folder of drawings.
-
-    Raises:
-        InputError: two files would be drawn to one.
-    """
+    """Where each file is drawn, below the folder of drawings; InputError for two of one name."""
     names: dict[Path, Path] = {}
     owners: dict[Path, Path] = {}
     for source in sources:
@@ -62,30 +54,18 @@ def drawing(source: Source, folder: Path, names: Mapping[Path, Path]) -> Iterato
         yield lambda frame, entry, header: write(draw_frame(frame, entry, header))
 
 
-def draw_frame(
-    frame: Frame,
-    entry: Mapping[str, Any] | None,
-    header: Mapping[str, Any],
-    *,
-    fixed: bool = True,
-) -> Image:
+def draw_frame(frame: Frame, entry: Entry | None, header: Header, *, fixed: bool = True) -> Image:
     """The frame with its 2D pose, and the 3D pose from two views; (HEIGHT, W, 3) uint8 RGB.
 
-    Args:
-        frame: what to draw over.
-        entry: its pose; None leaves the frame plain.
-        header: the rest of the answer; its skeleton is drawn.
-        fixed: draw all 3D poses at one scale around the root, so that a video does not jump.
+    ``fixed`` draws all 3D poses at one scale around the root, so that a video does not jump.
     """
     if entry is None:
         plain = enlarge(frame.image, HEIGHT)
         return np.hstack([plain, np.full((HEIGHT, 2 * HEIGHT, 3), BACKGROUND, np.uint8)])
     skeleton = Skeleton.from_mapping(header["skeleton"])
     window = window_of_body(skeleton) if fixed else None
-    joints_2d, joints_mm = entry["joints_2d_px"], entry["joints_3d_mm"]
-    return draw_prediction(
-        frame.image, joints_2d, joints_mm, skeleton, height=HEIGHT, window=window
-    )
+    joints = entry["joints_2d_px"], entry["joints_3d_mm"]
+    return draw_prediction(frame.image, *joints, skeleton, height=HEIGHT, window=window)
 
 
 def write_png(file: Path, image: Image) -> None:
@@ -95,16 +75,9 @@ def write_png(file: Path, image: Image) -> None:
         unfinished.write_bytes(encoded.tobytes())
 
 
-class VideoWriter(Protocol):
-    """Appends a frame to a video."""
-
-    def __call__(self, image: Image) -> None:
-        """An (H, W, 3) uint8 RGB frame; all have one size."""
-
-
 @contextmanager
-def video_writer(file: Path, rate: float) -> Iterator[VideoWriter]:
-    """Write a video frame by frame; it appears when the block ends well.
+def video_writer(file: Path, rate: float) -> Iterator[Callable[[Image], None]]:
+    """Write (H, W, 3) RGB frames of one size to a video; it appears when the block ends well.
 
     Args:
         file: .mp4 (MPEG-4) or .webm (VP8, which every browser plays).

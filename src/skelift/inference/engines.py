@@ -1,8 +1,9 @@
 """What finds the poses: a model in this process, or one behind a server. Both answer alike."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from skelift.serving.client import Client
 from skelift.weights import SHIPPED
 
 TOKEN = "SKELIFT_TOKEN"  # noqa: S105  # environment variable with a bearer token, never an option
+BATCH = 16  # frames of 1080p in memory: 100 MB
 AT_ONCE = 8  # requests under way, which the server batches
 PATIENCE = 60.0  # seconds of asking a busy server again
 SENT_AS_THEY_ARE = (".jpg", ".jpeg", ".png", ".webp")
@@ -58,15 +60,7 @@ class LocalEngine:
 
 
 class RemoteEngine:
-    """A server that is asked; see ``Client`` for what is asked again.
-
-    Args:
-        url: the server's address, or the full address of its predictions. A bearer token is read
-            from the environment variable SKELIFT_TOKEN.
-
-    Raises:
-        InputError: that is not an HTTP address.
-    """
+    """A server that is asked, see ``Client``; SKELIFT_TOKEN in the environment is its token."""
 
     def __init__(self, url: str) -> None:
         self._client = Client(url, os.environ.get(TOKEN, ""), PATIENCE)
@@ -88,20 +82,45 @@ class RemoteEngine:
                 f"{frame.label}: refused by {self._client.url} ({error.status}): {error}"
             ) from None
         except (ValueError, KeyError, TypeError):
-            pass  # said below
+            pass
         raise RunError(f"{self._client.url}: does not answer as skelift does; check the address")
 
 
 def choose_engine(model: Path | None, endpoint: str | None) -> tuple[Engine, str]:
-    """The engine that the command line asks for, and one line that says which it is.
-
-    Raises:
-        InputError: the folder is not a model, or the address is not one.
-    """
+    """The engine that the command line asks for, and one line that says which it is."""
     if endpoint:
         return RemoteEngine(endpoint), f"answers come from {endpoint}"
     folder = model or SHIPPED
     return LocalEngine(folder), f"model {folder}"
+
+
+def predict_frames(
+    engine: Engine, frames: Iterable[Frame], focal: float | None = None
+) -> Iterator[tuple[Frame, Answer, dict[str, Any] | None]]:
+    """Poses of frames in their order, never more than one batch in memory.
+
+    Yields:
+        The frame; the answer without its predictions, empty as long as there is none; the frame's
+        entry, None where no body is visible.
+    """
+    remaining, header = iter(frames), {}
+    while batch := list(islice(remaining, BATCH)):
+        shown = [frame for frame in batch if not frame.empty]
+        entries: Iterator[dict[str, Any]] = iter(())
+        if shown:
+            answer = engine(shown, focal)
+            header = {key: value for key, value in answer.items() if key != "predictions"}
+            entries = iter(answer["predictions"])
+        for frame in batch:
+            yield frame, header, None if frame.empty else _placed(next(entries), frame)
+
+
+def _placed(entry: dict[str, Any], frame: Frame) -> dict[str, Any]:
+    """The entry under its file's name, with its place in the video."""
+    place: dict[str, Any] = {"image": str(frame.file)}
+    if frame.index is not None:
+        place |= {"frame": frame.index, "time_s": frame.time_s}
+    return place | {key: value for key, value in entry.items() if key != "image"}
 
 
 def _encoded(frame: Frame) -> bytes:

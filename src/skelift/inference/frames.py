@@ -10,14 +10,7 @@ from numpy.typing import NDArray
 
 from skelift.data.clips import Clip, is_video_file, readable_below
 from skelift.data.folder import frames_with_mask_video
-from skelift.data.images import (
-    IMAGES,
-    UNSTATED_RATE,
-    VIDEOS,
-    frame_count,
-    frame_rate,
-    read_mask,
-)
+from skelift.data.images import IMAGES, UNSTATED_RATE, VIDEOS, frame_count, frame_rate, read_mask
 from skelift.data.static_camera import cut_out_bodies
 from skelift.errors import InputError
 from skelift.inference.cropping import KEEP, REMOVE, without_background
@@ -27,21 +20,13 @@ BESIDE = ".mask.png"  # NAME.mask.png beside NAME.jpg is its mask
 
 @dataclass(frozen=True)
 class Frame:
-    """An image, or a frame of a video.
-
-    Attributes:
-        file: where it comes from.
-        image: (H, W, 3) uint8 RGB.
-        mask: (H, W) uint8, 255 on the body; None where nothing marks it.
-        index: position in the video; None for an image.
-        time_s: seconds since the video's start; None for an image.
-    """
+    """An image, or a frame of a video; ``index`` and ``time_s`` are None for an image."""
 
     file: Path
-    image: NDArray[np.uint8]
-    mask: NDArray[np.uint8] | None = None
-    index: int | None = None
-    time_s: float | None = None
+    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    mask: NDArray[np.uint8] | None = None  # (H, W), 255 on the body; None: nothing marks it
+    index: int | None = None  # in the video
+    time_s: float | None = None  # since the video's start
 
     @property
     def empty(self) -> bool:
@@ -56,15 +41,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class Source:
-    """Images of one folder, or one video: what one camera saw.
-
-    Attributes:
-        clip: its files and the frames in use.
-        base: folder that was asked for; the place of a file below it names what is drawn of it.
-    """
+    """Images of one folder, or one video: what one camera saw."""
 
     clip: Clip
-    base: Path
+    base: Path  # folder that was asked for; a file's place below it names what is drawn of it
 
     @property
     def rate(self) -> float:
@@ -83,13 +63,10 @@ class Source:
         Raises:
             InputError: a file is broken, or a clip too short to learn its background.
         """
-        if not self.clip.is_video:
-            for index, image, mask in self._masked(background):
-                yield Frame(self.clip.file(index), image, mask)
-            return
-        rate = frame_rate(self.clip.files[0]) or UNSTATED_RATE
+        rate = frame_rate(self.clip.files[0]) or UNSTATED_RATE if self.clip.is_video else 0
         for index, image, mask in self._masked(background):
-            yield Frame(self.clip.files[0], image, mask, index, round(index / rate, 4))
+            place = (index, round(index / rate, 4)) if rate else (None, None)
+            yield Frame(self.clip.file(index), image, mask, *place)
 
     def _masked(
         self, background: str

@@ -27,11 +27,7 @@ Poses = Iterable[tuple[Header, Entry]]  # entries of ``predictions``, and the re
 
 
 def write_poses(path: Path, poses: Poses) -> None:
-    """Write at least one pose in the format that the suffix names, all or nothing.
-
-    Raises:
-        InputError: another suffix.
-    """
+    """Write at least one pose in the format that the suffix names, all or nothing."""
     check_suffix(path)
     with atomic_file(path) as unfinished:
         WRITERS[path.suffix.lower()](unfinished, poses)
@@ -100,31 +96,18 @@ def check_suffix(path: Path) -> None:
 
 @dataclass(frozen=True)
 class PoseTable:
-    """A file of poses, read again.
-
-    Attributes:
-        skeleton: joints and bones.
-        images: (N,) image or video of each pose.
-        frames: (N,) frame of the video; -1 for an image.
-        times: (N,) seconds since the video's start; NaN for an image.
-        joints_3d_mm: (N, J, 3) mm, root-relative, camera frame.
-        joints_2d_px: (N, J, 2) pixels of the image.
-    """
+    """A file of N poses, read again."""
 
     skeleton: Skeleton
-    images: tuple[str, ...]
-    frames: NDArray[np.int64]
-    times: NDArray[np.float64]
-    joints_3d_mm: NDArray[np.float32]
-    joints_2d_px: NDArray[np.float32]
+    images: tuple[str, ...]  # image or video of each pose
+    frames: NDArray[np.int64]  # of the video; -1 for an image
+    times: NDArray[np.float64]  # seconds since the video's start; NaN for an image
+    joints_3d_mm: NDArray[np.float32]  # (N, J, 3) root-relative, camera frame
+    joints_2d_px: NDArray[np.float32]  # (N, J, 2) pixels of the image
 
 
 def read_pose_table(path: Path) -> PoseTable:
-    """Read what ``skelift predict`` wrote as .json or .npz.
-
-    Raises:
-        InputError: another format, a broken file, or a file of something else.
-    """
+    """Read what ``skelift predict`` wrote as .json or .npz; InputError for all else."""
     readers = {".json": _read_json, ".npz": _read_npz}
     if path.suffix.lower() not in readers:
         raise InputError(f"{path}: give the .json or .npz that `{MADE_BY}` wrote")

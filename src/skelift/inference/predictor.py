@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class Prediction:
         joints_2d_px: (J, 2) pixels of the original image.
         spread_px: (J,) standard deviation in the same pixels of the map that each joint is read
             from: wide where the model is undecided. Not calibrated.
-        prepared: how the image was cropped (``crop``, ``crop_from``), and its focal length.
+        prepared: how the image was cropped, and its focal length.
     """
 
     joints_3d_mm: NDArray[np.float32]
@@ -48,11 +49,7 @@ class Prediction:
     prepared: PreparedImage
 
     def as_json(self) -> dict[str, Any]:
-        """The form of an answer's ``predictions`` entry.
-
-        Raises:
-            RunError: the model gave numbers that are not finite.
-        """
+        """An entry of an answer's ``predictions``; RunError where numbers are not finite."""
         numbers = self.joints_3d_mm, self.joints_2d_px, self.spread_px
         if not all(np.isfinite(array).all() for array in numbers):
             raise RunError("the model gives no finite pose for an image; retrain it")
@@ -80,6 +77,7 @@ class Predictor:
     Attributes:
         skeleton: names and order of the joints.
         card: content of the model's ``model.json``.
+        prepare: ``prepare_image`` for this model.
 
     Raises:
         InputError: the folder is not a model.
@@ -97,7 +95,7 @@ class Predictor:
         if runtime not in NAMES:
             raise InputError(f"runtime {runtime}: choose one of {', '.join(NAMES)}")
         folder = Path(model or SHIPPED)
-        self.limits = limits or Limits()
+        self._limits = limits or Limits()
         self._run: Runtime
         if runtime == "onnx":
             self.card, self.skeleton = load_card(folder)
@@ -107,6 +105,7 @@ class Predictor:
             pipeline, self.card = load_model(folder, where)
             self.skeleton = pipeline.core.skeleton
             self._run = TorchRuntime(pipeline, where)
+        self.prepare = partial(prepare_image, self.card)
 
     def __call__(
         self,
@@ -121,8 +120,8 @@ class Predictor:
 
         Args:
             image: a file, or an (H, W, 3) uint8 RGB array.
-            mask: a file, or an (H, W) array: uint8, above 127 on the body, or bool.
-            box: x and y of the upper left corner, width and height around the body, in pixels.
+            mask: a file, or an (H, W) array.
+            box: x and y of the upper left corner, width and height, in pixels.
             focal_px: focal length in pixels of the image, where it is known.
             background: ``keep``, or ``remove`` to cut the body out by its colours.
 
@@ -140,25 +139,10 @@ class Predictor:
             raise InputError(f"{name}{error}") from None
         return self.predict([prepared])[0]
 
-    def prepare(
-        self,
-        image: ImageArray,
-        mask: NDArray[Any] | None = None,
-        box: Box | None = None,
-        focal_px: float | None = None,
-        background: str = KEEP,
-    ) -> PreparedImage:
-        """Crop an image as in training, see ``prepare_image``."""
-        return prepare_image(self.card, image, mask, box, focal_px, background)
-
     def prepare_query(self, query: Query) -> PreparedImage:
-        """Decode and crop one image of an untrusted client.
-
-        Raises:
-            RequestError: what is wrong with it, see ``docs/serving.md``.
-        """
-        image = decode_image(query.image, self.limits)
-        mask = decode_mask(query.mask, image, self.limits) if query.mask is not None else None
+        """Decode and crop one image of an untrusted client; RequestError says what is wrong."""
+        image = decode_image(query.image, self._limits)
+        mask = decode_mask(query.mask, image, self._limits) if query.mask is not None else None
         try:
             return self.prepare(image, mask, query.box, query.focal_px, query.background)
         except RequestError:

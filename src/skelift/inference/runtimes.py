@@ -1,7 +1,7 @@
 """What runs the forward pass: PyTorch, or ONNX Runtime on an exported graph."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from skelift.models.pipeline import PosePipeline
 
 RuntimeName = Literal["torch", "onnx"]
-NAMES: tuple[RuntimeName, ...] = ("torch", "onnx")
+NAMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 Floats = NDArray[np.float32]
 
 
@@ -46,15 +46,7 @@ class TorchRuntime:
 
 
 class OnnxRuntime:
-    """The exported graph on the processor.
-
-    Args:
-        graph: file that ``skelift package`` or ``export`` wrote.
-        threads: threads of one forward pass.
-
-    Raises:
-        InputError: the file is missing or broken, or ONNX Runtime is not installed.
-    """
+    """An exported graph on the processor; InputError without it or ONNX Runtime."""
 
     def __init__(self, graph: Path, threads: int = 1) -> None:
         try:

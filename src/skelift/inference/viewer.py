@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +19,16 @@ from skelift.reporting.draw import bone_colours, enlarge
 
 APPLICATION = "skelift"
 HEIGHT = 480  # of the images in a recording, in pixels
-BONE_RADIUS_MM, JOINT_RADIUS_MM = 14.0, 20.0
-
-
-@dataclass(frozen=True)
-class Track:
-    """Poses that belong together: of one video, or of the images of one folder.
-
-    Attributes:
-        name: its place in the recording.
-        rows: their rows in the file of poses, in temporal order.
-    """
-
-    name: str
-    rows: NDArray[np.int64]
+# Name -> rows of the file, in temporal order: the poses of one video, or of one folder of images.
+Tracks = dict[str, NDArray[np.int64]]
+RADII_MM, RADII_PX = (14.0, 20.0), (2.5, 3.5)  # of bones and joints
 
 
 def view(file: Path, save: Path | None = None) -> str:
-    """Open a file of poses in the viewer, or write it as a recording.
+    """Open a file of poses in the viewer, or write it as a recording; says what was opened.
 
     Images are read again from where ``skelift predict`` read them; those that are gone are named
     on stderr, and the joints are shown without them.
-
-    Returns:
-        What was written or opened.
 
     Raises:
         InputError: not a file of poses, no rerun, or no display to open a window on.
@@ -51,7 +36,7 @@ def view(file: Path, save: Path | None = None) -> str:
     poses = read_pose_table(file)
     rr = _rerun()
     recording = rr.RecordingStream(APPLICATION, recording_id=file.stem)
-    tracks = find_tracks(poses)
+    tracks = _find_tracks(poses)
     if save is None:
         if not _has_display():
             raise InputError(
@@ -71,8 +56,7 @@ def view(file: Path, save: Path | None = None) -> str:
     return str(save)
 
 
-def find_tracks(poses: PoseTable) -> list[Track]:
-    """One track per video and one per folder of images, in the order of the file."""
+def _find_tracks(poses: PoseTable) -> Tracks:
     owner = [
         image if frame >= 0 else str(Path(image).parent)
         for image, frame in zip(poses.images, poses.frames, strict=True)
@@ -83,52 +67,48 @@ def find_tracks(poses: PoseTable) -> list[Track]:
         taken = sum(other.split("#")[0] == name for other in names.values())
         names[path] = f"{name}#{taken + 1}" if taken else name
     where = np.array(owner)
-    return [Track(name, np.flatnonzero(where == path)) for path, name in names.items()]
+    return {name: np.flatnonzero(where == path) for path, name in names.items()}
 
 
-def _log_all(rr: Any, recording: Any, poses: PoseTable, tracks: list[Track]) -> None:
+def _log_all(rr: Any, recording: Any, poses: PoseTable, tracks: Tracks) -> None:
     colours = bone_colours(poses.skeleton)
-    bones = poses.skeleton.bone_indices
+    ends = poses.skeleton.bone_indices
     names = list(poses.skeleton.joints)
-    for track in tracks:
-        body, flat_view = f"{track.name}/body", f"{track.name}/image"
+    for track, rows in tracks.items():
+        body, flat_view = f"{track}/body", f"{track}/image"
         recording.log(body, rr.ViewCoordinates.RDF, static=True)
-        for position, (row, image) in enumerate(_with_images(poses, track)):
+        for position, (row, image) in enumerate(_with_images(poses, rows.tolist())):
             frame = int(poses.frames[row])
             recording.set_time("frame", sequence=frame if frame >= 0 else position)
             if frame >= 0:
                 recording.set_time("time", duration=float(poses.times[row]))
-            joints, flat = poses.joints_3d_mm[row], poses.joints_2d_px[row]
-            recording.log(
-                f"{body}/bones",
-                rr.LineStrips3D(joints[bones], colors=colours, radii=BONE_RADIUS_MM),
-            )
-            recording.log(
-                f"{body}/joints",
-                rr.Points3D(joints, labels=names, show_labels=False, radii=JOINT_RADIUS_MM),
-            )
+            flat = poses.joints_2d_px[row]
             if image is not None:
                 flat = flat * HEIGHT / image.shape[0]
                 recording.log(flat_view, _encoded(rr, enlarge(image, HEIGHT)))
-            recording.log(
-                f"{flat_view}/bones", rr.LineStrips2D(flat[bones], colors=colours, radii=2.5)
-            )
-            recording.log(
-                f"{flat_view}/joints", rr.Points2D(flat, labels=names, show_labels=False, radii=3.5)
-            )
+            for where, lines, dots, points, (thin, thick) in (
+                (body, rr.LineStrips3D, rr.Points3D, poses.joints_3d_mm[row], RADII_MM),
+                (flat_view, rr.LineStrips2D, rr.Points2D, flat, RADII_PX),
+            ):
+                bones = lines(points[ends], colors=colours, radii=thin)
+                joints = dots(points, labels=names, show_labels=False, radii=thick)
+                recording.log(f"{where}/bones", bones)
+                recording.log(f"{where}/joints", joints)
 
 
-def _with_images(poses: PoseTable, track: Track) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+def _with_images(
+    poses: PoseTable, rows: list[int]
+) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
     """Yield (row, RGB image or None) of a track, reading one image at a time."""
-    first = Path(poses.images[track.rows[0]])
+    first = Path(poses.images[rows[0]])
     if not is_video_file(first):
-        for row in track.rows.tolist():
+        for row in rows:
             file = Path(poses.images[row])
             yield row, read_image(file) if _is_there(file) else None
     elif not _is_there(first):
-        yield from ((row, None) for row in track.rows.tolist())
+        yield from ((row, None) for row in rows)
     else:
-        row_of = {int(poses.frames[row]): row for row in track.rows.tolist()}
+        row_of = {int(poses.frames[row]): row for row in rows}
         for index, image in read_video(first, row_of):
             yield row_of[index], image
 
@@ -144,14 +124,14 @@ def _encoded(rr: Any, image: NDArray[np.uint8]) -> Any:
     return rr.EncodedImage(contents=data, media_type="image/jpeg")
 
 
-def _blueprint(tracks: list[Track]) -> Any:
+def _blueprint(tracks: Tracks) -> Any:
     import rerun.blueprint as rrb
 
     tabs = [
         rrb.Horizontal(
-            rrb.Spatial2DView(origin=f"{track.name}/image", name="2D"),
-            rrb.Spatial3DView(origin=f"{track.name}/body", name="3D, mm"),
-            name=track.name,
+            rrb.Spatial2DView(origin=f"{track}/image", name="2D"),
+            rrb.Spatial3DView(origin=f"{track}/body", name="3D, mm"),
+            name=track,
         )
         for track in tracks
     ]

@@ -1,6 +1,7 @@
 """The .mar: a model with all that TorchServe needs beside the installed package. No pickle."""
 
 import json
+import re
 import tempfile
 import zipfile
 from importlib.metadata import distribution
@@ -12,16 +13,14 @@ from typing import Any
 from skelift.errors import InputError
 from skelift.files import atomic_file, read_json
 from skelift.inference.predictor import GRAPH
-from skelift.inference.runtimes import NAMES, RuntimeName
+from skelift.inference.runtimes import RuntimeName
 from skelift.models.io import CARD, WEIGHTS, load_card
 from skelift.serving.export import export_onnx
 from skelift.serving.settings import DEFAULT_NAME, model_config
-from skelift.skeleton import Skeleton
 
 HANDLER = "skelift_handler.py"
 MANIFEST = "MAR-INF/MANIFEST.json"
-NAME_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # equal models make equal archives
+CONFIG = "model-config.yaml"
 
 
 def package(
@@ -33,7 +32,7 @@ def package(
     runtime: RuntimeName = "onnx",
     scores: Path | None = None,
 ) -> Path:
-    """Write ``out/NAME.mar``.
+    """Write ``out/NAME.mar`` and return its path.
 
     Args:
         model: folder written by ``skelift train``.
@@ -43,36 +42,32 @@ def package(
         runtime: what the handler runs: ``onnx`` (the faster on a CPU) or ``torch``.
         scores: ``metrics.json`` of ``skelift evaluate``, for the model card.
 
-    Returns:
-        The archive.
-
     Raises:
         InputError: the folder is not a model, the scores cannot be read, or a name is not usable.
     """
     for what, text in (("--name", name), ("--version", version)):
-        if not text or set(text) - NAME_ALPHABET:
+        if not re.fullmatch(r"[\w.-]+", text, re.ASCII):
             raise InputError(f"{what} {text!r}: use letters, digits, dot, dash and underscore")
-    if runtime not in NAMES:
-        raise InputError(f"--runtime {runtime}: choose one of {', '.join(NAMES)}")
-    card, skeleton = load_card(model)
+    card, _ = load_card(model)
     measured = read_json(scores, "skelift evaluate") if scores else None
-    texts = {
-        MANIFEST: _manifest(name, version),
+    with tempfile.TemporaryDirectory() as folder:
+        graph = export_onnx(model, Path(folder) / GRAPH).read_bytes()
+    members: dict[str, str | bytes] = {
+        MANIFEST: json.dumps(_manifest(name, version), indent=2),
         HANDLER: (files("skelift.serving") / HANDLER).read_text(),
-        "model-config.yaml": model_config(runtime),
-        "labels.json": json.dumps(_labels(skeleton), indent=2),
+        CONFIG: model_config(runtime),
         "LICENSE": _licence(),
         "MODEL_CARD.md": model_card(card, version, measured),
         CARD: json.dumps(card, indent=2),
+        WEIGHTS: (model / WEIGHTS).read_bytes(),
+        GRAPH: graph,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        graph = export_onnx(model, Path(folder) / GRAPH)
-        members = {path: text.encode() for path, text in texts.items()}
-        members[WEIGHTS] = (model / WEIGHTS).read_bytes()
-        members[GRAPH] = graph.read_bytes()
-        archive = out / f"{name}.mar"
-        with atomic_file(archive) as unfinished:
-            _zip(unfinished, members)
+    archive = out / f"{name}.mar"
+    with atomic_file(archive) as unfinished, zipfile.ZipFile(unfinished, "w") as opened:
+        for path, content in sorted(members.items()):
+            info = zipfile.ZipInfo(path)  # dated 1980: equal models make equal archives
+            info.external_attr = 0o644 << 16
+            opened.writestr(info, content, zipfile.ZIP_DEFLATED)
     return archive
 
 
@@ -117,38 +112,22 @@ def _score_table(scores: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _manifest(name: str, version: str) -> str:
-    return json.dumps(
-        {
-            "createdOn": "01/01/1980 00:00:00",
-            "runtime": "python",
-            "model": {
-                "modelName": name,
-                "modelVersion": version,
-                "handler": HANDLER,
-                "serializedFile": WEIGHTS,
-                "configFile": "model-config.yaml",
-            },
-            "archiverVersion": "0.12.0",
+def _manifest(name: str, version: str) -> dict[str, Any]:
+    return {
+        "createdOn": "01/01/1980 00:00:00",
+        "runtime": "python",
+        "model": {
+            "modelName": name,
+            "modelVersion": version,
+            "handler": HANDLER,
+            "serializedFile": WEIGHTS,
+            "configFile": CONFIG,
         },
-        indent=2,
-    )
-
-
-def _labels(skeleton: Skeleton) -> dict[str, str]:
-    return {str(number): joint for number, joint in enumerate(skeleton.joints)}
+        "archiverVersion": "0.12.0",
+    }
 
 
 def _licence() -> str:
     text = distribution("skelift").read_text("licenses/LICENSE")
     assert text, "the package is installed with its licence"
     return text
-
-
-def _zip(path: Path, members: dict[str, bytes]) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in sorted(members.items()):
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, content)

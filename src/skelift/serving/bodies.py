@@ -3,12 +3,13 @@
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from skelift.errors import RequestError
-from skelift.inference.cropping import KEEP, Query
+from skelift.inference.cropping import KEEP, Box, Query
 
 MOST_IMAGES = 16  # of one request
 LONGEST_NAME = 256  # characters that a request may have repeated to it
@@ -20,28 +21,30 @@ Parts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Asked:
-    """What a request asks for.
-
-    Attributes:
-        queries: its images.
-        form: of the answer. ``plain`` is KServe v1's too.
-        id: comes back in the answer.
-    """
+    """What a request asks for."""
 
     queries: list[Query]
-    form: Form = "plain"
-    id: str = ""
+    form: Form = "plain"  # of the answer; ``plain`` is KServe v1's too
+    id: str = ""  # comes back in the answer
+
+
+@contextmanager
+def located(number: int, count: int) -> Iterator[None]:
+    """Say in a RequestError which of several images it is about."""
+    try:
+        yield
+    except RequestError as fault:
+        if count == 1:
+            raise
+        raise RequestError(fault.status, fault.kind, f"image {number}: {fault}") from None
 
 
 def parse(parts: Parts) -> Asked:
-    """Read a request.
+    """Read a request; RequestError says what is wrong with it.
 
     Args:
         parts: the body under ``body`` or ``data``, or the fields of a form. Values are bytes, or
             JSON that the server has parsed already.
-
-    Raises:
-        RequestError: what is wrong with it.
     """
     form = {key: value for key, value in parts.items() if key in FIELDS}
     if form:
@@ -96,33 +99,38 @@ def _no_constant(name: str) -> NoReturn:
 def _from_json(body: Any) -> Asked:
     if not isinstance(body, dict):
         raise _malformed("the body is one JSON object")
+    name = _text(body.get("id", ""), "id")
     if "inputs" in body:
-        return Asked(_from_tensors(body["inputs"]), "v2", _text(body.get("id", ""), "id"))
+        return Asked(_from_rows(_rows(body["inputs"])), "v2", name)
     if "instances" in body:
-        instances = _listed(body["instances"], "instances")
-        queries = [_from_fields(each, f"instances[{i}]: ") for i, each in enumerate(instances)]
-        return Asked(queries, id=_text(body.get("id", ""), "id"))
-    fields = {key: value for key, value in body.items() if key != "id"}
-    return Asked([_from_fields(fields)], id=_text(body.get("id", ""), "id"))
+        return Asked(_from_rows(_listed(body["instances"], "instances")), id=name)
+    return Asked(_from_rows([{key: value for key, value in body.items() if key != "id"}]), id=name)
 
 
-def _from_fields(fields: Any, where: str = "") -> Query:
-    """A query from JSON: an object with ``FIELDS``, or the image alone."""
+def _from_rows(rows: list[Any]) -> list[Query]:
+    queries = []
+    for number, fields in enumerate(rows):
+        with located(number, len(rows)):
+            queries.append(_from_fields(fields))
+    return queries
+
+
+def _from_fields(fields: Any) -> Query:
+    """A query from an object with ``FIELDS``, or the image alone."""
     if isinstance(fields, str) or (isinstance(fields, dict) and set(fields) == {"b64"}):
         fields = {"image": fields}
     if not isinstance(fields, dict) or "image" not in fields:
-        raise _malformed(f"{where}an image stands in base64 under `image`")
-    unknown = set(fields) - set(FIELDS)
-    if unknown:
-        raise RequestError(400, "unknown_field", f"{where}fields are {', '.join(FIELDS)}")
+        raise _malformed("an image stands in base64 under `image`")
+    if set(fields) - set(FIELDS):
+        raise RequestError(400, "unknown_field", f"fields are {', '.join(FIELDS)}")
     mask = fields.get("mask")
     return Query(
-        image=_bytes(fields["image"], f"{where}image"),
-        mask=None if mask is None else _bytes(mask, f"{where}mask"),
-        box=_box(fields.get("box"), where),
-        focal_px=_focal(fields.get("focal_px"), where),
-        background=_text(fields.get("background", KEEP), f"{where}background"),
-        name=_text(fields.get("name", ""), f"{where}name"),
+        image=_bytes(fields["image"], "image"),
+        mask=None if mask is None else _bytes(mask, "mask"),
+        box=_box(fields.get("box")),
+        focal_px=_focal(fields.get("focal_px")),
+        background=_text(fields.get("background", KEEP), "background"),
+        name=_text(fields.get("name", ""), "name"),
     )
 
 
@@ -130,24 +138,13 @@ def _from_form(form: Mapping[str, Any]) -> Query:
     """A query from the fields of a multipart form: images as files, the rest as text."""
     if not form.get("image"):
         raise RequestError(400, "empty_image", "the form has no image under `image`")
-    fields = {
-        key: _json_field(value) if key in ("box", "focal_px") else _text_field(value)
-        for key, value in form.items()
-        if key not in ("image", "mask")
-    }
-    mask = form.get("mask")
-    return Query(
-        image=_file(form["image"]),
-        mask=None if mask is None else _file(mask),
-        box=_box(fields.get("box"), ""),
-        focal_px=_focal(fields.get("focal_px"), ""),
-        background=_text(fields.get("background", KEEP), "background"),
-        name=_text(fields.get("name", ""), "name"),
-    )
+    read: dict[str, Callable[[Any], Any]] = dict.fromkeys(FIELDS, _text_field)
+    read |= {"image": _file, "mask": _file, "box": _json_field, "focal_px": _json_field}
+    return _from_fields({key: read[key](value) for key, value in form.items()})
 
 
-def _from_tensors(inputs: Any) -> list[Query]:
-    """Queries from KServe v2's inputs: one tensor per field, one row per image."""
+def _rows(inputs: Any) -> list[dict[str, Any]]:
+    """The fields of each image from KServe v2's inputs: one tensor per field."""
     tensors: dict[str, Sequence[Any]] = {}
     for tensor in _listed(inputs, "inputs"):
         if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
@@ -159,18 +156,13 @@ def _from_tensors(inputs: Any) -> list[Query]:
         tensors[tensor["name"]] = _listed(tensor["data"], tensor["name"][:LONGEST_NAME])
     if "image" not in tensors:
         raise _malformed("one input is named image, datatype BYTES, in base64")
-    if set(tensors) - set(FIELDS):
-        raise RequestError(400, "unknown_field", f"inputs are {', '.join(FIELDS)}")
     count = len(tensors["image"])
     if "box" in tensors and len(tensors["box"]) == 4 * count:
         flat = tensors["box"]
         tensors["box"] = [flat[4 * row : 4 * row + 4] for row in range(count)]
     if any(len(data) != count for data in tensors.values()):
         raise _malformed("all inputs have as many rows as there are images")
-    return [
-        _from_fields({name: data[row] for name, data in tensors.items()}, f"row {row}: ")
-        for row in range(count)
-    ]
+    return [{name: data[row] for name, data in tensors.items()} for row in range(count)]
 
 
 def _listed(value: Any, name: str) -> list[Any]:
@@ -182,6 +174,8 @@ def _listed(value: Any, name: str) -> list[Any]:
 
 
 def _bytes(value: Any, name: str) -> bytes:
+    if isinstance(value, bytes):
+        return value  # a file of a form
     if isinstance(value, dict) and set(value) == {"b64"}:
         value = value["b64"]
     if not isinstance(value, str):
@@ -209,21 +203,19 @@ def _json_field(value: Any) -> Any:
     return _load(_text_field(value).encode())
 
 
-def _box(value: Any, where: str) -> tuple[float, float, float, float] | None:
+def _box(value: Any) -> Box | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 4 or not all(map(_is_number, value)):
-        raise RequestError(400, "bad_box", f"{where}box is [x, y, width, height] in pixels")
+        raise RequestError(400, "bad_box", "box is [x, y, width, height] in pixels")
     x, y, width, height = map(float, value)
     return x, y, width, height
 
 
-def _focal(value: Any, where: str) -> float | None:
-    if value is None:
-        return None
-    if not _is_number(value):
-        raise RequestError(400, "bad_focal", f"{where}focal_px is a number of pixels")
-    return float(value)
+def _focal(value: Any) -> float | None:
+    if value is not None and not _is_number(value):
+        raise RequestError(400, "bad_focal", "focal_px is a number of pixels")
+    return None if value is None else float(value)
 
 
 def _is_number(value: Any) -> bool:

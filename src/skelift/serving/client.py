@@ -16,10 +16,8 @@ from skelift.inference.cropping import Query
 from skelift.serving.settings import DEFAULT_NAME
 
 RETRIED = (502, 503, 504, 507)  # the queue is full, a worker died, a proxy found no server
-FIRST_WAIT, LONGEST_WAIT = (
-    0.1,
-    3.0,
-)  # seconds; doubled each time, then multiplied by a random 0.5 to 1
+# Seconds between tries: doubled each time, then multiplied by a random 0.5 to 1.
+FIRST_WAIT, LONGEST_WAIT = 0.1, 3.0
 
 
 class Client:
@@ -43,28 +41,25 @@ class Client:
             raise InputError(f"{url}: not an HTTP URL; try http://127.0.0.1:8080")
         path = parts.path.rstrip("/") or f"/predictions/{DEFAULT_NAME}"
         self.url = parts._replace(path=path).geturl()
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._headers = {"Content-Type": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
         self._patience = patience
         self._timeout = timeout
 
     def predict(self, queries: Sequence[Query]) -> dict[str, Any]:
-        """The answer, with one entry of ``predictions`` a query, in their order.
+        """The answer, with one entry of ``predictions`` per query, in their order.
 
         Raises:
             RequestError: the server refuses the request.
             RunError: no answer within ``patience``.
         """
         body = json.dumps({"instances": [_instance(query) for query in queries]}).encode()
-        answer = json.loads(self.post(body, "application/json"))
-        return dict(answer)
-
-    def post(self, body: bytes, content_type: str) -> bytes:
-        """Post until there is an answer; raises as ``predict`` does."""
         end = time.monotonic() + self._patience
         wait = FIRST_WAIT
         while True:
             try:
-                return self._post_once(body, content_type)
+                return dict(json.loads(self._post(body)))
             except HTTPError as error:
                 with error:
                     answer = error.read()
@@ -79,23 +74,20 @@ class Client:
             time.sleep(pause)
             wait = min(2 * wait, LONGEST_WAIT)
 
-    def _post_once(self, body: bytes, content_type: str) -> bytes:
-        headers = {"Content-Type": content_type, **self._headers}
-        request = Request(self.url, data=body, headers=headers)  # noqa: S310 checked in __init__
+    def _post(self, body: bytes) -> bytes:
+        request = Request(self.url, data=body, headers=self._headers)  # noqa: S310 checked in __init__
         with urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
             return bytes(answer.read())
 
 
 def _instance(query: Query) -> dict[str, Any]:
-    fields = {
-        "image": base64.b64encode(query.image).decode(),
-        "mask": base64.b64encode(query.mask).decode() if query.mask is not None else None,
-        "box": list(query.box) if query.box else None,
-        "focal_px": query.focal_px,
-        "background": query.background,
-        "name": query.name,
+    fields = {name: value for name, value in vars(query).items() if value is not None}
+    images = {
+        name: base64.b64encode(value).decode()
+        for name, value in fields.items()
+        if isinstance(value, bytes)
     }
-    return {key: value for key, value in fields.items() if value is not None}
+    return fields | images
 
 
 def _worker_died(answer: bytes) -> bool:

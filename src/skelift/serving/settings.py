@@ -12,21 +12,12 @@ MAX_REQUEST_BYTES = 24 * 2**20  # an image of 10 MiB and a mask, in base64
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Where a server listens: ``port`` and the four after it.
+    """Where a server listens, and what it allows."""
 
-    Attributes:
-        host: address of inference and metrics; management stays on loopback.
-        port: of inference; management, metrics and gRPC's two take the next ones.
-        tokens: whether requests need one.
-        token_minutes: how long one lasts.
-        updates: whether models may be added while it runs.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    tokens: bool = False
-    token_minutes: int = 60
-    updates: bool = False
+    host: str = "127.0.0.1"  # of inference and metrics; management stays on loopback
+    port: int = 8080  # of inference; management, metrics and gRPC's two take the next four
+    tokens: bool = False  # whether requests need one
+    updates: bool = False  # whether models may be added while it runs
 
     @property
     def inference(self) -> str:
@@ -51,15 +42,9 @@ def model_config(runtime: str) -> str:
 
 
 def write_settings(folder: Path, settings: ServerSettings, archive: str) -> Path:
-    """Write all that TorchServe reads into ``folder``.
+    """Write all that TorchServe reads into ``folder``, and return ``config.properties``.
 
-    Args:
-        folder: its ``model-store`` holds the archive.
-        settings: where to listen.
-        archive: file name of the archive.
-
-    Returns:
-        ``config.properties``.
+    ``archive`` is the file name of one in ``folder/model-store``.
     """
     for name in ("metrics.yaml", "log4j2.xml"):
         (folder / name).write_text(_template(name))
@@ -79,7 +64,6 @@ def write_settings(folder: Path, settings: ServerSettings, archive: str) -> Path
             workers=WORKERS,
             updates=str(settings.updates).lower(),
             no_tokens=str(not settings.tokens).lower(),
-            token_minutes=settings.token_minutes,
         )
     )
     return config

@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections import Counter
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ts.metrics.metric_type_enum import MetricTypes
 
 from skelift.errors import RequestError
 from skelift.inference.predictor import Predictor
-from skelift.serving.service import JSON, Reply, Service
+from skelift.serving.service import JSON, Reply, Service, refusal
 
 
 class SkeliftHandler:
@@ -45,7 +46,7 @@ class SkeliftHandler:
             replies = self.replies(data, context)
             for number, reply in enumerate(replies):
                 context.set_response_content_type(number, JSON)
-                context.set_response_status(reply.status, reply.phrase, number)
+                context.set_response_status(reply.status, HTTPStatus(reply.status).phrase, number)
             self.count(replies, time.perf_counter() - started, context)
             return [reply.body for reply in replies]
         finally:
@@ -55,7 +56,7 @@ class SkeliftHandler:
     def replies(self, data: list[Any], context: Any) -> list[Reply]:
         """Explanations are refused: TorchServe would silently answer with predictions."""
         explained = [context.get_request_header(i, "explain") == "True" for i in range(len(data))]
-        refused = self.service.refuse(RequestError(501, "no_explanations", "there are none"))
+        refused = refusal(RequestError(501, "no_explanations", "there are none"))
         asked = [parts for parts, explain in zip(data, explained, strict=True) if not explain]
         answers = iter(self.service(asked))
         return [refused if explain else next(answers) for explain in explained]
