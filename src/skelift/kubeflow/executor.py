@@ -27,7 +27,7 @@ _MOUNTS = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}
 
 @dataclass
 class Artifact:
-    """An output: the step writes ``path`` (a file or a folder) and says what the UI shows of it."""
+    """An output: the step writes ``path``, a file or a folder; the UI shows ``metadata``."""
 
     uri: str
     path: Path

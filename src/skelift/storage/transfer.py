@@ -102,11 +102,7 @@ def transferring(client: Any, where: Location, title: str, size: int) -> Iterato
 def has(client: Any, file: File, where: Location, *, check: bool) -> bool:
     """Whether the bucket has this content, by size and the checksum that it was sent with.
 
-    Args:
-        client: of the bucket.
-        file: the content.
-        where: the object.
-        check: read the object and compute its checksum, too.
+    ``check``: read the object and compute its checksum, too.
     """
     from botocore.exceptions import ClientError
 
