@@ -1,5 +1,6 @@
 """One tiny run, whose artifacts the components' tests share."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,56 +40,40 @@ class TinyRun:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._made: dict[str, dict[str, Any]] = {}
 
-    @property
+    @cached_property
     def config(self) -> dsl.Artifact:
         """params.yaml."""
-        made = self._once(
-            "configure",
-            configure,
-            experiment="quickstart",
-            overrides=TINY,
-            train_steps=6,
-            flow_steps=10,
-            sweep_trials=2,
-        )
-        return made["config"]
+        asked = {"experiment": "quickstart", "overrides": TINY, "train_steps": 6, "flow_steps": 10}
+        return self._run("config", configure, sweep_trials=2, **asked)["config"]
 
-    @property
+    @cached_property
     def data(self) -> dsl.Artifact:
         """A data set of stick people."""
-        folder = self.folder / "data"
-        if not folder.exists():
-            tiny_dataset(folder, size=32)
-        return artifact(dsl.Dataset, folder, "data")
+        return artifact(dsl.Dataset, tiny_dataset(self.folder / "data", size=32), "data")
 
-    @property
+    @cached_property
     def flow(self) -> dsl.Artifact:
         """The flow."""
-        made = self._once("pretrain-flow", pretrain_flow, config=self.config, data=self.data)
-        return made["flow"]
+        return self._run("flow", pretrain_flow, config=self.config, data=self.data)["flow"]
 
-    @property
+    @cached_property
     def inputs(self) -> dict[str, dsl.Artifact]:
         """What most components take."""
         return {"config": self.config, "data": self.data, "flow": self.flow}
 
-    @property
+    @cached_property
     def trained(self) -> dict[str, Any]:
         """Outputs of the training."""
-        return self._once("train", train, **self.inputs)
+        return self._run("train", train, **self.inputs)
 
-    @property
+    @cached_property
     def evaluated(self) -> dict[str, Any]:
         """Outputs of the evaluation."""
-        model = self.trained["model"]
-        return self._once("evaluate", evaluate, model=model, **self.inputs)
+        return self._run("evaluate", evaluate, model=self.trained["model"], **self.inputs)
 
-    def _once(self, name: str, component: Any, **arguments: Any) -> dict[str, Any]:
-        if name not in self._made:
-            self._made[name] = run_component(component, self.folder / name, **arguments)
-        return self._made[name]
+    def _run(self, name: str, component: Any, **arguments: Any) -> dict[str, Any]:
+        return run_component(component, self.folder / name, **arguments)
 
 
 @pytest.fixture(scope="session")

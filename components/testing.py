@@ -1,13 +1,14 @@
 """Runs a component as kfp does, but in this process: for the components' tests."""
 
 import json
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import json_format
+import pytest
 from kfp import dsl
 from kfp.local import executor_input_utils, executor_output_utils
-from kfp.pipeline_spec import pipeline_spec_pb2
 
 from skelift.kubeflow import step
 
@@ -19,15 +20,8 @@ class StepFailed(Exception):
 def run_component(component: Any, folder: Path, **arguments: Any) -> dict[str, Any]:
     """Run a component with parameters and artifacts; returns its outputs by name.
 
-    kfp makes the step's input from the compiled component, and reads its output.
-
-    Args:
-        component: the component.
-        folder: an empty folder for what it writes.
-        arguments: by name; artifacts are ``kfp.dsl`` artifacts.
-
-    Raises:
-        StepFailed: with the exit code.
+    kfp makes the step's input from the compiled component, and reads its output, in an empty
+    ``folder``. StepFailed has the exit code of a step that failed.
     """
     spec = component.pipeline_spec
     (name,) = spec.root.dag.tasks
@@ -52,9 +46,12 @@ def run_component(component: Any, folder: Path, **arguments: Any) -> dict[str, A
     return outputs
 
 
-def strictly_parsed(spec: dict[str, Any]) -> pipeline_spec_pb2.PipelineSpec:
-    """A compiled specification; an unknown field is an error."""
-    return json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+def refusal(component: Any, folder: Path, **arguments: Any) -> str:
+    """The one line that a component says of bad input."""
+    with redirect_stderr(StringIO()) as said, pytest.raises(StepFailed, match="2"):
+        run_component(component, folder, **arguments)
+    (line,) = said.getvalue().splitlines()
+    return line
 
 
 def artifact(kind: type[dsl.Artifact], path: Path, name: str) -> dsl.Artifact:

@@ -155,9 +155,9 @@ def main() -> int:
 
 def check(parameters: dict[str, Any]) -> None:
     """InputError for a parameter that the pipeline does not have, or that no run could take."""
-    from skelift.kubeflow.parameters import check_parameters
+    from skelift.kubeflow.parameters import check_parameters, read_spec
 
-    check_parameters(COMPILED, parameters)
+    check_parameters(read_spec(COMPILED), parameters)
 
 
 def release(s3: Store) -> None:

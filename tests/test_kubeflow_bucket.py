@@ -37,7 +37,8 @@ def test_folder_and_file_come_back_and_neighbours_stay(uri: str, tmp_path: Path)
 
 @pytest.mark.usefixtures("s3")
 def test_what_is_not_there_is_named(uri: str, tmp_path: Path) -> None:
-    assert not fetch_if_there(f"{uri}/nothing", tmp_path / "got")
+    assert fetch_if_there(f"{uri}/nothing", tmp_path / "got") is None
+    assert fetch_if_there(str(tmp_path / "nothing"), tmp_path / "got") is None
     with pytest.raises(InputError, match="nothing: not found"):
         fetch(f"{uri}/nothing", tmp_path)
     with pytest.raises(InputError, match="names no file or folder"):

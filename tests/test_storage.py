@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.progress import Progress, TaskID
 from s3_server import BUCKET, SECRET, S3Server, running_server, use
 from tiny import tiny_dataset
 from tiny_run import overrides, pretrained
@@ -23,11 +24,12 @@ from skelift.errors import InputError, RunError
 from skelift.models.tensors import load_tensors
 from skelift.storage import mirror
 from skelift.storage.bucket import Location, connect
-from skelift.storage.folders import Transfer, exists, pull, push
+from skelift.storage.folders import Transfer, pull, push, pushed_at
 from skelift.storage.manifest import in_bucket
 from skelift.storage.transfer import PART
 from skelift.training.callbacks import CHECKPOINT
 
+Watch = Callable[[Callable[[int], None]], None]
 FILES = 24  # of 1 MiB each
 BIG = 3 * PART + 12345  # four parts
 
@@ -46,6 +48,21 @@ def folder(tmp_path: Path) -> Path:
     write(made / "train" / "an image.npy", bytes(range(256)) * 40)
     write(made / "empty", b"")
     return made
+
+
+@pytest.fixture
+def when_bytes_move(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """Have a function called with the bytes that have just gone over the line."""
+    advance = Progress.advance
+
+    def watch(told: Callable[[int], None]) -> None:
+        def advance_and_tell(progress: Progress, bar: TaskID, count: int) -> None:
+            advance(progress, bar, count)
+            told(count)
+
+        monkeypatch.setattr(Progress, "advance", advance_and_tell)
+
+    return watch
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -111,7 +128,9 @@ def test_a_new_version_replaces_the_old_one_whole(
     assert len(keys(s3, where)) == 3  # two files and the manifest; the old version is gone
 
 
-def test_of_two_who_push_at_once_one_is_told(folder: Path, where: Location, tmp_path: Path) -> None:
+def test_of_two_who_push_at_once_one_is_told(
+    folder: Path, where: Location, tmp_path: Path, when_bytes_move: Watch
+) -> None:
     other = tmp_path / "other"
     write(other / "model", b"theirs")
     pushed = []
@@ -121,14 +140,15 @@ def test_of_two_who_push_at_once_one_is_told(folder: Path, where: Location, tmp_
             pushed.append(True)
             push(other, where)
 
+    when_bytes_move(meanwhile)
     with pytest.raises(RunError, match="somebody else pushed"):
-        push(folder, where, meanwhile)
+        push(folder, where)
     pull(where, tmp_path / "got")
     assert content(tmp_path / "got") == content(other)
 
 
 def test_killed_server_leaves_nothing_half_visible_and_push_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when_bytes_move: Watch
 ) -> None:
     made, where, sent = several_files(tmp_path), Location(BUCKET, "set"), []
     size = FILES * 2**20
@@ -141,8 +161,10 @@ def test_killed_server_leaves_nothing_half_visible_and_push_goes_on(
             if sum(sent) > 0.75 * size:
                 server.kill()
 
+        when_bytes_move(crash)
         with pytest.raises(RunError, match="does not answer"):
-            push(made, where, crash)
+            push(made, where)
+        when_bytes_move(lambda _: None)
         server.start()
         arrived = server.client().list_objects_v2(Bucket=BUCKET, Prefix="set/")["Contents"]
         assert 0 < len(arrived) < FILES
@@ -155,7 +177,7 @@ def test_killed_server_leaves_nothing_half_visible_and_push_goes_on(
         assert content(tmp_path / "got") == content(made)
 
 
-def test_interrupted_pull_goes_on(where: Location, tmp_path: Path) -> None:
+def test_interrupted_pull_goes_on(where: Location, tmp_path: Path, when_bytes_move: Watch) -> None:
     made, got, received = several_files(tmp_path), tmp_path / "got", []
     push(made, where)
     once = iter([True])  # of several threads
@@ -165,8 +187,9 @@ def test_interrupted_pull_goes_on(where: Location, tmp_path: Path) -> None:
         if sum(received) > 0.75 * FILES * 2**20 and next(once, False):
             signal.raise_signal(signal.SIGINT)  # as Ctrl-C does: in the main thread
 
+    when_bytes_move(interrupt)
     with pytest.raises(KeyboardInterrupt):
-        pull(where, got, interrupt)
+        pull(where, got)
     assert not got.exists()
     arrived = [path for path in (tmp_path / ".got.pull").iterdir() if path.suffix == ".npy"]
     assert 0 < len(arrived) < FILES
@@ -185,7 +208,7 @@ def test_a_large_file_travels_in_parts(where: Location, s3: S3Server, tmp_path: 
 
 @pytest.mark.slow
 def test_push_outlives_a_server_that_comes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when_bytes_move: Watch
 ) -> None:
     made, where, restarts = big_folder(tmp_path), Location(BUCKET, "set"), []
     with running_server(tmp_path / "server") as server:
@@ -198,7 +221,8 @@ def test_push_outlives_a_server_that_comes_back(
                 restarts.append(threading.Thread(target=server.start))
                 restarts[0].start()
 
-        assert push(made, where, crash) == Transfer(total=BIG, moved=BIG)
+        when_bytes_move(crash)
+        assert push(made, where) == Transfer(total=BIG, moved=BIG)
         restarts[0].join()
         pull(where, tmp_path / "got")
         assert content(tmp_path / "got") == content(made)
@@ -359,7 +383,7 @@ def test_a_folder_is_mirrored_while_it_changes(
     here, there = tmp_path / "here", tmp_path / "there"
     with mirror.mirrored(here, where, pushes=True):
         write(here / "last", b"step 1")
-        wait_for(lambda: exists(where))
+        wait_for(lambda: pushed_at(where))
         pull(where, tmp_path / "meanwhile")
         write(here / "last", b"step 2")
     assert content(tmp_path / "meanwhile") == {"last": b"step 1"}
@@ -385,7 +409,7 @@ def test_a_mirrored_folder_may_be_removed_in_the_end(where: Location, tmp_path: 
     """As a trial of a sweep does with its checkpoints."""
     with mirror.mirrored(tmp_path / "here", where, pushes=True):
         write(tmp_path / "here" / "last", b"step 1")
-        wait_for(lambda: exists(where))
+        wait_for(lambda: pushed_at(where))
         shutil.rmtree(tmp_path / "here")
     pull(where, tmp_path / "there")
     assert content(tmp_path / "there") == {"last": b"step 1"}
@@ -408,7 +432,7 @@ def test_a_mirror_without_a_server_does_not_stop_the_work(
         while "is not pushed" not in said:
             said += capfd.readouterr().err
         monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
-    assert exists(where)  # in the end
+    assert pushed_at(where)  # in the end
 
 
 @pytest.mark.slow

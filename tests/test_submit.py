@@ -53,8 +53,7 @@ def double(tmp_path: Path) -> KfpApiTestDouble:
 @pytest.fixture
 def host(double: KfpApiTestDouble, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("HOME", str(double.folder))  # a context of kfp's on this machine
-    follow = submit._follow
-    monkeypatch.setattr(submit, "_follow", lambda *a: follow(*a[:-1], 0.1))
+    monkeypatch.setattr(submit, "POLL_S", 0.1)
     with serve(double) as url:
         yield url
 
@@ -127,7 +126,11 @@ def test_wrong_parameter_is_refused_before_anything_is_sent(
     ("arguments", "message"),
     [
         (["experiment=bogus"], "no experiment/bogus; there are"),
+        (["train_stpes=5"], "has no parameter train_stpes; did you mean train_steps"),
         (['overrides=["loss.flwo=1"]'], "did you mean loss.flow"),
+        (['overrides=["train.steps=many"]'], "train.steps"),
+        (["flow_steps=-1"], "flow.steps=-1"),
+        (["sweep_trials=0"], "sweep_trials=0"),
         (["train_steps=-5"], "train.steps=-5"),
         (["gate_threshold=1.5"], "gate_threshold=1.5"),
     ],

@@ -13,7 +13,6 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pipelines.compile import COMPILED, compile_pipeline
 from pipelines.graph import PAGE, flowchart, refreshed
-from skelift.errors import InputError
 from skelift.kubeflow.parameters import check_parameters
 
 SPEC, PLATFORM = yaml.safe_load_all(COMPILED.read_text())
@@ -80,7 +79,7 @@ def test_step_runs_as_nobody_with_keys_by_name(name: str) -> None:
     kind, config = name.removeprefix("exec-").rstrip("-0123456789"), ON_CLUSTER[name]
     assert config["securityContext"]["runAsNonRoot"] is True
     (secret,) = config["secretAsEnv"]
-    assert secret["secretNameParameter"] == {"componentInputParameter": secret_parameter(secret)}
+    assert secret["secretNameParameter"]["componentInputParameter"].endswith("s3_secret")
     gpu = EXECUTORS[name]["container"]["resources"].get("accelerator", {})
     volumes = {mount["mountPath"] for mount in config.get("emptyDirMounts", [])}
     if kind in ON_GPU:
@@ -105,38 +104,12 @@ def test_whatever_a_group_hands_on_is_handed_to_it() -> None:
                 assert wanted is None or wanted in known, f"{name}: {wanted}"
 
 
-def secret_parameter(secret: dict[str, Any]) -> str:
-    parameter = str(secret["secretNameParameter"]["componentInputParameter"])
-    assert parameter.endswith("s3_secret")
-    return parameter
-
-
 def test_no_loop_stands_in_an_exit_handler() -> None:
     assert "taskFinalStatus" not in COMPILED.read_text()
 
 
-@pytest.mark.parametrize(
-    ("wrong", "complaint"),
-    [
-        ({"train_stpes": 5}, "did you mean train_steps"),
-        ({"overrides": ["train.stpes=5"]}, "did you mean train.steps"),
-        ({"overrides": ["train.steps=many"]}, "train.steps"),
-        ({"experiment": "none"}, "quickstart"),
-        ({"gate_threshold": 2.0}, "gate_threshold"),
-        ({"flow_steps": -1}, "flow.steps=-1"),
-        ({"sweep_trials": 0}, "sweep_trials=0"),
-    ],
-)
-def test_wrong_parameter_is_refused_before_anything_is_submitted(
-    wrong: dict[str, Any], complaint: str
-) -> None:
-    with pytest.raises(InputError, match=complaint) as refused:
-        check_parameters(COMPILED, wrong)
-    assert "\n" not in str(refused.value)
-
-
 def test_defaults_are_right() -> None:
-    check_parameters(COMPILED, {})
+    check_parameters(SPEC, {})
 
 
 def test_committed_flowchart_is_fresh_and_shows_every_task() -> None:

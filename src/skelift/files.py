@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -63,6 +64,15 @@ def staged_folder(path: Path) -> Iterator[Path]:
             file.replace(target)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+@contextmanager
+def locked(file: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a file, which is made; BlockingIOError if it is held and not to ``wait``."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def replace_folder(unfinished: Path, path: Path) -> None:

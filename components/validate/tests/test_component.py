@@ -5,7 +5,7 @@ import pytest
 from kfp import dsl
 
 from components.conftest import TinyRun
-from components.testing import StepFailed, artifact, run_component
+from components.testing import artifact, refusal, run_component
 from components.validate.component import validate
 
 
@@ -17,17 +17,11 @@ def test_good_data_pass_with_a_report(tiny_run: TinyRun, tmp_path: Path) -> None
     assert outputs["metrics"].metadata["expectations"] > 10
 
 
-def test_changed_data_end_the_pipeline_with_the_reason(
-    tiny_run: TinyRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_changed_data_end_the_pipeline_with_the_reason(tiny_run: TinyRun, tmp_path: Path) -> None:
     broken = tmp_path / "data"
     shutil.copytree(tiny_run.data.path, broken)
     file = next(broken.rglob("images-*.npy"))
     content = file.read_bytes()
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 255]))
     data = artifact(dsl.Dataset, broken, "data")
-    with pytest.raises(StepFailed, match="2"):
-        run_component(validate, tmp_path / "out", config=tiny_run.config, data=data)
-    message = capsys.readouterr().err.strip()
-    assert file.name in message
-    assert "\n" not in message
+    assert file.name in refusal(validate, tmp_path / "out", config=tiny_run.config, data=data)

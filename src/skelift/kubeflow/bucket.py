@@ -1,5 +1,9 @@
-"""Any file or folder of a bucket, for steps; ``skelift.storage`` keeps checked folders there."""
+"""Any file or folder of a bucket, for steps; ``skelift.storage`` keeps checked folders there.
 
+A place is ``s3://BUCKET/...``, or a path of this machine.
+"""
+
+import shutil
 from pathlib import Path
 
 from skelift.errors import InputError
@@ -11,34 +15,34 @@ def is_remote(place: str) -> bool:
     return place.startswith(SCHEME)
 
 
-def upload(path: Path, uri: str) -> None:
-    """Put a file, or a folder with all below it, to a URI; a folder's files keep their names."""
-    client, where = connect(), _place(uri)
+def upload(path: Path, place: str) -> None:
+    """Put a file, or a folder with all below it, to a place; a folder's files keep their names."""
+    if not is_remote(place):
+        shutil.copytree(path, place, dirs_exist_ok=True)
+        return
+    client, where = connect(), _location(place)
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     with told_plainly(where):
         for file in filter(Path.is_file, files):
-            inside = file.relative_to(path).as_posix() if path.is_dir() else ""
-            target = where / inside if inside else where
+            target = where if file == path else where / file.relative_to(path).as_posix()
             with file.open("rb") as stream:
                 client.upload_fileobj(stream, target.bucket, target.prefix)
 
 
-def fetch(uri: str, folder: Path) -> Path:
-    """Get a file or folder into ``folder``; returns its path there.
-
-    Raises:
-        InputError: there is nothing, or the bucket cannot be read.
-    """
-    path = folder / Path(_place(uri).prefix).name
-    if not fetch_if_there(uri, path):
-        raise InputError(f"{uri}: not found; name an existing object or folder of the bucket")
+def fetch(place: str, folder: Path) -> Path:
+    """As ``fetch_if_there``; InputError where there is nothing."""
+    path = fetch_if_there(place, folder)
+    if path is None:
+        raise InputError(f"{place}: not found; name an existing file or folder")
     return path
 
 
-def fetch_if_there(uri: str, path: Path) -> bool:
-    """Get a file or folder as ``path``; False, and no file, when there is none."""
-    client, where = connect(), _place(uri)
-    found = False
+def fetch_if_there(place: str, folder: Path) -> Path | None:
+    """A file or folder on this machine, out of a bucket into ``folder``; None if not found."""
+    if not is_remote(place):
+        return Path(place) if Path(place).exists() else None
+    client, where = connect(), _location(place)
+    path = folder / Path(where.prefix).name
     with told_plainly(where):
         pages = client.get_paginator("list_objects_v2").paginate(
             Bucket=where.bucket, Prefix=where.prefix
@@ -52,11 +56,10 @@ def fetch_if_there(uri: str, path: Path) -> bool:
                 raise InputError(f"{where / inside}: leads out of its folder; rename it")
             target.parent.mkdir(parents=True, exist_ok=True)
             client.download_file(where.bucket, name, str(target))
-            found = True
-    return found
+    return path if path.exists() else None
 
 
-def _place(uri: str) -> Location:
+def _location(uri: str) -> Location:
     where = Location.parse(uri)
     if not where.prefix:
         raise InputError(f"{uri}: names no file or folder; write s3://BUCKET/FOLDER")

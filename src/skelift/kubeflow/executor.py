@@ -11,7 +11,7 @@ import json
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -27,44 +27,28 @@ _MOUNTS = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}
 
 @dataclass
 class Artifact:
-    """An output: the step writes ``path`` (a file or a folder) and says what the UI shows of it."""
+    """An output: the step writes ``path``, a file or a folder; the UI shows ``metadata``."""
 
-    name: str
     uri: str
     path: Path
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any]
 
 
 class Task:
-    """The inputs and outputs of one step.
-
-    Args:
-        text: the ExecutorInput message as JSON.
-
-    Raises:
-        InputError: the text is not such a message.
-    """
+    """The inputs and outputs of one step, from an ExecutorInput message as JSON (``text``)."""
 
     def __init__(self, text: str) -> None:
         try:
             message = json.loads(text)
             inputs, outputs = message.get("inputs", {}), message["outputs"]
             self.parameters: dict[str, Any] = inputs.get("parameterValues", {})
-            self._inputs = {
-                name: value["artifacts"][0] for name, value in inputs.get("artifacts", {}).items()
-            }
+            self._inputs, made = _artifacts(inputs), _artifacts(outputs)
             self._output_file = Path(outputs["outputFile"])
-            self._parameter_files = {
-                name: Path(value["outputFile"])
-                for name, value in outputs.get("parameters", {}).items()
-            }
-            outputs = {
-                name: value["artifacts"][0] for name, value in outputs.get("artifacts", {}).items()
-            }
+            self._parameters_out = outputs.get("parameters", {})
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise InputError(f"--executor-input: not an ExecutorInput of KFP ({error!r})") from None
         self._carried = os.environ.get(CARRIED)
-        self.outputs = {name: self._output(name, about) for name, about in outputs.items()}
+        self.outputs = {name: self._output(name, about) for name, about in made.items()}
 
     def input(self, name: str) -> Path:
         """The file or folder of an input artifact, on this machine."""
@@ -83,7 +67,7 @@ class Task:
 
     def set_parameter(self, name: str, value: Any) -> None:
         """Write an output parameter: text as it is, everything else as JSON."""
-        with atomic_file(self._parameter_files[name]) as unfinished:
+        with atomic_file(Path(self._parameters_out[name]["outputFile"])) as unfinished:
             unfinished.write_text(value if isinstance(value, str) else json.dumps(value))
 
     def finish(self) -> None:
@@ -92,10 +76,8 @@ class Task:
             if self._carried and output.path.exists():
                 upload(output.path, output.uri)
         artifacts = {
-            output.name: {
-                "artifacts": [{"name": output.name, "uri": output.uri, "metadata": output.metadata}]
-            }
-            for output in self.outputs.values()
+            name: {"artifacts": [{"name": name, "uri": output.uri, "metadata": output.metadata}]}
+            for name, output in self.outputs.items()
         }
         write_json(self._output_file, {"artifacts": artifacts})
 
@@ -104,10 +86,14 @@ class Task:
         if not self._carried:
             path = _local(about)
             path.parent.mkdir(parents=True, exist_ok=True)
-            return Artifact(name, about["uri"], path, metadata)
+            return Artifact(about["uri"], path, metadata)
         # A name of its own each time: iterations of a loop share one URI in kfp.local.
         uri = f"{self._carried.rstrip('/')}/{Path(about['uri']).parent.name}/{uuid.uuid4()}/{name}"
-        return Artifact(name, uri, Path(mkdtemp(prefix=f"{name}-")) / name, metadata)
+        return Artifact(uri, Path(mkdtemp(prefix=f"{name}-")) / name, metadata)
+
+
+def _artifacts(message: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: value["artifacts"][0] for name, value in message.get("artifacts", {}).items()}
 
 
 def _local(about: Mapping[str, Any]) -> Path:

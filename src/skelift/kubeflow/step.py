@@ -9,7 +9,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 from skelift import cli
 from skelift.config import Config, compose, to_yaml
 from skelift.errors import InputError, RunError
-from skelift.files import atomic_file, read_json
+from skelift.files import read_json
 from skelift.kubeflow.bucket import fetch, fetch_if_there, is_remote, upload
 from skelift.kubeflow.executor import Task
 from skelift.kubeflow.parameters import configuration_of
@@ -55,20 +55,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def configure(task: Task) -> None:
     """Parameters that a person fills in -> one composed configuration for all later steps."""
     config = configuration_of(task.parameters)
-    trials = int(task.parameters["sweep_trials"])
-    _write(task.outputs["config"].path, to_yaml(config))
+    task.outputs["config"].path.write_text(to_yaml(config))
     task.log("config", {"name": config.name, "experiment": task.parameters["experiment"]})
-    task.set_parameter("trials", list(range(trials)))
+    task.set_parameter("trials", list(range(int(task.parameters["sweep_trials"]))))
 
 
 def prepare(task: Task) -> None:
     """A data set: taken as it is, or made as the configuration says."""
     data, uri = task.outputs["data"], str(task.parameters["data_uri"])
-    source = None if not uri else fetch(uri, _scratch()) if is_remote(uri) else Path(uri)
+    source = fetch(uri, _scratch()) if uri else None
     if source and (source / "dataset.json").exists():
         shutil.copytree(source, data.path, dirs_exist_ok=True)
     else:
-        _verb("prepare", task, f"paths.data={data.path}", *_places(_config(task), source, uri))
+        _verb("prepare", task, *_places(_config(task), source, uri), data=data.path)
     about = read_json(data.path / "dataset.json", "skelift prepare")
     task.log("data", {k: about[k] for k in ("name", "size", "synthetic", "licence") if k in about})
 
@@ -93,11 +92,11 @@ def validate(task: Task) -> None:
     """Data Docs; bad data end the pipeline here."""
     reports = _scratch()
     try:
-        _verb("validate", task, f"paths.data={task.input('data')}", f"paths.reports={reports}")
+        _verb("validate", task, data=task.input("data"), reports=reports)
     finally:
         page = reports / "validation" / "index.html"
         if page.exists():  # also of data that failed
-            shutil.copy(page, _parent(task.outputs["report"].path))
+            shutil.copy(page, task.outputs["report"].path)
     report = read_json(reports / "validation" / "validation.json", "skelift validate")
     rows = report["expectations"]
     failed = sum(not row["success"] for row in rows)
@@ -107,7 +106,7 @@ def validate(task: Task) -> None:
 def pretrain_flow(task: Task) -> None:
     """The density over 2D poses."""
     flow = task.outputs["flow"].path
-    _verb("pretrain-flow", task, f"paths.data={task.input('data')}", f"paths.flow={flow}")
+    _verb("pretrain-flow", task, data=task.input("data"), flow=flow)
     about = _numbers(read_json(flow / "flow.json", "skelift pretrain-flow"))
     task.log("flow", about)
     task.log("metrics", about)
@@ -117,13 +116,7 @@ def train(task: Task) -> None:
     """The model. Killed and started again, it goes on from the checkpoint in ``checkpoints``."""
     model = task.outputs["model"].path
     with _checkpoints(task) as checkpoints:
-        _verb(
-            "train",
-            task,
-            *_inputs(task),
-            f"paths.checkpoints={checkpoints}",
-            f"paths.model={model}",
-        )
+        _verb("train", task, **_inputs(task), checkpoints=checkpoints, model=model)
     config = _config(task)
     task.log("model", {"name": config.name, "framework": "skelift", "steps": config.train.steps})
     last = json.loads((model / "stats.jsonl").read_text().splitlines()[-1])
@@ -134,14 +127,8 @@ def trial(task: Task) -> None:
     """One trial of the search space; its result is small and travels as a parameter."""
     reports, number = _scratch(), int(task.parameters["number"])
     with _checkpoints(task, f"trial-{number}") as checkpoints:
-        _verb(
-            "sweep",
-            task,
-            *_inputs(task),
-            f"paths.checkpoints={checkpoints}",
-            f"paths.reports={reports}",
-            f"sweep.trial={number}",
-        )
+        paths = _inputs(task) | {"checkpoints": checkpoints, "reports": reports}
+        _verb("sweep", task, f"sweep.trial={number}", **paths)
     (result,) = (reports / "sweep").glob("trial-*.json")
     task.set_parameter("result", result.read_text())
     trial = json.loads(result.read_text())
@@ -153,9 +140,9 @@ def choose(task: Task) -> None:
     reports, results = _scratch(), _scratch()
     for text in task.parameters["results"]:
         trial = json.loads(text)
-        _write(results / f"trial-{trial['number']:05d}.json", text)
-    _verb("sweep", task, f"paths.reports={reports}", f"sweep.results=[{results}]")
-    shutil.copy(reports / "sweep" / "best.yaml", _parent(task.outputs["best"].path))
+        (results / f"trial-{trial['number']:05d}.json").write_text(text)
+    _verb("sweep", task, f"sweep.results=[{results}]", reports=reports)
+    shutil.copy(reports / "sweep" / "best.yaml", task.outputs["best"].path)
     best = read_json(reports / "sweep" / "sweep.json", "skelift sweep")["best"]
     task.log("best", {"trial": best["number"], **best["values"]})
     task.log("metrics", {"trial": best["number"], best["metric"]: best["score"]})
@@ -165,12 +152,12 @@ def evaluate(task: Task) -> None:
     """Scores, and the report with table, curves and images."""
     from skelift.evaluation.gate import headline
 
-    reports, model = _scratch(), task.input("model")
-    paths = [*_inputs(task), f"paths.model={model}", f"paths.reports={reports}"]
-    _verb("evaluate", task, *paths)
-    _verb("report", task, *paths)
-    shutil.copy(reports / "report.html", _parent(task.outputs["report"].path))
-    shutil.copy(reports / "metrics.json", _parent(task.outputs["scores"].path))
+    reports = _scratch()
+    paths = _inputs(task) | {"model": task.input("model"), "reports": reports}
+    _verb("evaluate", task, **paths)
+    _verb("report", task, **paths)
+    shutil.copy(reports / "report.html", task.outputs["report"].path)
+    shutil.copy(reports / "metrics.json", task.outputs["scores"].path)
     metrics = read_json(reports / "metrics.json", "skelift evaluate")
     task.log("metrics", _numbers(metrics["rows"][metrics["model"]]["overall"]))
     name, score = headline(metrics)
@@ -182,8 +169,7 @@ def gate(task: Task) -> None:
     from skelift.evaluation.gate import is_better
 
     scores = read_json(task.input("scores"), "skelift evaluate")
-    champion = _champion_scores(task)
-    verdict = is_better(scores, champion, float(task.parameters["threshold"]))
+    verdict = is_better(scores, _champion_scores(task), float(task.parameters["threshold"]))
     print(verdict.reason, flush=True)
     task.set_parameter("better", verdict.better)
     task.log("metrics", verdict.numbers())
@@ -191,63 +177,41 @@ def gate(task: Task) -> None:
 
 def package(task: Task) -> None:
     """The archive for TorchServe; the model becomes the champion."""
-    model, archive = task.input("model"), task.outputs["archive"]
-    scores = task.input("scores")
-    _run(["package", str(model), "--out", str(archive.path), "--scores", str(scores)])
-    names = sorted(file.name for file in archive.path.glob("*.mar"))
+    model, archive = task.input("model"), task.outputs["archive"].path
+    _run("package", str(model), "--out", str(archive), "--scores", str(task.input("scores")))
+    names = sorted(file.name for file in archive.glob("*.mar"))
     task.log("archive", {"files": ", ".join(names), "model": task.input_uri("model")})
     if champion := str(task.parameters["champion"]):
-        _put(archive.path, f"{champion.rstrip('/')}/archive")
+        upload(archive, f"{champion.rstrip('/')}/archive")
         # The model last: it is what the next run is compared with.
-        _put(model, f"{champion.rstrip('/')}/model")
+        upload(model, f"{champion.rstrip('/')}/model")
         print(f"champion: {champion}", flush=True)
 
 
-STEPS: dict[str, Callable[[Task], None]] = {
-    "configure": configure,
-    "prepare": prepare,
-    "validate": validate,
-    "pretrain-flow": pretrain_flow,
-    "train": train,
-    "trial": trial,
-    "choose": choose,
-    "evaluate": evaluate,
-    "gate": gate,
-    "package": package,
-}
+_ALL = (configure, prepare, validate, pretrain_flow, train, trial, choose, evaluate, gate, package)
+STEPS = {step.__name__.replace("_", "-"): step for step in _ALL}
 
 
 def _champion_scores(task: Task) -> Any:
-    champion = str(task.parameters["champion"])
-    model = _scratch() / "model"
-    if not champion:
+    champion, reports = str(task.parameters["champion"]), _scratch()
+    model = fetch_if_there(f"{champion.rstrip('/')}/model", _scratch()) if champion else None
+    if model is None:
         return None
-    if is_remote(champion):
-        if not fetch_if_there(f"{champion.rstrip('/')}/model", model):
-            return None
-    elif not (model := Path(champion) / "model").exists():
-        return None
-    reports = _scratch()
-    _verb(
-        "evaluate",
-        task,
-        *_inputs(task),
-        f"paths.model={model}",
-        f"paths.reports={reports}",
-        "evaluate.baselines=[]",
-    )
+    paths = _inputs(task) | {"model": model, "reports": reports}
+    _verb("evaluate", task, "evaluate.baselines=[]", **paths)
     return read_json(reports / "metrics.json", "skelift evaluate")
 
 
-def _inputs(task: Task) -> list[str]:
-    return [f"paths.{name}={task.input(name)}" for name in ("data", "flow")]
+def _inputs(task: Task) -> dict[str, Path]:
+    return {name: task.input(name) for name in ("data", "flow")}
 
 
-def _verb(verb: str, task: Task, *overrides: str) -> None:
-    _run([verb, "--config", str(task.input("config")), *overrides])
+def _verb(verb: str, task: Task, *overrides: str, **paths: Path) -> None:
+    folders = [f"paths.{name}={path}" for name, path in paths.items()]
+    _run(verb, "--config", str(task.input("config")), *folders, *overrides)
 
 
-def _run(command: list[str]) -> None:
+def _run(*command: str) -> None:
     if code := cli.main(command):
         raise VerbFailed(code)
 
@@ -270,33 +234,12 @@ def _checkpoints(task: Task, part: str = "final") -> Iterator[Path]:
         yield folder
 
 
-def _put(source: Path, place: str) -> None:
-    if is_remote(place):
-        upload(source, place)
-    else:
-        shutil.copytree(source, place, dirs_exist_ok=True)
-
-
 def _numbers(values: dict[str, Any]) -> dict[str, float]:
-    return {
-        name: value
-        for name, value in values.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    return {name: value for name, value in values.items() if type(value) in (int, float)}
 
 
 def _scratch() -> Path:
     return Path(mkdtemp(prefix="step-"))
-
-
-def _parent(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_file(path) as unfinished:
-        unfinished.write_text(text)
 
 
 if __name__ == "__main__":

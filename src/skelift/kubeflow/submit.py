@@ -4,67 +4,43 @@ Everything that can be wrong with the parameters is found before anything is sen
 """
 
 import hashlib
-import importlib.util
 import json
 import os
+import runpy
 import sys
 import time
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from skelift import __version__
 from skelift.errors import InputError, RunError
-from skelift.kubeflow.parameters import check_parameters
+from skelift.kubeflow.parameters import check_parameters, parse_parameters, read_spec
 
 OWN = "skelift"  # the project's pipeline, whose parameters compose a configuration
 TOKEN = "SKELIFT_KFP_TOKEN"  # noqa: S105 - the name of a variable
 FINISHED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
 PATIENCE = 10  # polls that may fail one after the other before the wait is given up
-_KINDS: dict[str, Callable[[Any], bool]] = {
-    "NUMBER_INTEGER": lambda v: isinstance(v, int) and not isinstance(v, bool),
-    "NUMBER_DOUBLE": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
-    "BOOLEAN": lambda v: isinstance(v, bool),
-    "LIST": lambda v: isinstance(v, list),
-    "STRUCT": lambda v: isinstance(v, dict),
-}
-_NAMES = {
-    "NUMBER_INTEGER": "a whole number",
-    "NUMBER_DOUBLE": "a number",
-    "BOOLEAN": "true or false",
-    "LIST": "a JSON list",
-    "STRUCT": "a JSON object",
-}
-_Result = TypeVar("_Result")
+POLL_S = 5.0  # seconds between two looks at a run
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where to submit, and under which names.
+    """Where to submit, and under which names."""
 
-    Attributes:
-        host: URL of Kubeflow Pipelines (its UI's and its API's).
-        namespace: profile of a multi-user Kubeflow; None in a single-user one.
-        experiment: name of the experiment; created if it does not exist.
-        run: name of the run; None takes pipeline and version.
-        service_account: Kubernetes account of the run's pods; None leaves it to the cluster.
-        cache: False runs every task, whatever has been run before.
-    """
-
-    host: str
-    namespace: str | None = None
-    experiment: str = "skelift"
-    run: str | None = None
-    service_account: str | None = None
-    cache: bool = True
+    host: str  # URL of Kubeflow Pipelines (its UI's and its API's)
+    namespace: str | None = None  # profile of a multi-user Kubeflow
+    experiment: str = "skelift"  # created if it does not exist
+    run: str | None = None  # default: pipeline and version
+    service_account: str | None = None  # of the run's pods
+    cache: bool = True  # False runs every task, whatever has been run before
 
 
 def submit(
@@ -74,7 +50,6 @@ def submit(
     *,
     wait: bool = False,
     timeout: float | None = None,
-    every: float = 5.0,
 ) -> str:
     """Compile, upload as a version, start a run; returns the run's URL.
 
@@ -84,7 +59,6 @@ def submit(
         target: where to.
         wait: print the states of run and tasks until the run ends.
         timeout: seconds to wait at most; None: until the end.
-        every: seconds between two looks.
 
     Raises:
         InputError: no such pipeline, or a parameter that it does not take; nothing was sent then.
@@ -93,14 +67,17 @@ def submit(
     _check_host(target.host)
     with TemporaryDirectory() as scratch:
         package = compile_pipeline(pipeline, Path(scratch) / "pipeline.yaml")
-        spec = _load(package)
+        spec = read_spec(package)
         parameters = parse_parameters(spec, arguments, str(pipeline))
-        if spec["pipelineInfo"]["name"] == OWN:
-            check_parameters(package, parameters)
-        run = _start(package, spec, parameters, target)
-    url = f"{target.host.rstrip('/')}/#/runs/details/{run.run_id}"
+        name = spec["pipelineInfo"]["name"]
+        if name == OWN:
+            check_parameters(spec, parameters)
+        with _told_plainly(target.host):
+            client = _connect(target)
+            run_id = _start(client, package, name, parameters, target)
+    url = f"{target.host.rstrip('/')}/#/runs/details/{run_id}"
     if wait:
-        _follow(run.client, run.run_id, url, timeout, every)
+        _follow(client, run_id, url, timeout)
     return url
 
 
@@ -110,95 +87,43 @@ def compile_pipeline(pipeline: Path, out: Path) -> Path:
         raise InputError(f"{pipeline}: not found; name a pipeline's .py or compiled .yaml file")
     if pipeline.suffix in (".yaml", ".yml"):
         return pipeline
+    if pipeline.suffix != ".py":
+        raise InputError(f"{pipeline}: not a Python file; name a .py or a compiled .yaml file")
     kfp = _kfp()
-    with _import_from(pipeline.resolve().parents[1]), warnings.catch_warnings(action="ignore"):
-        module_spec = importlib.util.spec_from_file_location("submitted_pipeline", pipeline)
-        if module_spec is None or module_spec.loader is None:
-            raise InputError(f"{pipeline}: not a Python file; name a .py or a compiled .yaml file")
-        module = importlib.util.module_from_spec(module_spec)
-        module_spec.loader.exec_module(module)
-        graphs = [
-            value
-            for value in vars(module).values()
-            if isinstance(value, kfp.dsl.graph_component.GraphComponent)
-        ]
+    root = str(pipeline.resolve().parents[1])
+    with warnings.catch_warnings(action="ignore"):
+        sys.path.insert(0, root)
+        try:
+            module = runpy.run_path(str(pipeline))
+        finally:
+            sys.path.remove(root)
+        kind = kfp.dsl.graph_component.GraphComponent
+        graphs = [value for value in module.values() if isinstance(value, kind)]
         if len(graphs) != 1:
             raise InputError(f"{pipeline}: has {len(graphs)} pipelines; name a file with one")
         kfp.compiler.Compiler().compile(graphs[0], str(out))
     return out
 
 
-def parse_parameters(
-    spec: Mapping[str, Any], arguments: Sequence[str], name: str
-) -> dict[str, Any]:
-    """``NAME=VALUE`` as the compiled pipeline's types; InputError for what it does not take."""
-    inputs = spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
-    chosen = {}
-    for argument in arguments:
-        key, equals, text = argument.partition("=")
-        if not equals:
-            raise InputError(f"{argument}: write NAME=VALUE")
-        if key not in inputs:
-            near = get_close_matches(key, list(inputs))
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(inputs)}"
-            raise InputError(f"{name}: has no parameter {key}; {hint}")
-        chosen[key] = _value(key, text, inputs[key]["parameterType"])
-    needed = {
-        key for key, about in inputs.items() if "defaultValue" not in about and not _optional(about)
-    }
-    missing = sorted(needed - set(chosen))
-    if missing:
-        raise InputError(f"{name}: needs {', '.join(missing)}; write {missing[0]}=VALUE")
-    return chosen
-
-
-def _optional(about: Mapping[str, Any]) -> bool:
-    return bool(about.get("isOptional", False))
-
-
-def _value(key: str, text: str, kind: str) -> Any:
-    if kind == "STRING":
-        return text
-    if kind not in _KINDS:
-        raise InputError(f"{key}: parameters of type {kind} cannot be given here")
-    try:
-        value = json.loads(text.lower() if kind == "BOOLEAN" else text)
-    except ValueError:
-        value = None
-    if not _KINDS[kind](value):
-        raise InputError(f"{key}={text}: not {_NAMES[kind]}; correct the value")
-    return value
-
-
-@dataclass(frozen=True)
-class _Run:
-    client: Any
-    run_id: str
-
-
 def _start(
-    package: Path, spec: Mapping[str, Any], parameters: dict[str, Any], target: Target
-) -> _Run:
-    def send() -> _Run:
-        client = _connect(target)
-        name = spec["pipelineInfo"]["name"]
-        version = f"{__version__}-{hashlib.sha256(package.read_bytes()).hexdigest()[:12]}"
-        pipeline_id, version_id = _upload(client, package, name, version, target.namespace)
-        experiment = client.create_experiment(target.experiment, namespace=target.namespace)
-        # The client overrides caching in a run's own spec only, not in an uploaded version.
-        what: dict[str, Any] = {"pipeline_id": pipeline_id, "version_id": version_id}
-        if not target.cache:
-            what = {"pipeline_package_path": str(package), "enable_caching": False}
-        run = client.run_pipeline(
-            experiment.experiment_id,
-            target.run or f"{name} {version}",
-            params=parameters,
-            service_account=target.service_account,
-            **what,
-        )
-        return _Run(client, run.run_id)
-
-    return _ask(target.host, send)
+    client: Any, package: Path, name: str, parameters: dict[str, Any], target: Target
+) -> str:
+    """The id of a new run."""
+    version = f"{__version__}-{hashlib.sha256(package.read_bytes()).hexdigest()[:12]}"
+    pipeline_id, version_id = _upload(client, package, name, version, target.namespace)
+    experiment = client.create_experiment(target.experiment, namespace=target.namespace)
+    # The client overrides caching in a run's own spec only, not in an uploaded version.
+    what: dict[str, Any] = {"pipeline_id": pipeline_id, "version_id": version_id}
+    if not target.cache:
+        what = {"pipeline_package_path": str(package), "enable_caching": False}
+    run = client.run_pipeline(
+        experiment.experiment_id,
+        target.run or f"{name} {version}",
+        params=parameters,
+        service_account=target.service_account,
+        **what,
+    )
+    return str(run.run_id)
 
 
 def _upload(
@@ -219,7 +144,7 @@ def _upload(
     return pipeline_id, uploaded.pipeline_version_id
 
 
-def _follow(client: Any, run_id: str, url: str, timeout: float | None, every: float) -> None:
+def _follow(client: Any, run_id: str, url: str, timeout: float | None) -> None:
     """Print states as they change, until the run ends; RunError unless it succeeds."""
     started, failures = time.monotonic(), 0
     told: dict[str, str] = {}
@@ -231,14 +156,14 @@ def _follow(client: Any, run_id: str, url: str, timeout: float | None, every: fl
             failures += 1
             if failures > PATIENCE:
                 raise RunError(f"{url}: no answer any more ({_line(error)})") from None
-            time.sleep(every)
+            time.sleep(POLL_S)
             continue
         _tell(run, told, time.monotonic() - started)
         if run.state in FINISHED:
             break
         if timeout is not None and time.monotonic() - started > timeout:
             raise RunError(f"{url}: {run.state} after {timeout:.0f} s; it goes on without us")
-        time.sleep(every)
+        time.sleep(POLL_S)
     if run.state != "SUCCEEDED":
         failed = [task for task, state in told.items() if state == "FAILED" and task != "run"]
         why = f"; failed: {', '.join(failed)}" if failed else ""
@@ -270,13 +195,14 @@ def _connect(target: Target) -> Any:
         )
 
 
-def _ask(host: str, question: Callable[[], _Result]) -> _Result:
-    """Ask the server; what goes wrong there is one line."""
+@contextmanager
+def _told_plainly(host: str) -> Iterator[None]:
+    """Turn what goes wrong with the server into one line."""
     from kfp_server_api import ApiException
     from urllib3.exceptions import HTTPError as ConnectionFailed
 
     try:
-        return question()
+        yield
     except ApiException as error:
         raise RunError(f"{host}: refused with {error.status} ({_line(_reason(error))})") from None
     except HTTPError as error:
@@ -294,21 +220,6 @@ def _reason(error: Any) -> str:
         return str(error.reason)
 
 
-def _load(package: Path) -> dict[str, Any]:
-    """The pipeline spec of a compiled file (its first document)."""
-    import yaml
-
-    try:
-        spec = next(yaml.safe_load_all(package.read_text()))
-    except (yaml.YAMLError, StopIteration, UnicodeDecodeError) as error:
-        raise InputError(f"{package}: not readable YAML ({_line(error)})") from None
-    if not isinstance(spec, dict) or "pipelineInfo" not in spec or "root" not in spec:
-        raise InputError(
-            f"{package}: not a compiled pipeline; recreate it with `python -m pipelines.compile`"
-        )
-    return spec
-
-
 def _check_host(host: str) -> None:
     parts = urlsplit(host)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -324,15 +235,6 @@ def _kfp() -> Any:
     except ModuleNotFoundError:
         raise InputError("skelift submit needs kfp: pip install 'skelift[kubeflow]'") from None
     return kfp
-
-
-@contextmanager
-def _import_from(folder: Path) -> Iterator[None]:
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
 
 
 def _line(error: object) -> str:

@@ -40,11 +40,7 @@ class Location:
 
     @classmethod
     def parse(cls, uri: str) -> "Location":
-        """Read ``s3://bucket/prefix``; ``s3:///prefix`` means the bucket SKELIFT_S3_BUCKET.
-
-        Raises:
-            InputError: another scheme, or no bucket.
-        """
+        """Read ``s3://bucket/prefix``; ``s3:///prefix`` means the bucket SKELIFT_S3_BUCKET."""
         if not uri.startswith(SCHEME):
             raise InputError(f"{uri}: no bucket; write s3://BUCKET/PREFIX")
         bucket, _, prefix = uri.removeprefix(SCHEME).partition("/")
@@ -98,40 +94,26 @@ def told_plainly(where: Location | str) -> Iterator[None]:
         InputError: credentials, bucket or settings are wrong.
         RunError: the server cannot be reached, or fails.
     """
-    from boto3.exceptions import RetriesExceededError
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        ConnectionError,
-        HTTPClientError,
-        IncompleteReadError,
-        NoCredentialsError,
-        PartialCredentialsError,
-    )
-    from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceededError
+    import s3transfer.exceptions as transfer
+    from boto3.exceptions import Boto3Error
+    from botocore import exceptions as core
 
-    broken = (
-        ConnectionError,
-        HTTPClientError,
-        IncompleteReadError,
-        RetriesExceededError,
-        TransferRetriesExceededError,
-    )
+    broken = (core.ConnectionError, core.HTTPClientError, core.IncompleteReadError)
     try:
         yield
-    except (NoCredentialsError, PartialCredentialsError):
+    except (core.NoCredentialsError, core.PartialCredentialsError):
         raise InputError(
             f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from None
-    except ClientError as error:
+    except core.ClientError as error:
         raise _refusal(where, error) from None
-    except broken as error:
+    except (*broken, Boto3Error, transfer.RetriesExceededError) as error:
         raise RunError(
             f"{where}: the server does not answer ({type(error).__name__}); check "
             "AWS_ENDPOINT_URL and the network, then run the command again: it goes on where it "
             "stopped"
         ) from None
-    except BotoCoreError as error:
+    except core.BotoCoreError as error:
         raise InputError(
             f"{where}: {type(error).__name__}: check the AWS_* variables of the environment"
         ) from None

@@ -1,43 +1,28 @@
 """Whole folders to and from a bucket: ``push`` and ``pull``."""
 
-import fcntl
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from skelift.errors import InputError, RunError
-from skelift.files import replace_folder, sha256
+from skelift.files import locked, replace_folder, sha256
 from skelift.storage.bucket import CHANGED, MISSING, Location, code_of, connect, told_plainly
 from skelift.storage.manifest import NAME, File, Manifest, in_bucket, of_folder
-from skelift.storage.transfer import Gone, Moved, has, transferring
+from skelift.storage.transfer import Gone, has, transferring
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What a push or pull did.
-
-    Attributes:
-        total: bytes of the folder.
-        moved: bytes that went over the line; the others were there already.
-    """
+    """What a push or pull did, in bytes."""
 
     total: int
-    moved: int
+    moved: int  # over the line; the others were there already
 
 
-def push(
-    folder: Path,
-    where: Location,
-    moved: Moved = lambda _: None,
-    *,
-    check: bool = False,
-    show: bool = True,
-) -> Transfer:
+def push(folder: Path, where: Location, *, check: bool = False, show: bool = True) -> Transfer:
     """Make the bucket's folder equal to a local one, at once and as a whole.
 
     Files are sent first, the manifest last and only if nobody else has written it meanwhile.
@@ -46,7 +31,6 @@ def push(
     Args:
         folder: local folder.
         where: folder in a bucket; what was pushed there before is replaced.
-        moved: called with the bytes that have just gone over the line.
         check: read back what the bucket has already, and send again what has changed there.
         show: with a progress bar.
 
@@ -57,7 +41,7 @@ def push(
     manifest, client = of_folder(folder), connect()
     before = in_bucket(client, where)
     files, title = where / manifest.snapshot, f"push {where}" if show else ""
-    with transferring(client, where, title, manifest.size, moved) as transfers:
+    with transferring(client, where, title, manifest.size) as transfers:
         for name, file in manifest.files.items():
             if not has(client, file, files / name, check=check):
                 transfers.send(folder / name, file, files / name)
@@ -68,7 +52,7 @@ def push(
     return Transfer(manifest.size, transfers.moved)
 
 
-def pull(where: Location, folder: Path, moved: Moved = lambda _: None) -> Transfer:
+def pull(where: Location, folder: Path) -> Transfer:
     """Make a local folder equal to the bucket's, at once and as a whole.
 
     Files that are there already with the right checksum are not fetched. Interrupted and started
@@ -80,27 +64,17 @@ def pull(where: Location, folder: Path, moved: Moved = lambda _: None) -> Transf
         RunError: the server does not answer.
     """
     client = connect()
-    with _alone(folder):
-        for last in (False, True):
-            found = in_bucket(client, where)
-            if not found:
-                raise InputError(
-                    f"{where}: nothing complete there; push it first: skelift push FOLDER {where}"
-                )
+    with locked(folder.parent / f".{folder.name}.pull.lock"):
+        while found := in_bucket(client, where):
             try:
-                return _fetch(client, where, found.manifest, folder, moved)
+                return _fetch(client, where, found.manifest, folder)
             except Gone as gone:
                 now = in_bucket(client, where)
-                if last or (now and now.etag == found.etag):
+                if now and now.etag == found.etag:  # not replaced by another version meanwhile
                     raise InputError(
                         f"{gone}: missing, though {where / NAME} lists it; push the folder again"
                     ) from None
-    raise AssertionError
-
-
-def exists(where: Location) -> bool:
-    """Whether a complete folder is there."""
-    return in_bucket(connect(), where) is not None
+    raise InputError(f"{where}: nothing complete there; push it first: skelift push FOLDER {where}")
 
 
 def pushed_at(where: Location) -> datetime | None:
@@ -109,15 +83,13 @@ def pushed_at(where: Location) -> datetime | None:
     return found.written if found else None
 
 
-def _fetch(
-    client: Any, where: Location, manifest: Manifest, folder: Path, moved: Moved
-) -> Transfer:
+def _fetch(client: Any, where: Location, manifest: Manifest, folder: Path) -> Transfer:
     if _is_equal(folder, manifest):
         return Transfer(manifest.size, 0)
     unfinished = folder.parent / f".{folder.name}.pull"
     _keep_only(unfinished, manifest)
     files, fetched = where / manifest.snapshot, []
-    with transferring(client, where, f"pull {where}", manifest.size, moved) as transfers:
+    with transferring(client, where, f"pull {where}", manifest.size) as transfers:
         for name, file in manifest.files.items():
             path = unfinished / name
             if file.is_at(path):
@@ -135,11 +107,7 @@ def _fetch(
 
 
 def _check(path: Path, file: File, where: Location) -> None:
-    """Compare what has arrived with the manifest.
-
-    Raises:
-        InputError: the object does not have the content that its manifest names.
-    """
+    """InputError unless what has arrived has the content that the manifest names."""
     if not file.is_at(path):
         raise InputError(
             f"{where}: has {path.stat().st_size} bytes, sha256 {sha256(path)[:12]}, but its "
@@ -189,15 +157,3 @@ def _remove(client: Any, files: Location, manifest: Manifest) -> None:
     with told_plainly(files):
         for name in manifest.files:
             client.delete_object(Bucket=files.bucket, Key=(files / name).prefix)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = folder.parent / f".{folder.name}.pull.lock"
-    handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

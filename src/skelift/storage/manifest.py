@@ -64,20 +64,23 @@ class Manifest:
         return (json.dumps(content, indent=1) + "\n").encode()
 
 
-def of_folder(folder: Path) -> Manifest:
-    """The manifest of a local folder; hidden names (unfinished files, caches) are left out.
+def visible_files(folder: Path) -> list[Path]:
+    """Files below a folder, without hidden ones (unfinished files, caches)."""
+    paths = {path: path.relative_to(folder).parts for path in sorted(folder.rglob("*"))}
+    return [
+        path
+        for path, parts in paths.items()
+        if path.is_file() and not any(part.startswith(".") for part in parts)
+    ]
 
-    Raises:
-        InputError: the folder is missing or has no files.
-    """
+
+def of_folder(folder: Path) -> Manifest:
+    """The manifest of a local folder; InputError if it is missing or has no files."""
     if not folder.is_dir():
         raise InputError(f"{folder}: not a folder; name one with a data set or a model")
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = {path.relative_to(folder): path for path in paths}
     files = {
-        name.as_posix(): File(path.stat().st_size, sha256(path))
-        for name, path in names.items()
-        if not any(part.startswith(".") for part in name.parts)
+        path.relative_to(folder).as_posix(): File(path.stat().st_size, sha256(path))
+        for path in visible_files(folder)
     }
     if not files:
         raise InputError(f"{folder}: holds no files; nothing to push")
@@ -94,11 +97,7 @@ class Published:
 
 
 def in_bucket(client: Any, where: Location) -> Published | None:
-    """The manifest of a folder in a bucket; None where there is none (yet).
-
-    Raises:
-        InputError: the bucket is missing, the credentials are refused, or this is not a manifest.
-    """
+    """The manifest of a folder in a bucket; None where there is none (yet)."""
     from botocore.exceptions import ClientError
 
     with told_plainly(where):

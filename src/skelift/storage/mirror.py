@@ -10,6 +10,7 @@ from threading import Event, Thread
 from skelift.errors import InputError, RunError
 from skelift.storage.bucket import Location
 from skelift.storage.folders import pull, push, pushed_at
+from skelift.storage.manifest import visible_files
 
 LOOK_S = 2.0  # seconds between two looks at the folder
 
@@ -29,11 +30,11 @@ def mirrored(folder: Path, where: Location, *, pushes: bool) -> Iterator[None]:
         pushes: False for a process that only takes part: it pulls, and another one pushes.
 
     Raises:
-        InputError: the bucket cannot be used, at the start or at the end.
-        RunError: the server does not answer, at the start or at the end.
+        InputError, RunError: as of ``pull`` and ``push``, at the start or at the end.
     """
     pushed = pushed_at(where)
-    if pushed and pushed.timestamp() > _last_change(folder):
+    last_change_s = max((changed / 1e9 for _, changed in _state(folder).values()), default=0.0)
+    if pushed and pushed.timestamp() > last_change_s:
         pull(where, folder)
     if not pushes:
         yield
@@ -63,16 +64,12 @@ class _Mirror(Thread):
         self._attempt()
 
     def finish(self) -> None:
-        """End, once the push that may be under way has, and a last look has been taken."""
+        """End after a last look."""
         self._ends.set()
         self.join()
 
     def push(self) -> None:
-        """Push the folder if it has changed. One that was emptied stays as it was in the bucket.
-
-        Raises:
-            FileNotFoundError: a file was removed meanwhile.
-        """
+        """Push the folder if it has changed. One that was emptied stays as it was in the bucket."""
         self._tried = state = _state(self._folder)
         if not state or state == self._pushed:
             return
@@ -94,22 +91,11 @@ class _Mirror(Thread):
             if _state(self._folder) != self._tried:
                 self.push()
         except FileNotFoundError:
-            return  # it is changing: the next look sees another state
+            return  # a file was removed meanwhile: the next look sees another state
         except (InputError, RunError) as error:
             print(f"warning: {self._folder} is not pushed: {error}", file=sys.stderr)
 
 
 def _state(folder: Path) -> State:
-    """The files of a folder; hidden ones, which are not finished, are left out."""
-    state = {}
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden:
-            status = path.stat()
-            state[path] = status.st_size, status.st_mtime_ns
-    return state
-
-
-def _last_change(folder: Path) -> float:
-    """Seconds since the epoch; 0 of a folder without files."""
-    return max((changed / 1e9 for _, changed in _state(folder).values()), default=0.0)
+    status = {path: path.stat() for path in visible_files(folder)}
+    return {path: (about.st_size, about.st_mtime_ns) for path, about in status.items()}

@@ -35,26 +35,22 @@ def stored(config: Config, reads: Iterable[str], writes: Iterable[str]) -> Itera
     if not config.storage.uri:
         yield
         return
-    from skelift.storage.folders import exists, pull, push
+    from skelift.storage.folders import pull, push, pushed_at
     from skelift.storage.mirror import mirrored
 
     root, is_main = Location.parse(config.storage.uri), int(os.environ.get("RANK", "0")) == 0
-    places = {name: _folder(config, name) for name in (*reads, *writes)}
+    places = {name: Path(getattr(config.paths, name)) for name in (*reads, *writes)}
     with ExitStack() as mirrors:
         for name, folder in places.items():
             where = root / _key(folder)
             if name in MIRRORED:
                 mirrors.enter_context(mirrored(folder, where, pushes=is_main))
-            elif name in reads or exists(where):
+            elif name in reads or pushed_at(where):
                 pull(where, folder)
         yield
     if is_main:  # of the processes of torchrun, the first
         for name in writes:
             push(places[name], root / _key(places[name]))
-
-
-def _folder(config: Config, name: str) -> Path:
-    return Path(getattr(config.paths, name))
 
 
 def _key(folder: Path) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,6 @@ from skelift.storage.manifest import File
 
 PART = 16 * 2**20  # bytes; larger files travel in parts of this size
 
-Moved = Callable[[int], None]
-"""Called with the bytes that have just gone over the line, from several threads."""
-
 
 class Gone(Exception):
     """An object was not found in the bucket; the message is its location."""
@@ -31,56 +29,31 @@ class Gone(Exception):
 class Transfers:
     """Files on their way; ``transferring`` waits for them."""
 
-    def __init__(self, manager: Any, moved: Moved) -> None:
+    def __init__(self, manager: Any, moved: Callable[[int], None]) -> None:
         from boto3.s3.transfer import ProgressCallbackInvoker
 
         self._manager = manager
-        self._counts: list[int] = []  # appended to by several threads, which is atomic
-        self._subscribers = [
-            ProgressCallbackInvoker(callback) for callback in (self._counts.append, moved)
-        ]
-        self._started: list[tuple[Location, Any]] = []
-
-    @property
-    def moved(self) -> int:
-        """Bytes that went over the line."""
-        return sum(self._counts)
+        self._subscribers = [ProgressCallbackInvoker(moved)]  # called from several threads
+        self.started: list[tuple[Location, Any]] = []
+        self.moved = 0  # bytes that went over the line, once all have arrived
 
     def send(self, path: Path, file: File, where: Location) -> None:
         """Start to upload a file. Its checksum goes along, for ``has``."""
         options = {"extra_args": {"Metadata": {"sha256": file.sha256}}}
         source = str(path), where.bucket, where.prefix
         future = self._manager.upload(*source, **options, subscribers=self._subscribers)
-        self._started.append((where, future))
+        self.started.append((where, future))
 
     def fetch(self, where: Location, path: Path) -> None:
         """Start to download an object; ``path`` appears when all of it has arrived."""
         path.parent.mkdir(parents=True, exist_ok=True)
         source = where.bucket, where.prefix, str(path)
         future = self._manager.download(*source, subscribers=self._subscribers)
-        self._started.append((where, future))
-
-    def wait(self) -> None:
-        """Return when all files have arrived.
-
-        Raises:
-            Gone: an object is not in the bucket.
-        """
-        from botocore.exceptions import ClientError
-
-        for where, future in self._started:
-            try:
-                future.result()
-            except ClientError as error:
-                if code_of(error) in MISSING:
-                    raise Gone(str(where)) from None
-                raise
+        self.started.append((where, future))
 
 
 @contextmanager
-def transferring(
-    client: Any, where: Location, title: str, size: int, moved: Moved
-) -> Iterator[Transfers]:
+def transferring(client: Any, where: Location, title: str, size: int) -> Iterator[Transfers]:
     """Files that are started in the block have arrived after it; an exception cancels the rest.
 
     Args:
@@ -88,7 +61,6 @@ def transferring(
         where: named in error messages.
         title: of the progress bar; empty: no bar.
         size: bytes at its end.
-        moved: called with the bytes of each piece.
 
     Raises:
         Gone: an object to download is not in the bucket.
@@ -96,33 +68,41 @@ def transferring(
         RunError: the server does not answer.
     """
     from boto3.s3.transfer import TransferConfig
+    from botocore.exceptions import ClientError
     from s3transfer.manager import TransferManager
 
     config = TransferConfig(
         multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=CONNECTIONS
     )
-    with _progress(bool(title)) as progress, told_plainly(where):
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with (
+        Progress(*columns, transient=True, disable=not title) as progress,
+        told_plainly(where),
+        TransferManager(client, config) as manager,
+    ):
         bar = progress.add_task(title, total=size)
-
-        def told(count: int) -> None:
-            progress.advance(bar, count)
-            moved(count)
-
-        with TransferManager(client, config) as manager:
-            transfers = Transfers(manager, told)
-            yield transfers
-            transfers.wait()
-        progress.update(bar, completed=size)
+        transfers = Transfers(manager, partial(progress.advance, bar))
+        yield transfers
+        for place, future in transfers.started:
+            try:
+                future.result()
+            except ClientError as error:
+                if code_of(error) in MISSING:
+                    raise Gone(str(place)) from None
+                raise
+        transfers.moved = int(progress.tasks[bar].completed)
 
 
 def has(client: Any, file: File, where: Location, *, check: bool) -> bool:
     """Whether the bucket has this content, by size and the checksum that it was sent with.
 
-    Args:
-        client: of the bucket.
-        file: the content.
-        where: the object.
-        check: read the object and compute its checksum, too.
+    ``check``: read the object and compute its checksum, too.
     """
     from botocore.exceptions import ClientError
 
@@ -142,15 +122,3 @@ def _digest(client: Any, where: Location) -> str:
     for chunk in client.get_object(Bucket=where.bucket, Key=where.prefix)["Body"].iter_chunks(PART):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _progress(show: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        transient=True,
-        disable=not show,
-    )

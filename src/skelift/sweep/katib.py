@@ -13,7 +13,7 @@ import yaml
 
 from skelift import __version__
 from skelift.config import Config, RangeConfig, compose
-from skelift.sweep.space import check_sweep
+from skelift.sweep.space import bounds, check_sweep
 
 NAME = "skelift-sweep"
 CONTAINER = "trial"
@@ -77,15 +77,13 @@ def experiment(config: Config, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 def _parameter(key: str, values: RangeConfig) -> dict[str, Any]:
     if values.choices:
+        kind = "categorical"
         space: dict[str, Any] = {"list": [str(choice) for choice in values.choices]}
-        return {"name": key, "parameterType": "categorical", "feasibleSpace": space}
-    assert values.low is not None
-    assert values.high is not None
-    low, high = (int(v) if values.integer else v for v in (values.low, values.high))
-    space = {"min": str(low), "max": str(high)}
-    if values.log:
-        space["distribution"] = "logUniform"
-    kind = "int" if values.integer else "double"
+    else:
+        kind = "int" if values.integer else "double"
+        low, high = bounds(values)
+        space = {"min": str(low), "max": str(high)}
+        space |= {"distribution": "logUniform"} if values.log else {}
     return {"name": key, "parameterType": kind, "feasibleSpace": space}
 
 

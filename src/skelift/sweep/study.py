@@ -1,11 +1,8 @@
 """The search on one machine: Optuna's TPE, median pruning, a study that can be resumed."""
 
-import fcntl
 import math
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +11,8 @@ from rich.console import Console
 from skelift.config import Config, RangeConfig
 from skelift.data.format import Dataset
 from skelift.errors import InputError, RunError
-from skelift.sweep.space import Values, overrides
+from skelift.files import locked
+from skelift.sweep.space import Values, bounds, overrides
 from skelift.sweep.trial import Trial, run_trial
 from skelift.training.loop import NonFiniteLoss
 
@@ -42,7 +40,15 @@ def search(config: Config, folder: Path) -> list[Trial]:
         InputError: another search is running there, or the study is of another space or data set.
         RunError: no trial finished.
     """
-    with _only_one(folder):
+    with ExitStack() as stack:
+        try:
+            # Two searches in one study would take each other's running trials for killed ones.
+            stack.enter_context(locked(folder / ".lock", wait=False))
+        except BlockingIOError:
+            raise InputError(
+                f"{folder}: another `skelift sweep` is running there; wait for it, or take another "
+                "paths.reports"
+            ) from None
         study = _open_study(config, folder)
         _try_killed_ones_again(study)
         progress = _Progress(config.sweep.trials, study)
@@ -130,12 +136,10 @@ def _suggest(trial: "optuna.Trial", config: Config) -> Values:
 def _suggest_one(trial: "optuna.Trial", key: str, values: RangeConfig) -> Any:
     if values.choices:
         return trial.suggest_categorical(key, list(values.choices))
-    assert values.low is not None
-    assert values.high is not None
+    low, high = bounds(values)
     if values.integer:
-        return trial.suggest_int(key, int(values.low), int(values.high), log=values.log)
-    at = trial.suggest_float(key, values.low, values.high, log=values.log)
-    return float(f"{at:.6g}")
+        return trial.suggest_int(key, int(low), int(high), log=values.log)
+    return float(f"{trial.suggest_float(key, low, high, log=values.log):.6g}")
 
 
 def _done(study: "optuna.Study") -> int:
@@ -169,21 +173,3 @@ class _Progress:
             highlight=False,
             soft_wrap=True,
         )
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """A lock: two searches in one study would take each other's running trials for killed ones."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{folder}: another `skelift sweep` is running there; wait for it, or take another "
-                "paths.reports"
-            ) from None
-        yield
-    finally:
-        os.close(handle)

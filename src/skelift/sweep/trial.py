@@ -28,19 +28,12 @@ _SCORED_IN_ITS_COURSE = 512  # held-out images, of each score before the last
 
 @dataclass(frozen=True)
 class Trial:
-    """Result of a trial; its JSON is what trials on a cluster hand over.
+    """Result of a trial; its JSON is what trials on a cluster hand over."""
 
-    Attributes:
-        number: 0 is the configuration as it stands.
-        values: key -> value that the trial tried.
-        metric: what ``score`` is.
-        score: on the held-out clips; lower is better.
-    """
-
-    number: int
-    values: Values
-    metric: str
-    score: float
+    number: int  # 0 is the configuration as it stands
+    values: Values  # key -> value that the trial tried
+    metric: str  # what ``score`` is
+    score: float  # on the held-out clips; lower is better
 
 
 def run_trial(
@@ -56,7 +49,7 @@ def run_trial(
 
     Args:
         config: the run whose ``sweep`` it is a trial of.
-        number: of the trial.
+        number: see ``Trial``.
         values: key -> value to try.
         title: what the progress bar says.
         report: is told score and step in its course and at its end, by one process of several;
