@@ -17,7 +17,7 @@ from skelift.data.format import (
     SPLITS,
     DatasetInfo,
     DatasetWriter,
-    SplitRows,
+    fill_rows,
     parts_folder,
     write_dataset,
 )
@@ -137,18 +137,18 @@ def _write_images(
     room = {"train": sum(firsts), "test": sum(len(clip.indices) for clip in clips) - sum(firsts)}
     for name in SPLITS:
         writer.allocate_split(name, room[name], with_2d=False, with_3d=False)
-    rows = {name: SplitRows(writer.folder / name) for name in SPLITS}
     used = dict.fromkeys(SPLITS, 0)
     for clip, position, index, image, mask in _all_frames(clips, folder, kept):
         if not mask.any():
             continue
         name = "train" if position < firsts[clip] else "test"
         box = CropBox.around_mask(mask, writer.info.margin)
-        rows[name].put(
+        fill_rows(
+            writer.folder / name,
             used[name],
-            box.cut(image * (mask[..., None] > 0), writer.info.size),
-            box.cut(mask, writer.info.size),
-            samples=_record(clips[clip], index, box, image, folder.focal_px),
+            images=box.cut(image * (mask[..., None] > 0), writer.info.size)[None],
+            masks=box.cut(mask, writer.info.size)[None],
+            samples=_record(clips[clip], index, box, image, folder.focal_px)[None],
         )
         used[name] += 1
     for name in SPLITS:
