@@ -11,23 +11,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Published:
-    """Frames of one part of a public data set.
-
-    Attributes:
-        part: the part, as a person calls it.
-        clips: patterns of the names of its clips.
-        frames: how many frames are published.
-        each_camera: whether that is the count of one camera, and not of all together.
-        split: ``train`` or ``test``: which of the options ``every`` and ``test_every`` thins it.
-        most: the largest published count, where there is more than one; ``frames`` is the smallest.
-    """
+    """Frames of one part of a public data set."""
 
     part: str
-    clips: tuple[str, ...]
-    frames: int
-    each_camera: bool = False
-    split: str = "train"
-    most: int = 0
+    clips: tuple[str, ...]  # patterns of their names
+    frames: int  # the smallest published count
+    each_camera: bool = False  # whether that is the count of one camera, and not of all together
+    split: str = "train"  # whether the option ``every`` or ``test_every`` thins it
+    most: int = 0  # the largest published count, where there is more than one
 
 
 def _subjects(*names: str) -> tuple[str, ...]:

@@ -13,19 +13,12 @@ from skelift.errors import RequestError
 
 @dataclass(frozen=True)
 class Limits:
-    """What one image may cost.
+    """What one image may cost."""
 
-    Attributes:
-        bytes: encoded size.
-        pixels: width x height, as the header states it.
-        side: the longer side; a crop is square.
-        formats: Pillow's names.
-    """
-
-    bytes: int = 10 * 2**20
-    pixels: int = 25_000_000
-    side: int = 8192
-    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP")
+    bytes: int = 10 * 2**20  # encoded size
+    pixels: int = 25_000_000  # width x height, as the header states it
+    side: int = 8192  # the longer side; a crop is square
+    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP")  # Pillow's names
 
 
 def decode_image(encoded: bytes, limits: Limits) -> NDArray[np.uint8]:

@@ -148,7 +148,7 @@ def _write_images(
             used[name],
             images=box.cut(image * (mask[..., None] > 0), writer.info.size)[None],
             masks=box.cut(mask, writer.info.size)[None],
-            samples=_record(clips[clip], index, box, image, folder.focal_px)[None],
+            samples=_record(clips[clip], index, box, image, folder.focal_px),
         )
         used[name] += 1
     for name in SPLITS:
@@ -216,13 +216,9 @@ def _mask_kept(file: Path, image: ImageArray) -> Mask:
 def _record(
     clip: Clip, index: int, box: CropBox, image: ImageArray, focal: float
 ) -> NDArray[np.void]:
-    height, width = image.shape[:2]
-    record = np.zeros((), dtype=SAMPLE)
-    record["person"], record["clip"] = clip.person, clip.name
-    record["camera"], record["activity"] = clip.camera, clip.activity
-    record["frame"] = index
-    record["crop"] = box.as_array()
-    record["source_size"] = width, height
-    record["focal"] = focal or np.nan
-    record["principal"] = (width / 2, height / 2) if focal else np.nan
-    return record
+    """(1,) SAMPLE record."""
+    size = np.array(image.shape[1::-1])
+    camera = (focal, focal), size / 2
+    known = camera if focal else np.full((2, 2), np.nan)
+    names = clip.person, clip.name, clip.camera, clip.activity
+    return np.array([(*names, index, box.as_array(), size, *known)], dtype=SAMPLE)

@@ -4,6 +4,7 @@ Images are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body.
 """
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -87,8 +88,7 @@ def fewest_frames(count: int) -> int:
 
 def frame_count(video: Path) -> int:
     """Number of frames of a video; InputError when it cannot be read."""
-    capture = _open_video(video)
-    try:
+    with _opened(video) as capture:
         stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if stated > 0:
             return stated
@@ -96,17 +96,12 @@ def frame_count(video: Path) -> int:
         while capture.grab():
             count += 1
         return count
-    finally:
-        capture.release()
 
 
 def frame_rate(video: Path) -> float:
     """Frames per second, as the video states them; 0 where it does not."""
-    capture = _open_video(video)
-    try:
+    with _opened(video) as capture:
         return float(capture.get(cv2.CAP_PROP_FPS))
-    finally:
-        capture.release()
 
 
 def read_video(video: Path, wanted: Collection[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -130,8 +125,7 @@ def read_frames(
         threads: threads of the decoder; 0 leaves that to it.
     """
     count = frame_count(video)
-    capture = _open_video(video, threads)
-    try:
+    with _opened(video, threads) as capture:
         for index in range(min(count, max(wanted, default=-1) + 1)):
             if not capture.grab():
                 if index >= fewest_frames(count):
@@ -144,18 +138,20 @@ def read_frames(
                 if not decoded:
                     raise InputError(f"{video}: frame {index} cannot be decoded; restore the file")
                 yield index, frame  # type: ignore[misc]
-    finally:
-        capture.release()
 
 
-def _open_video(path: Path, threads: int = 0) -> cv2.VideoCapture:
+@contextmanager
+def _opened(path: Path, threads: int = 0) -> Iterator[cv2.VideoCapture]:
     if not path.exists():
         raise InputError(f"{path}: not found; name an existing video")
     options = [cv2.CAP_PROP_N_THREADS, threads] if threads else []
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if threads else cv2.CAP_ANY, options)
     if not capture.isOpened():
         raise InputError(f"{path}: cannot be decoded; give a video that OpenCV reads (H.264 .mp4)")
-    return capture
+    try:
+        yield capture
+    finally:
+        capture.release()
 
 
 def decode(

@@ -6,13 +6,13 @@ of a split.
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from skelift.data.data_docs import make_offline
 from skelift.data.format import Dataset
-from skelift.data.measures import MOST_IMAGES, Table, measure
+from skelift.data.measures import MOST_IMAGES, Table, measure_dataset
 from skelift.data.rules import RULES, Outcome, Rule
 from skelift.errors import InputError
 from skelift.files import atomic_folder, write_json
@@ -27,15 +27,26 @@ def validate(data: Dataset, out: Path) -> list[Outcome]:
     """
     data.verify()
     with atomic_folder(out) as folder:
-        outcomes = _judge(measure(data), folder)
+        outcomes = _judge(measure_dataset(data), folder)
         make_offline(folder, f"Validation of data set {data.info.name}", outcomes)
-        _report(data, outcomes, folder)
+        report = {
+            "data": data.info.name,
+            "success": not any(outcome.stops for outcome in outcomes),
+            "counts": data.counts,
+            "images_looked_at_per_split": MOST_IMAGES,
+            "expectations": [outcome.as_json() for outcome in outcomes],
+        }
+        write_json(folder / "validation.json", report)
     for outcome in outcomes:
         if outcome.rule.warning and not outcome.success:
             print(f"{data.folder}: warning: {outcome.fault()}", file=sys.stderr)
     failed = [outcome for outcome in outcomes if outcome.stops]
     if failed:
-        raise InputError(_complaint(data, failed, out))
+        more = f" (and {len(failed) - 1} more failed)" if len(failed) > 1 else ""
+        raise InputError(
+            f"{data.folder}: {failed[0].fault()}{more}; correct or remove them, all are in "
+            f"{out / 'index.html'}"
+        )
     return outcomes
 
 
@@ -119,26 +130,4 @@ def _outcome(rule: Rule, result: Any) -> Outcome:
             f"{example['row']}: {rule.column} {float(example[rule.column]):.4g}"
             for example in found.get("partial_unexpected_index_list", [])[:3]
         ),
-    )
-
-
-def _report(data: Dataset, outcomes: Sequence[Outcome], folder: Path) -> None:
-    write_json(
-        folder / "validation.json",
-        {
-            "data": data.info.name,
-            "success": not any(outcome.stops for outcome in outcomes),
-            "counts": data.counts,
-            "images_looked_at_per_split": MOST_IMAGES,
-            "expectations": [outcome.as_json() for outcome in outcomes],
-        },
-    )
-
-
-def _complaint(data: Dataset, failed: Sequence[Outcome], out: Path) -> str:
-    first, others = failed[0], len(failed) - 1
-    more = f" (and {others} more failed)" if others else ""
-    return (
-        f"{data.folder}: {first.fault()}{more}; correct or remove them, all are in "
-        f"{out / 'index.html'}"
     )
