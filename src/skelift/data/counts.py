@@ -53,16 +53,12 @@ PUBLISHED: Mapping[str, tuple[Published, ...]] = {
 def count_published(
     name: str, samples: NDArray[np.void], details: Mapping[str, Any]
 ) -> dict[str, NDArray[np.generic]]:
-    """One row per published part: its name, and the share of its frames that is missing.
+    """One row per published part of data set ``name``: how many of its frames are missing.
 
-    Of a clip of which every n-th frame was taken, each counts n times. A frame that is there more
-    than once (turned copies, poses without their images) counts once.
-
-    Args:
-        name: name of the data set; one that is not in ``PUBLISHED`` has no rows.
-        samples: (N,) SAMPLE records of all its images and poses.
-        details: what the data set says of its preparation; one in another ``layout`` than the
-            official has no rows.
+    ``samples`` (N,) are the SAMPLE records of all its images and poses, ``details`` is what it
+    says of its preparation. Of a clip of which every n-th frame was taken, each counts n times;
+    repeated frames (turned copies, poses without their images) count once. Other data sets, and
+    those in another ``layout`` than the official one, have no rows.
     """
     if name not in PUBLISHED or "layout" in details:
         return {}

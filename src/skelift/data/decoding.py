@@ -24,8 +24,7 @@ class Limits:
 def decode_image(encoded: bytes, limits: Limits) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB, turned upright by its EXIF tag.
 
-    Raises:
-        RequestError: too large, of another format, truncated or broken.
+    RequestError if it is too large, of another format, truncated or broken.
     """
     return _decode(encoded, "RGB", limits)
 
@@ -33,8 +32,7 @@ def decode_image(encoded: bytes, limits: Limits) -> NDArray[np.uint8]:
 def decode_mask(encoded: bytes, like: NDArray[np.uint8], limits: Limits) -> NDArray[np.uint8]:
     """(H, W) uint8 mask of the image ``like``, 255 where any grey level is above 127.
 
-    Raises:
-        RequestError: as ``decode_image``, or of another size than the image.
+    RequestError as of ``decode_image``, and if it is of another size than the image.
     """
     mask = _decode(encoded, "L", limits)
     (height, width), (wanted_height, wanted_width) = mask.shape, like.shape[:2]

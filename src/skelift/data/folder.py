@@ -31,7 +31,7 @@ from skelift.data.images import (
     read_mask,
     read_video,
 )
-from skelift.data.poses import UnpairedPoses, read_poses
+from skelift.data.poses import read_poses
 from skelift.data.static_camera import BACKGROUNDS, cut_out_bodies
 from skelift.errors import InputError
 from skelift.progress import progress_bar
@@ -50,7 +50,9 @@ def prepare(config: Config) -> Path:
     """
     folder = config.data.folder
     assert folder is not None
-    _check(folder)
+    for option in ("images", "poses"):
+        if not getattr(folder, option):
+            raise InputError(f"data.folder.{option}: not set; name what to read")
     poses = read_poses(
         Path(folder.poses), config.body, config.data.size, config.data.margin, folder.joints
     )
@@ -58,7 +60,17 @@ def prepare(config: Config) -> Path:
     split_by, firsts = split_clips(clips, folder.test_fraction, config.data.seed)
     out = Path(config.paths.data)
     kept = parts_folder(out)
-    with write_dataset(out, _describe(config, folder, poses, split_by)) as writer:
+    info = DatasetInfo(
+        name=config.data.name,
+        skeleton=poses.skeleton,
+        size=config.data.size,
+        margin=config.data.margin,
+        synthetic=False,
+        provenance=f"{folder.provenance or f'Images of {folder.images}'}. {poses.provenance}",
+        licence=f"images: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
+        details={"folder": asdict(folder), "split_by": split_by},
+    )
+    with write_dataset(out, info) as writer:
         skipped = _write_images(writer, clips, firsts, folder, kept)
         writer.write_prior(poses.poses_2d, poses.samples)
     shutil.rmtree(kept, ignore_errors=True)
@@ -103,27 +115,6 @@ def _draw(groups: Sequence[str], lengths: Sequence[int], fraction: float, seed: 
     held = np.cumsum([frames[name] for name in order])
     enough = int(np.searchsorted(held, fraction * held[-1])) + 1
     return set(order[: min(enough, len(order) - 1)])
-
-
-def _check(folder: FolderConfig) -> None:
-    for option in ("images", "poses"):
-        if not getattr(folder, option):
-            raise InputError(f"data.folder.{option}: not set; name what to read")
-
-
-def _describe(
-    config: Config, folder: FolderConfig, poses: UnpairedPoses, split_by: str
-) -> DatasetInfo:
-    return DatasetInfo(
-        name=config.data.name,
-        skeleton=poses.skeleton,
-        size=config.data.size,
-        margin=config.data.margin,
-        synthetic=False,
-        provenance=f"{folder.provenance or f'Images of {folder.images}'}. {poses.provenance}",
-        licence=f"images: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
-        details={"folder": asdict(folder), "split_by": split_by},
-    )
 
 
 def _write_images(

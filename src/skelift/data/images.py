@@ -24,19 +24,14 @@ BLACK = 16  # channels up to this count as black: compression leaves a little no
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Decode an image to RGB, turned upright by its EXIF tag.
-
-    Raises:
-        InputError: the file is missing, truncated or not an image.
-    """
+    """Decode an image to RGB, turned upright by its EXIF tag; InputError if it cannot be."""
     return _read(path, "RGB")
 
 
 def read_mask(path: Path, like: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Decode the mask of the image ``like``: any grey level above 127 is body.
 
-    Raises:
-        InputError: the file is missing, truncated, not an image, or of another size.
+    InputError if it cannot be decoded or has another size.
     """
     mask = _read(path, "L")
     check_size(path, mask, like.shape)
@@ -105,11 +100,7 @@ def frame_rate(video: Path) -> float:
 
 
 def read_video(video: Path, wanted: Collection[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (index, RGB frame) of the wanted frames, one at a time.
-
-    Raises:
-        InputError: the file is missing, not a video, or ends before its stated length.
-    """
+    """``read_frames``, turned to RGB."""
     for index, frame in read_frames(video, wanted):
         yield index, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)  # type: ignore[misc]
 
@@ -117,12 +108,15 @@ def read_video(video: Path, wanted: Collection[int]) -> Iterator[tuple[int, NDAr
 def read_frames(
     video: Path, wanted: Collection[int], threads: int = 0
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """``read_video`` without the turn to RGB: frames are BGR, as OpenCV decodes them.
+    """Yield (index, BGR frame) of the wanted frames, one at a time; later ones are not decoded.
 
     Args:
         video: the file.
-        wanted: indices of the frames; nothing is decoded after the last of them.
+        wanted: indices of the frames.
         threads: threads of the decoder; 0 leaves that to it.
+
+    Raises:
+        InputError: the file is missing, not a video, or ends before its stated length.
     """
     count = frame_count(video)
     with _opened(video, threads) as capture:

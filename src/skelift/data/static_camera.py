@@ -33,12 +33,9 @@ def cut_out_bodies(
     """Yield (index, image, mask) of a clip's frames in use; a mask is all 0 without a body.
 
     Args:
-        clip: images of a static camera.
+        clip: images of a static camera; InputError if it is too short or broken.
         background: one of ``BACKGROUNDS``.
         kept: folder in which masks wait, so that a run that is killed goes on from them.
-
-    Raises:
-        InputError: the clip is too short, or a frame is broken or of another size.
     """
     learned: Background | None = None
     name = kept and kept / _digest(clip, background)

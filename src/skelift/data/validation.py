@@ -55,9 +55,17 @@ def _judge(tables: Mapping[str, Table], folder: Path) -> list[Outcome]:
     gx = _great_expectations()
     import pandas
 
+    site = {
+        "class_name": "SiteBuilder",
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        "store_backend": {
+            "class_name": "TupleFilesystemStoreBackend",
+            "base_directory": str(folder.absolute()),
+        },
+    }
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
-    context.add_data_docs_site(site_name="docs", site_config=_site(folder))
+    context.add_data_docs_site(site_name="docs", site_config=site)
     source = context.data_sources.add_pandas("skelift")
     outcomes = []
     for name, table in tables.items():
@@ -94,17 +102,6 @@ def _great_expectations() -> Any:
             "validate needs Great Expectations; install it with: pip install 'skelift[pipeline]'"
         ) from None
     return great_expectations
-
-
-def _site(folder: Path) -> dict[str, Any]:
-    return {
-        "class_name": "SiteBuilder",
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-        "store_backend": {
-            "class_name": "TupleFilesystemStoreBackend",
-            "base_directory": str(folder.absolute()),
-        },
-    }
 
 
 def _expectation(gx: Any, rule: Rule) -> Any:
