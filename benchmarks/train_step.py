@@ -23,7 +23,7 @@ from benchmarks.measure import best_seconds, report
 from benchmarks.renderer import PlainKappa
 from skelift.config import Config, compose
 from skelift.data.crop import CropBox, to_crop
-from skelift.data.format import SAMPLE, Dataset, DatasetInfo, SplitRows, write_dataset
+from skelift.data.format import SAMPLE, Dataset, DatasetInfo, fill_rows, write_dataset
 from skelift.data.loading import ImageBatch, ImageLoader
 from skelift.skeleton import Skeleton
 from skelift.stages import pretrain_flow
@@ -111,13 +111,14 @@ def write_stick_people(config: Config) -> None:
     samples = np.array([record for _, record in drawn], dtype=SAMPLE)
     with write_dataset(Path(config.paths.data), info) as writer:
         writer.allocate_split("train", 2 * batch, with_2d=False, with_3d=False)
-        rows = SplitRows(writer.folder / "train")
         for row, (joints, record) in enumerate(drawn):
             mask = np.zeros((size, size), dtype=np.uint8)
             x, y = joints.astype(int).clip(0, size - 1).T
             mask[y, x] = 255
             image = rng.integers(64, 256, (size, size, 3), dtype=np.uint8) * (mask > 0)[..., None]
-            rows.put(row, image, mask, samples=record)
+            columns = {"images": image, "masks": mask, "samples": record}
+            blocks = {name: value[None] for name, value in columns.items()}
+            fill_rows(writer.folder / "train", row, **blocks)
         writer.write_prior(np.stack([joints for joints, _ in drawn]), samples)
 
 

@@ -15,7 +15,7 @@ from tiny import load_skeleton, tiny_dataset
 
 from skelift.data import format as data_format
 from skelift.data.crop import CropBox, to_crop, to_source
-from skelift.data.format import SAMPLE, Dataset, DatasetInfo, SplitRows, write_dataset
+from skelift.data.format import SAMPLE, Dataset, DatasetInfo, fill_rows, write_dataset
 from skelift.errors import InputError
 from skelift.files import atomic_file, atomic_folder, write_json
 
@@ -35,10 +35,9 @@ from pathlib import Path
 import numpy as np
 sys.path.insert(0, {tests!r})
 from test_format import describe
-from skelift.data.format import SplitRows, write_dataset
+from skelift.data.format import write_dataset
 with write_dataset(Path({out!r}), describe()) as writer:
     writer.allocate_split("train", 4, with_2d=False, with_3d=False)
-    SplitRows(writer.folder / "train")
     print("half way", flush=True)
     time.sleep(600)
 """
@@ -149,11 +148,12 @@ def test_shards_hold_what_was_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     joints = rng.normal(size=(10, 17, 2)).astype(np.float32)
     with write_dataset(tmp_path / "set", describe()) as writer:
         writer.allocate_split("train", 10, with_2d=True, with_3d=False)
-        target = SplitRows(writer.folder / "train")
-        for row in rng.permutation(10):
-            record = np.zeros((), SAMPLE)
-            record["frame"] = row
-            target.put(row, images[row], masks[row], samples=record, joints_2d=joints[row])
+        records = np.zeros(10, SAMPLE)
+        records["frame"] = np.arange(10)
+        columns = {"images": images, "masks": masks, "samples": records, "joints_2d": joints}
+        for first, last in ((9, 10), (2, 9), (1, 2), (0, 1)):  # in any order, over shard borders
+            block = {name: rows[first:last] for name, rows in columns.items()}
+            fill_rows(writer.folder / "train", first, **block)
     split = Dataset(tmp_path / "set").split("train")
     np.testing.assert_array_equal(split.images[:], images)
     np.testing.assert_array_equal(split.masks[:], masks)
@@ -169,10 +169,8 @@ def test_trimmed_split_keeps_its_first_rows(
     monkeypatch.setattr(data_format, "SHARD_IMAGES", 4)
     with write_dataset(tmp_path / "set", describe()) as writer:
         writer.allocate_split("train", 10, with_2d=False, with_3d=False)
-        target = SplitRows(writer.folder / "train")
-        for row in range(10):
-            image = np.full((8, 8, 3), row, np.uint8)
-            target.put(row, image, image[..., 0], samples=np.zeros((), SAMPLE))
+        images = np.full((10, 8, 8, 3), np.arange(10)[:, None, None, None], np.uint8)
+        fill_rows(writer.folder / "train", 0, images=images, masks=images[..., 0])
         writer.trim_split("train", kept)
     data = Dataset(tmp_path / "set")
     data.verify()
@@ -181,13 +179,12 @@ def test_trimmed_split_keeps_its_first_rows(
     np.testing.assert_array_equal(split.images[:][:, 0, 0, 0], np.arange(kept))
 
 
-def test_put_wants_every_column(tmp_path: Path) -> None:
-    image = np.zeros((8, 8, 3), np.uint8)
+@pytest.mark.parametrize(("first", "joints"), [(0, 16), (1, 17)])
+def test_rows_that_do_not_fit_are_refused(tmp_path: Path, first: int, joints: int) -> None:
     with write_dataset(tmp_path / "set", describe()) as writer:
-        writer.allocate_split("train", 1, with_2d=True, with_3d=False)
-        rows = SplitRows(writer.folder / "train")
+        writer.allocate_split("train", 2, with_2d=True, with_3d=False)
         with pytest.raises(ValueError, match="joints_2d"):
-            rows.put(0, image, image[..., 0], samples=np.zeros((), SAMPLE))
+            fill_rows(writer.folder / "train", first, joints_2d=np.zeros((2, joints, 2)))
 
 
 def test_same_seed_same_bytes(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from skelift.data import validation
 from skelift.data.counts import count_published
 from skelift.data.crop import to_crop
 from skelift.data.format import SAMPLE, Dataset
-from skelift.data.measures import Table, measure
+from skelift.data.measures import Table, measure_dataset
 from skelift.errors import InputError
 from skelift.files import sha256, write_json
 
@@ -259,7 +259,7 @@ def test_a_fault_breaks_its_own_expectation(fault: str, tmp_path: Path) -> None:
     spoil, expected = FAULTS[fault]
     data = Spoiled(tiny_dataset(tmp_path / "set"))
     spoil(data)
-    assert failing(measure(data.save())) == expected
+    assert failing(measure_dataset(data.save())) == expected
 
 
 def test_every_rule_has_a_fault() -> None:
@@ -277,7 +277,7 @@ def test_suite_adapts_to_what_is_known(
     tmp_path: Path, skeleton: str, with_2d: bool, with_3d: bool
 ) -> None:
     folder = tiny_dataset(tmp_path / "set", skeleton, with_2d=with_2d, with_3d=with_3d)
-    tables = measure(Dataset(folder))
+    tables = measure_dataset(Dataset(folder))
     assert failing(tables) == set()
     assert ("outside" in tables["samples"]) == with_2d
     assert ("off_body" in tables["images"]) == with_2d
@@ -295,16 +295,16 @@ def test_split_by_time_is_judged_by_time(tmp_path: Path) -> None:
         samples["person"], samples["clip"] = "one", "only"
         samples["camera"] = "c"
         samples["frame"] = first + np.arange(len(samples))
-    assert failing(measure(data.save())) == set()
+    assert failing(measure_dataset(data.save())) == set()
     data["test/samples"]["frame"][2] = 20
-    assert failing(measure(data.save())) == {"samples/time_overlaps"}
+    assert failing(measure_dataset(data.save())) == {"samples/time_overlaps"}
 
 
 def test_unknown_persons_are_no_leak(tmp_path: Path) -> None:
     data = Spoiled(tiny_dataset(tmp_path / "set"))
     for name in ("train", "test"):
         data[f"{name}/samples"]["person"] = ""
-    assert failing(measure(data.save())) == set()
+    assert failing(measure_dataset(data.save())) == set()
 
 
 # Great Expectations itself: slow to import, so there are few of these.
@@ -360,14 +360,14 @@ def test_bad_data_stops_with_one_line_and_is_documented(
         "prior of a test clip",
     ):
         FAULTS[fault][0](data)
-    expected = failing(measure(data.save()))
+    expected = failing(measure_dataset(data.save()))
     assert len(expected) == 7
 
     assert validate(data.folder, tmp_path / "reports") == 2
     error = capsys.readouterr().err.strip()
     assert "\n" not in error
     assert f"{tmp_path / 'set'}: expected that train and test show different persons" in error
-    persons = measure(Dataset(data.folder))["samples"]["person_shared"].sum()
+    persons = measure_dataset(Dataset(data.folder))["samples"]["person_shared"].sum()
     assert f"but {persons} of 32 rows fail, such as train[0] (person train_person0" in error
     assert "and 6 more failed" in error
     index = tmp_path / "reports" / "validation" / "index.html"

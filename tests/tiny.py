@@ -9,7 +9,7 @@ import yaml
 from numpy.typing import NDArray
 
 from skelift.data.crop import CropBox, to_crop
-from skelift.data.format import SAMPLE, DatasetInfo, DatasetWriter, SplitRows, write_dataset
+from skelift.data.format import SAMPLE, DatasetInfo, DatasetWriter, fill_rows, write_dataset
 from skelift.skeleton import Skeleton
 
 MARGIN = 0.13
@@ -122,14 +122,14 @@ def _fill_split(
     rng: np.random.Generator,
 ) -> None:
     body, size = writer.info.skeleton, writer.info.size
-    rows = SplitRows(writer.folder / name)
     for row in range(count):
         joints_3d, joints_2d, record = _sample(body, size, name, row, rng)
         colour = tuple(int(c) for c in rng.integers(80, 256, size=3))
         image, mask = draw(body, joints_2d, size, colour)
-        known = {"joints_2d": joints_2d, "joints_3d_mm": joints_3d}
-        chosen = {key: value for key, value in known.items() if columns[key]}
-        rows.put(row, image, mask, samples=record, **chosen)
+        known = {"images": image, "masks": mask, "samples": record}
+        known |= {"joints_2d": joints_2d, "joints_3d_mm": joints_3d}
+        chosen = {key: value[None] for key, value in known.items() if columns.get(key, True)}
+        fill_rows(writer.folder / name, row, **chosen)
 
 
 def _sample(

@@ -25,10 +25,9 @@ def side_cues(
 ) -> tuple[NDArray[np.bool_], NDArray[np.floating]] | None:
     """What tells left from right in (N, J, 3) poses in the camera frame.
 
-    Returns:
-        None for a skeleton without hips, shoulders and legs. Else (N,) whether hips and shoulders
-        point opposite ways, and (N,) how far the knees are in front of the line from hip to
-        ankle, over the leg's length: below 0 they bend backwards. Front is left x up.
+    (N,) whether hips and shoulders point opposite ways, and (N,) how far the knees are in front of
+    the line from hip to ankle, over the leg's length: below 0 they bend backwards. Front is
+    left x up. None for a skeleton without hips, shoulders and legs.
     """
     if not set(TRUNK_AND_LEGS) <= set(skeleton.joints):
         return None

@@ -4,10 +4,10 @@ Images are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body. The wor
 images of at most ``WORK_SIDE`` pixels per side; a crop of a body is smaller still.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -31,14 +31,19 @@ SMALLEST_BODY = 0.001  # of the image's pixels
 GAP = 20  # parts of one body are no further apart, in pixels
 
 
-class Background(Protocol):
+class Background(ABC):
     """A learned static background."""
 
     def mask(self, image: ImageArray) -> Mask:
-        """Mask of the body; all 0 where nobody is in sight."""
+        """Mask of the body in an image of the same camera; all 0 where nobody is in sight."""
+        return _enlarge(_clean(self._find(_shrink(image))), image)
+
+    @abstractmethod
+    def _find(self, image: ImageArray) -> Mask:
+        """The body with its cracks and specks."""
 
 
-class MedianBackground:
+class MedianBackground(Background):
     """Per-pixel median over time of the frames that show the background there.
 
     A body that hardly leaves its place is part of a plain median. So the median starts outside
@@ -48,7 +53,7 @@ class MedianBackground:
 
     Args:
         frames: images of one camera and one size, spread over the clip.
-        threads: how many of them are looked at at the same time.
+        threads: how many of them are worked on at the same time.
     """
 
     def __init__(self, frames: Iterable[ImageArray], threads: int = 1) -> None:
@@ -58,14 +63,12 @@ class MedianBackground:
         self._learn(stack, _grow(hulls, 4))
         with ThreadPoolExecutor(threads) as pool:
             for certain in CERTAIN_CHANGE[:-1]:
-                bodies = pool.map(partial(self._body, certain=certain), stack, hulls)
-                self._learn(stack, _grow(np.stack(list(bodies)), 3))
+                found = pool.map(partial(self._cut, certain=certain), stack, hulls)
+                bodies = np.stack([_largest_part(mask, gap=0) for mask in found])
+                self._learn(stack, _grow(bodies, 3))
 
-    def mask(self, image: ImageArray) -> Mask:
-        """Mask of the body in an image of the same camera; all 0 where nobody is in sight."""
-        small = _shrink(image)
-        body = self._cut(small, self._hull(small), CERTAIN_CHANGE[-1])
-        return _enlarge(_clean(body), image)
+    def _find(self, image: ImageArray) -> Mask:
+        return self._cut(image, self._hull(image), CERTAIN_CHANGE[-1])
 
     def _learn(self, stack: NDArray[np.uint8], covered: NDArray[np.uint8]) -> None:
         """Median of the (T, h, w, 3) frames where ``covered`` (T, h, w) is 0, and its trust."""
@@ -77,9 +80,6 @@ class MedianBackground:
         disagreeing = np.count_nonzero(differs & (covered == 0), axis=0)
         # A limb that rests for most of the clip is betrayed by the frames in which it is away.
         self._known = (seen >= max(2, len(stack) // 20)) & (disagreeing <= 0.15 * seen)
-
-    def _body(self, frame: ImageArray, hull: Mask, certain: int) -> Mask:
-        return _largest_part(self._cut(frame, hull, certain), gap=0)
 
     def _hull(self, frame: ImageArray) -> Mask:
         """Convex hull of the changes against the plain median: the body and more."""
@@ -101,7 +101,7 @@ class MedianBackground:
         return _grab_cut(frame, labels, inside)
 
 
-class SubtractorBackground:
+class SubtractorBackground(Background):
     """OpenCV's Gaussian-mixture subtractor (MOG2), fitted to sample frames and then frozen.
 
     Quicker than ``MedianBackground`` and good enough for bodies that walk through the image.
@@ -117,12 +117,9 @@ class SubtractorBackground:
         for frame in frames:
             self._subtractor.apply(_shrink(frame))
 
-    def mask(self, image: ImageArray) -> Mask:
-        """Mask of the body in an image of the same camera; all 0 where nobody is in sight."""
-        small = _shrink(image)
+    def _find(self, image: ImageArray) -> Mask:
         # Shadows come as 127 and count as background.
-        moving = np.asarray(self._subtractor.apply(small, learningRate=0), dtype=np.uint8)
-        return _enlarge(_clean(binary(moving)), image)
+        return binary(np.asarray(self._subtractor.apply(image, learningRate=0), dtype=np.uint8))
 
 
 def _shrink(image: ImageArray, side: int = WORK_SIDE) -> ImageArray:
@@ -136,8 +133,7 @@ def _shrink(image: ImageArray, side: int = WORK_SIDE) -> ImageArray:
 
 def _enlarge(mask: Mask, like: ImageArray) -> Mask:
     height, width = like.shape[:2]
-    resized: Mask = np.asarray(cv2.resize(mask, (width, height)), dtype=np.uint8)
-    return binary(resized)
+    return binary(np.asarray(cv2.resize(mask, (width, height)), dtype=np.uint8))
 
 
 def _distance(frames: NDArray[np.uint8], background: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -227,15 +223,10 @@ def _clean(body: Mask) -> Mask:
 
 
 def cut_out(image: ImageArray, low: tuple[float, float], high: tuple[float, float]) -> Mask:
-    """Mask of what stands in the box (low, high) of one image, by GrabCut from its colours.
+    """Mask of what stands in a box of one image, by GrabCut from its colours.
 
-    What lies outside of the box is background for certain. One image tells no more: a body
-    coloured like what is behind it comes out with holes.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        low: x, y of the box's corner, in pixels.
-        high: x, y of the opposite corner.
+    The box goes from ``low`` to ``high``, each x, y in pixels; outside of it is background for
+    certain. A body coloured like what is behind it comes out with holes.
     """
     small = _shrink(image, CUT_SIDE)
     scale = max(small.shape) / max(image.shape)

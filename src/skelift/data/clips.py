@@ -22,25 +22,15 @@ LEVELS = ("person", "clip", "camera", "activity")  # what a folder can stand for
 
 @dataclass(frozen=True)
 class Clip:
-    """Images of one camera in temporal order.
+    """Images of one camera in temporal order; names are empty where unknown."""
 
-    Attributes:
-        name: name of the clip, unique over persons, shared by the cameras that saw it.
-        person: person in it; empty where unknown.
-        camera: camera; empty where unknown.
-        activity: activity; empty where unknown.
-        files: the images, or one video.
-        masks: the mask of each of ``files``; empty where none are given.
-        indices: the frames in use.
-    """
-
-    name: str
+    name: str  # unique over persons, shared by the cameras that saw it
     person: str
     camera: str
     activity: str
-    files: tuple[Path, ...]
-    masks: tuple[Path, ...]
-    indices: range
+    files: tuple[Path, ...]  # the images, or one video
+    masks: tuple[Path, ...]  # one of each of ``files``; empty where none are given
+    indices: range  # the frames in use
 
     @property
     def is_video(self) -> bool:

@@ -11,23 +11,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Published:
-    """Frames of one part of a public data set.
-
-    Attributes:
-        part: the part, as a person calls it.
-        clips: patterns of the names of its clips.
-        frames: how many frames are published.
-        each_camera: whether that is the count of one camera, and not of all together.
-        split: ``train`` or ``test``: which of the options ``every`` and ``test_every`` thins it.
-        most: the largest published count, where there is more than one; ``frames`` is the smallest.
-    """
+    """Frames of one part of a public data set."""
 
     part: str
-    clips: tuple[str, ...]
-    frames: int
-    each_camera: bool = False
-    split: str = "train"
-    most: int = 0
+    clips: tuple[str, ...]  # patterns of their names
+    frames: int  # the smallest published count
+    each_camera: bool = False  # whether that is the count of one camera, and not of all together
+    split: str = "train"  # whether the option ``every`` or ``test_every`` thins it
+    most: int = 0  # the largest published count, where there is more than one
 
 
 def _subjects(*names: str) -> tuple[str, ...]:
@@ -62,16 +53,12 @@ PUBLISHED: Mapping[str, tuple[Published, ...]] = {
 def count_published(
     name: str, samples: NDArray[np.void], details: Mapping[str, Any]
 ) -> dict[str, NDArray[np.generic]]:
-    """One row per published part: its name, and the share of its frames that is missing.
+    """One row per published part of data set ``name``: how many of its frames are missing.
 
-    Of a clip of which every n-th frame was taken, each counts n times. A frame that is there more
-    than once (turned copies, poses without their images) counts once.
-
-    Args:
-        name: name of the data set; one that is not in ``PUBLISHED`` has no rows.
-        samples: (N,) SAMPLE records of all its images and poses.
-        details: what the data set says of its preparation; one in another ``layout`` than the
-            official has no rows.
+    ``samples`` (N,) are the SAMPLE records of all its images and poses, ``details`` is what it
+    says of its preparation. Of a clip of which every n-th frame was taken, each counts n times;
+    repeated frames (turned copies, poses without their images) count once. Other data sets, and
+    those in another ``layout`` than the official one, have no rows.
     """
     if name not in PUBLISHED or "layout" in details:
         return {}

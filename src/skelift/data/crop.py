@@ -73,24 +73,15 @@ class CropBox:
 
         Shrinking averages over the covered area, so that thin limbs survive.
         """
-        scale = size / self.side
-        if scale < 1:
-            factor = int(np.ceil(1 / scale))
-            fine = self.cut_exact(image, size * factor)
-            return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
-        return self.cut_exact(image, size)
-
-    def cut_exact(self, image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-        """Bilinear resampling of the square to (size, size[, C])."""
-        scale = size / self.side
+        fine = size * int(np.ceil(max(1 / (size / self.side), 1)))
+        scale = fine / self.side
         # cv2 counts from pixel centres, the project from edges: hence the halves.
-        to_crop = np.array(
-            [
-                [scale, 0, (0.5 - self.x) * scale + size / 2 - 0.5],
-                [0, scale, (0.5 - self.y) * scale + size / 2 - 0.5],
-            ]
-        )
-        return cv2.warpAffine(image, to_crop, (size, size), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
+        x, y = ((0.5 - centre) * scale + fine / 2 - 0.5 for centre in (self.x, self.y))
+        to_crop = np.array([[scale, 0, x], [0, scale, y]])
+        square = cv2.warpAffine(image, to_crop, (fine, fine), flags=cv2.INTER_LINEAR)
+        if fine > size:
+            square = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+        return square  # type: ignore[return-value]
 
 
 def cut_body(
@@ -106,11 +97,8 @@ def cut_body(
         image: (H, W, C) of the source.
         mask: (H, W), above ``level`` on the body; any strides.
         box: a snapped box.
-        size: side of the result.
+        size: side of the results: the body on black (size, size, C), and its mask (size, size).
         level: see ``mask``.
-
-    Returns:
-        (size, size, C) with the background black, and its mask (size, size).
     """
     window = np.ascontiguousarray(box.window(mask))
     body = np.asarray(cv2.compare(window, level, cv2.CMP_GT), dtype=np.uint8)  # type: ignore[call-overload]

@@ -13,26 +13,18 @@ from skelift.errors import RequestError
 
 @dataclass(frozen=True)
 class Limits:
-    """What one image may cost.
+    """What one image may cost."""
 
-    Attributes:
-        bytes: encoded size.
-        pixels: width x height, as the header states it.
-        side: the longer side; a crop is square.
-        formats: Pillow's names.
-    """
-
-    bytes: int = 10 * 2**20
-    pixels: int = 25_000_000
-    side: int = 8192
-    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP")
+    bytes: int = 10 * 2**20  # encoded size
+    pixels: int = 25_000_000  # width x height, as the header states it
+    side: int = 8192  # the longer side; a crop is square
+    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP")  # Pillow's names
 
 
 def decode_image(encoded: bytes, limits: Limits) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB, turned upright by its EXIF tag.
 
-    Raises:
-        RequestError: too large, of another format, truncated or broken.
+    RequestError if it is too large, of another format, truncated or broken.
     """
     return _decode(encoded, "RGB", limits)
 
@@ -40,8 +32,7 @@ def decode_image(encoded: bytes, limits: Limits) -> NDArray[np.uint8]:
 def decode_mask(encoded: bytes, like: NDArray[np.uint8], limits: Limits) -> NDArray[np.uint8]:
     """(H, W) uint8 mask of the image ``like``, 255 where any grey level is above 127.
 
-    Raises:
-        RequestError: as ``decode_image``, or of another size than the image.
+    RequestError as of ``decode_image``, and if it is of another size than the image.
     """
     mask = _decode(encoded, "L", limits)
     (height, width), (wanted_height, wanted_width) = mask.shape, like.shape[:2]

@@ -8,7 +8,6 @@ where a part is not seen.
 import csv
 import io
 import pickle  # restricted below: lists, tuples and strings, and never a class
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,19 +92,22 @@ def _read_h5(path: Path) -> tuple[list[Column], NDArray[np.float64]]:
 def _appendable(group: Any) -> tuple[list[Column], NDArray[np.float64]]:
     """Pandas' format="table": the names are an attribute, pickled; one block of numbers."""
     table = group["table"]
-    columns = [_levels(name) for name in _plain(table.attrs["values_block_0_kind"])]
+    pickled = table.attrs["values_block_0_kind"]
+    content = pickled if isinstance(pickled, bytes) else np.asarray(pickled).tobytes()
+    names = _PlainUnpickler(io.BytesIO(content), encoding="utf-8").load()
+    if not isinstance(names, list) or not all(isinstance(name, tuple) for name in names):
+        raise ValueError("column names are not a list of tuples")
+    columns = [tuple(_text(level) for level in name) for name in names]
     return columns, np.asarray(table["values_block_0"], dtype=np.float64)
 
 
 def _fixed(group: Any) -> tuple[list[Column], NDArray[np.float64]]:
     """Pandas' format="fixed": each level of the names has its values and one code per column."""
-    depth = int(group.attrs["axis0_nlevels"])
     levels = []
-    for level in range(depth):
+    for level in range(int(group.attrs["axis0_nlevels"])):
         values = [_text(value) for value in group[f"axis0_level{level}"][()]]
         levels.append([values[code] for code in group[f"axis0_label{level}"][()]])
-    columns = list(zip(*levels, strict=True))
-    return columns, np.asarray(group["block0_values"], dtype=np.float64)
+    return list(zip(*levels, strict=True)), np.asarray(group["block0_values"], dtype=np.float64)
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -113,20 +115,6 @@ class _PlainUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it names the class {module}.{name}")
-
-
-def _plain(pickled: Any) -> Sequence[Any]:
-    content = pickled if isinstance(pickled, bytes) else np.asarray(pickled).tobytes()
-    read = _PlainUnpickler(io.BytesIO(content), encoding="utf-8").load()
-    if not isinstance(read, list):
-        raise ValueError("column names are not a list")
-    return read
-
-
-def _levels(name: Any) -> Column:
-    if not isinstance(name, tuple):
-        raise ValueError(f"column {name} has one level")
-    return tuple(_text(level) for level in name)
 
 
 def _text(value: Any) -> str:

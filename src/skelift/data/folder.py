@@ -17,7 +17,7 @@ from skelift.data.format import (
     SPLITS,
     DatasetInfo,
     DatasetWriter,
-    SplitRows,
+    fill_rows,
     parts_folder,
     write_dataset,
 )
@@ -31,7 +31,7 @@ from skelift.data.images import (
     read_mask,
     read_video,
 )
-from skelift.data.poses import UnpairedPoses, read_poses
+from skelift.data.poses import read_poses
 from skelift.data.static_camera import BACKGROUNDS, cut_out_bodies
 from skelift.errors import InputError
 from skelift.progress import progress_bar
@@ -50,7 +50,9 @@ def prepare(config: Config) -> Path:
     """
     folder = config.data.folder
     assert folder is not None
-    _check(folder)
+    for option in ("images", "poses"):
+        if not getattr(folder, option):
+            raise InputError(f"data.folder.{option}: not set; name what to read")
     poses = read_poses(
         Path(folder.poses), config.body, config.data.size, config.data.margin, folder.joints
     )
@@ -58,7 +60,17 @@ def prepare(config: Config) -> Path:
     split_by, firsts = split_clips(clips, folder.test_fraction, config.data.seed)
     out = Path(config.paths.data)
     kept = parts_folder(out)
-    with write_dataset(out, _describe(config, folder, poses, split_by)) as writer:
+    info = DatasetInfo(
+        name=config.data.name,
+        skeleton=poses.skeleton,
+        size=config.data.size,
+        margin=config.data.margin,
+        synthetic=False,
+        provenance=f"{folder.provenance or f'Images of {folder.images}'}. {poses.provenance}",
+        licence=f"images: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
+        details={"folder": asdict(folder), "split_by": split_by},
+    )
+    with write_dataset(out, info) as writer:
         skipped = _write_images(writer, clips, firsts, folder, kept)
         writer.write_prior(poses.poses_2d, poses.samples)
     shutil.rmtree(kept, ignore_errors=True)
@@ -105,27 +117,6 @@ def _draw(groups: Sequence[str], lengths: Sequence[int], fraction: float, seed: 
     return set(order[: min(enough, len(order) - 1)])
 
 
-def _check(folder: FolderConfig) -> None:
-    for option in ("images", "poses"):
-        if not getattr(folder, option):
-            raise InputError(f"data.folder.{option}: not set; name what to read")
-
-
-def _describe(
-    config: Config, folder: FolderConfig, poses: UnpairedPoses, split_by: str
-) -> DatasetInfo:
-    return DatasetInfo(
-        name=config.data.name,
-        skeleton=poses.skeleton,
-        size=config.data.size,
-        margin=config.data.margin,
-        synthetic=False,
-        provenance=f"{folder.provenance or f'Images of {folder.images}'}. {poses.provenance}",
-        licence=f"images: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
-        details={"folder": asdict(folder), "split_by": split_by},
-    )
-
-
 def _write_images(
     writer: DatasetWriter,
     clips: Sequence[Clip],
@@ -137,17 +128,17 @@ def _write_images(
     room = {"train": sum(firsts), "test": sum(len(clip.indices) for clip in clips) - sum(firsts)}
     for name in SPLITS:
         writer.allocate_split(name, room[name], with_2d=False, with_3d=False)
-    rows = {name: SplitRows(writer.folder / name) for name in SPLITS}
     used = dict.fromkeys(SPLITS, 0)
     for clip, position, index, image, mask in _all_frames(clips, folder, kept):
         if not mask.any():
             continue
         name = "train" if position < firsts[clip] else "test"
         box = CropBox.around_mask(mask, writer.info.margin)
-        rows[name].put(
+        fill_rows(
+            writer.folder / name,
             used[name],
-            box.cut(image * (mask[..., None] > 0), writer.info.size),
-            box.cut(mask, writer.info.size),
+            images=box.cut(image * (mask[..., None] > 0), writer.info.size)[None],
+            masks=box.cut(mask, writer.info.size)[None],
             samples=_record(clips[clip], index, box, image, folder.focal_px),
         )
         used[name] += 1
@@ -216,13 +207,9 @@ def _mask_kept(file: Path, image: ImageArray) -> Mask:
 def _record(
     clip: Clip, index: int, box: CropBox, image: ImageArray, focal: float
 ) -> NDArray[np.void]:
-    height, width = image.shape[:2]
-    record = np.zeros((), dtype=SAMPLE)
-    record["person"], record["clip"] = clip.person, clip.name
-    record["camera"], record["activity"] = clip.camera, clip.activity
-    record["frame"] = index
-    record["crop"] = box.as_array()
-    record["source_size"] = width, height
-    record["focal"] = focal or np.nan
-    record["principal"] = (width / 2, height / 2) if focal else np.nan
-    return record
+    """(1,) SAMPLE record."""
+    size = np.array(image.shape[1::-1])
+    camera = (focal, focal), size / 2
+    known = camera if focal else np.full((2, 2), np.nan)
+    names = clip.person, clip.name, clip.camera, clip.activity
+    return np.array([(*names, index, box.as_array(), size, *known)], dtype=SAMPLE)

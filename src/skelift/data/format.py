@@ -36,6 +36,7 @@ from skelift.skeleton import Skeleton
 
 FORMAT_VERSION = 2  # 2: approach.npy became radial_motion.npy
 SHARD_IMAGES = 16384
+MADE_BY = "skelift prepare"
 
 SAMPLE = np.dtype(
     [
@@ -55,40 +56,34 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What ``dataset.json`` says besides counts and checksums.
-
-    Attributes:
-        name: name of the data set.
-        skeleton: the skeleton of every pose in it, with bone lengths measured where possible.
-        size: side of the square images, in pixels.
-        margin: free border of the crop around the body, as a fraction of the body's larger side.
-        synthetic: True when the images are rendered.
-        provenance: where images and poses come from, in one or two sentences.
-        licence: licence of the data.
-        details: anything else worth keeping, such as the configuration that made it.
-    """
+    """What ``dataset.json`` says besides counts and checksums."""
 
     name: str
-    skeleton: Skeleton
-    size: int
-    margin: float
-    synthetic: bool
-    provenance: str
+    skeleton: Skeleton  # of every pose in the set, with bone lengths measured where possible
+    size: int  # side of the square images, in pixels
+    margin: float  # free border of the crop around the body, over the body's larger side
+    synthetic: bool  # whether the images are rendered
+    provenance: str  # where images and poses come from, in one or two sentences
     licence: str
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)  # such as how the set was made
 
 
 class Shards:
-    """Read-only memory-mapped rows kept in several .npy files, gathered by index."""
+    """Read-only memory-mapped rows kept in several .npy files, gathered by index.
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        """Map the files; there must be at least one."""
+    Args:
+        paths: the files; at least one.
+        rows: (N,) rows to show, as if they were all; None: every row.
+    """
+
+    def __init__(self, paths: Sequence[Path], rows: NDArray[np.int64] | None = None) -> None:
         # Plain views: each look into a memmap makes a new one, which costs more than the copy.
         self._shards = [np.asarray(_open_npy(path)) for path in paths]
         self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
+        self._rows = np.arange(self._starts[-1]) if rows is None else rows
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self._rows)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -97,25 +92,24 @@ class Shards:
 
     def __getitem__(self, rows: NDArray[np.integer] | slice | int) -> NDArray[np.uint8]:
         """Copy the given rows (an index array, a slice or one index), in the order asked for."""
-        if isinstance(rows, int | np.integer):
-            one: NDArray[np.uint8] = self[np.array([rows])][0]
-            return one
-        if isinstance(rows, slice):
-            rows = np.arange(*rows.indices(len(self)))
-        rows = np.where(rows < 0, rows + len(self), rows)
-        gathered = np.empty((len(rows), *self.shape[1:]), dtype=self._shards[0].dtype)
-        owner = np.searchsorted(self._starts, rows, side="right") - 1
-        places = zip(owner.tolist(), (rows - self._starts[owner]).tolist(), strict=True)
+        chosen = np.asarray(self._rows[rows])
+        gathered = np.empty((chosen.size, *self.shape[1:]), dtype=self._shards[0].dtype)
+        owner = np.searchsorted(self._starts, chosen.ravel(), side="right") - 1
+        places = zip(owner.tolist(), (chosen.ravel() - self._starts[owner]).tolist(), strict=True)
         for row, (shard, place) in enumerate(places):  # one copy each, and no other
             gathered[row] = self._shards[shard][place]
-        return gathered
+        return gathered.reshape(chosen.shape + self.shape[1:])
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one split, with what is known of each. Arrays are memory-mapped."""
+    """Images of one split, or some rows of it, with what is known of each.
+
+    Arrays of the whole split are memory-mapped.
+    """
 
     folder: Path
+    rows: NDArray[np.int64] | None = None  # None: all
 
     @cached_property
     def images(self) -> Shards:
@@ -130,35 +124,42 @@ class Split:
     @cached_property
     def samples(self) -> NDArray[np.void]:
         """(N,) records of dtype SAMPLE."""
-        return _open_npy(self.folder / "samples.npy")
+        return self._column("samples")
 
     @cached_property
     def joints_2d(self) -> NDArray[np.float32] | None:
         """(N, J, 2) pixels of the crop, or None where unknown."""
-        return self._optional("joints_2d.npy")
+        return self._optional("joints_2d")
 
     @cached_property
     def joints_3d_mm(self) -> NDArray[np.float32] | None:
         """(N, J, 3) mm in the camera frame, or None where unknown."""
-        return self._optional("joints_3d_mm.npy")
+        return self._optional("joints_3d_mm")
 
     @cached_property
     def radial_motion(self) -> NDArray[np.float32] | None:
         """(N,) how much nearer the body comes, NaN without film; None where ``samples`` tell."""
-        return self._optional("radial_motion.npy")
+        return self._optional("radial_motion")
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def subset(self, rows: NDArray[np.int64]) -> "Split":
+        """The given rows of the split."""
+        return Split(self.folder, rows if self.rows is None else self.rows[rows])
 
     def _shards(self, kind: str) -> Shards:
         paths = sorted(self.folder.glob(f"{kind}-*.npy"))
         if not paths:
             raise InputError(f"{self.folder}: holds no {kind}; recreate the data set")
-        return Shards(paths)
+        return Shards(paths, self.rows)
+
+    def _column(self, name: str) -> NDArray[Any]:
+        whole = _open_npy(self.folder / f"{name}.npy")
+        return whole if self.rows is None else whole[self.rows]
 
     def _optional(self, name: str) -> NDArray[np.float32] | None:
-        path = self.folder / name
-        return _open_npy(path) if path.exists() else None
+        return self._column(name) if (self.folder / f"{name}.npy").exists() else None
 
 
 @dataclass(frozen=True)
@@ -190,33 +191,26 @@ class Dataset:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        made_by = "skelift prepare"
         description = self.folder / "dataset.json"
-        content = read_json(description, made_by)
+        recreate = f"recreate the data set with `{MADE_BY}`"
+        content = read_json(description, MADE_BY)
         version = content.get("format_version") if isinstance(content, dict) else None
         if version != FORMAT_VERSION:
             raise InputError(
-                f"{description}: format {version}, this version reads {FORMAT_VERSION}; "
-                f"recreate the data set with `{made_by}`"
+                f"{description}: format {version}, this version reads {FORMAT_VERSION}; {recreate}"
             )
         missing = {"counts", "checksums", "skeleton", *_INFO_KEYS} - set(content)
         if missing:
-            raise InputError(
-                f"{description}: lacks {', '.join(sorted(missing))}; "
-                f"recreate the data set with `{made_by}`"
-            )
+            raise InputError(f"{description}: lacks {', '.join(sorted(missing))}; {recreate}")
         self.counts: dict[str, int] = content["counts"]
         self.checksums: dict[str, str] = content["checksums"]
         self.info = DatasetInfo(
             skeleton=Skeleton.from_mapping(content["skeleton"]),
             **{key: content[key] for key in _INFO_KEYS},
         )
-        for name in self.checksums:
-            if not (self.folder / name).exists():
-                raise InputError(
-                    f"{self.folder / name}: missing, though dataset.json lists it; "
-                    f"recreate the data set with `{made_by}`"
-                )
+        for file in (self.folder / name for name in self.checksums):
+            if not file.exists():
+                raise InputError(f"{file}: missing, though dataset.json lists it; {recreate}")
 
     @property
     def skeleton(self) -> Skeleton:
@@ -250,8 +244,7 @@ _INFO_KEYS = [key for key in DatasetInfo.__dataclass_fields__ if key != "skeleto
 class DatasetWriter:
     """Fills a data set folder; made by ``write_dataset``.
 
-    Arrays are allocated first and filled in any order, by any number of processes: ``folder``
-    plus ``SplitRows`` is all that a worker needs.
+    Arrays are allocated first and filled by ``fill_rows``, in any order, by any process.
     """
 
     def __init__(self, folder: Path, info: DatasetInfo) -> None:
@@ -268,7 +261,7 @@ class DatasetWriter:
         with_3d: bool,
         with_radial_motion: bool = False,
     ) -> None:
-        """Create the arrays of a split of ``count`` images, to be filled by ``SplitRows``."""
+        """Create the arrays of a split of ``count`` images."""
         folder, size, joints = self.folder / name, self.info.size, len(self.info.skeleton)
         folder.mkdir()
         self.counts[name] = count
@@ -288,73 +281,39 @@ class DatasetWriter:
         """Keep the first ``count`` rows of a split that was allocated for more."""
         self.counts[name] = count
         for path in sorted((self.folder / name).glob("*.npy")):
-            kind, _, shard = path.stem.partition("-")
-            first = int(shard) * SHARD_IMAGES if kind in ("images", "masks") else 0
-            _trim_npy(path, max(0, count - first))
+            _, _, shard = path.stem.partition("-")
+            _trim_npy(path, max(0, count - int(shard or 0) * SHARD_IMAGES))
 
     def allocate_prior(self, count: int) -> None:
-        """Create the arrays of ``count`` unpaired poses, to be filled by ``fill_rows``."""
+        """Create the arrays of ``count`` unpaired poses."""
         folder = self.folder / "prior"
         folder.mkdir()
         self.counts["prior"] = count
-        joints = len(self.info.skeleton)
-        _create_npy(folder / "poses_2d.npy", (count, joints, 2), np.float32)
+        _create_npy(folder / "poses_2d.npy", (count, len(self.info.skeleton), 2), np.float32)
         _create_npy(folder / "samples.npy", (count,), SAMPLE)
 
     def write_prior(self, poses_2d: NDArray[np.floating], samples: NDArray[np.void]) -> None:
         """Write the unpaired poses: (M, J, 2) crop pixels and their (M,) SAMPLE records."""
-        folder = self.folder / "prior"
-        folder.mkdir()
-        self.counts["prior"] = len(poses_2d)
-        np.save(folder / "poses_2d.npy", poses_2d.astype(np.float32))
-        np.save(folder / "samples.npy", samples.astype(SAMPLE))
+        self.allocate_prior(len(poses_2d))
+        fill_rows(self.folder / "prior", 0, poses_2d=poses_2d, samples=samples)
 
     def finish(self) -> None:
         """Write dataset.json with counts and checksums; the last thing written."""
-        described = asdict(self.info) | {"skeleton": self.info.skeleton.to_mapping()}
-        files = sorted(path for path in self.folder.rglob("*.npy"))
+        files = sorted(self.folder.rglob("*.npy"))
         with ThreadPoolExecutor(cores()) as threads:
             digests = list(threads.map(sha256, files))
         names = [str(path.relative_to(self.folder)) for path in files]
-        checksums = dict(zip(names, digests, strict=True))
-        write_json(
-            self.folder / "dataset.json",
-            {"format_version": FORMAT_VERSION}
-            | described
-            | {"counts": self.counts, "checksums": checksums},
-        )
-
-
-class SplitRows:
-    """Writable rows of an allocated split; open it in each process that writes."""
-
-    def __init__(self, folder: Path) -> None:
-        self._images = [np.load(p, mmap_mode="r+") for p in sorted(folder.glob("images-*.npy"))]
-        self._masks = [np.load(p, mmap_mode="r+") for p in sorted(folder.glob("masks-*.npy"))]
-        self._columns = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r+")
-            for name in ("samples", "joints_2d", "joints_3d_mm", "radial_motion")
-            if (folder / f"{name}.npy").exists()
-        }
-
-    def put(
-        self, row: int, image: NDArray[np.uint8], mask: NDArray[np.uint8], **columns: Any
-    ) -> None:
-        """Write one image and its columns: ``samples``, and those that were allocated."""
-        shard, offset = divmod(row, SHARD_IMAGES)
-        self._images[shard][offset] = image
-        self._masks[shard][offset] = mask
-        if columns.keys() != self._columns.keys():
-            raise ValueError(f"expected columns {sorted(self._columns)}, got {sorted(columns)}")
-        for name, value in columns.items():
-            self._columns[name][row] = value
+        content = {"format_version": FORMAT_VERSION} | asdict(self.info)
+        content |= {"skeleton": self.info.skeleton.to_mapping(), "counts": self.counts}
+        content |= {"checksums": dict(zip(names, digests, strict=True))}
+        write_json(self.folder / "dataset.json", content)
 
 
 def fill_rows(folder: Path, first: int, **columns: NDArray[Any]) -> None:
     """Write blocks of rows into the allocated arrays of a split, or of the prior.
 
-    Unlike ``SplitRows`` nothing is mapped: pages of a mapped file count as memory of the process,
-    and a long video has many.
+    Nothing is mapped: pages of a mapped file count as memory of the process, and a long video has
+    many.
 
     Args:
         folder: folder of the split, or ``prior``.

@@ -1,14 +1,11 @@
 """Clips kept aside: what is chosen by a validation score never sees the test split."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.format import Dataset, Shards, Split
+from skelift.data.format import Dataset, Split
 
 
 def held_out_rows(clips: NDArray[np.str_], share: float, seed: int) -> NDArray[np.bool_]:
@@ -24,14 +21,9 @@ def held_out_rows(clips: NDArray[np.str_], share: float, seed: int) -> NDArray[n
     return np.isin(clips, chosen)
 
 
-def some(split: Split, rows: NDArray[np.int64]) -> "Part":
-    """The given rows of a split, which may itself be a part."""
-    return Part(split.folder, split.rows[rows] if isinstance(split, Part) else rows)
-
-
-def spread(split: Split, count: int) -> "Part":
+def spread(split: Split, count: int) -> Split:
     """About ``count`` images of a split, evenly spread."""
-    return some(split, np.arange(0, len(split), max(len(split) // count, 1)))
+    return split.subset(np.arange(0, len(split), max(len(split) // count, 1)))
 
 
 class HeldOut(Dataset):
@@ -52,42 +44,6 @@ class HeldOut(Dataset):
         # A checkpoint of the whole training split is of another run.
         self.checksums = self.checksums | {"held-out clips": f"{share} of seed {seed}"}
 
-    def split(self, name: str) -> "Part":
+    def split(self, name: str) -> Split:
         """The remaining (``train``) or the held-out (``test``) training images."""
-        return Part(super().split("train").folder, self._rows[name])
-
-
-class _SomeRows(Shards):
-    """Some rows of shards, as if they were all."""
-
-    def __init__(self, paths: Sequence[Path], rows: NDArray[np.int64]) -> None:
-        super().__init__(paths)
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, rows: NDArray[np.integer] | slice | int) -> NDArray[np.uint8]:
-        if isinstance(rows, int | np.integer):
-            one: NDArray[np.uint8] = self[np.array([rows])][0]
-            return one
-        return super().__getitem__(self._rows[rows])
-
-
-@dataclass(frozen=True)
-class Part(Split):
-    """Some rows of a split."""
-
-    rows: NDArray[np.int64]
-
-    @cached_property
-    def samples(self) -> NDArray[np.void]:
-        """(n,) records of the chosen rows."""
-        return Split(self.folder).samples[self.rows]
-
-    def _shards(self, kind: str) -> Shards:
-        return _SomeRows(sorted(self.folder.glob(f"{kind}-*.npy")), self.rows)
-
-    def _optional(self, name: str) -> NDArray[np.float32] | None:
-        whole = super()._optional(name)
-        return None if whole is None else whole[self.rows]
+        return super().split("train").subset(self._rows[name])

@@ -4,6 +4,7 @@ Images are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body.
 """
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,19 +24,14 @@ BLACK = 16  # channels up to this count as black: compression leaves a little no
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Decode an image to RGB, turned upright by its EXIF tag.
-
-    Raises:
-        InputError: the file is missing, truncated or not an image.
-    """
+    """Decode an image to RGB, turned upright by its EXIF tag; InputError if it cannot be."""
     return _read(path, "RGB")
 
 
 def read_mask(path: Path, like: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Decode the mask of the image ``like``: any grey level above 127 is body.
 
-    Raises:
-        InputError: the file is missing, truncated, not an image, or of another size.
+    InputError if it cannot be decoded or has another size.
     """
     mask = _read(path, "L")
     check_size(path, mask, like.shape)
@@ -87,8 +83,7 @@ def fewest_frames(count: int) -> int:
 
 def frame_count(video: Path) -> int:
     """Number of frames of a video; InputError when it cannot be read."""
-    capture = _open_video(video)
-    try:
+    with _opened(video) as capture:
         stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if stated > 0:
             return stated
@@ -96,25 +91,16 @@ def frame_count(video: Path) -> int:
         while capture.grab():
             count += 1
         return count
-    finally:
-        capture.release()
 
 
 def frame_rate(video: Path) -> float:
     """Frames per second, as the video states them; 0 where it does not."""
-    capture = _open_video(video)
-    try:
+    with _opened(video) as capture:
         return float(capture.get(cv2.CAP_PROP_FPS))
-    finally:
-        capture.release()
 
 
 def read_video(video: Path, wanted: Collection[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (index, RGB frame) of the wanted frames, one at a time.
-
-    Raises:
-        InputError: the file is missing, not a video, or ends before its stated length.
-    """
+    """``read_frames``, turned to RGB."""
     for index, frame in read_frames(video, wanted):
         yield index, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)  # type: ignore[misc]
 
@@ -122,16 +108,18 @@ def read_video(video: Path, wanted: Collection[int]) -> Iterator[tuple[int, NDAr
 def read_frames(
     video: Path, wanted: Collection[int], threads: int = 0
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """``read_video`` without the turn to RGB: frames are BGR, as OpenCV decodes them.
+    """Yield (index, BGR frame) of the wanted frames, one at a time; later ones are not decoded.
 
     Args:
         video: the file.
-        wanted: indices of the frames; nothing is decoded after the last of them.
+        wanted: indices of the frames.
         threads: threads of the decoder; 0 leaves that to it.
+
+    Raises:
+        InputError: the file is missing, not a video, or ends before its stated length.
     """
     count = frame_count(video)
-    capture = _open_video(video, threads)
-    try:
+    with _opened(video, threads) as capture:
         for index in range(min(count, max(wanted, default=-1) + 1)):
             if not capture.grab():
                 if index >= fewest_frames(count):
@@ -144,18 +132,20 @@ def read_frames(
                 if not decoded:
                     raise InputError(f"{video}: frame {index} cannot be decoded; restore the file")
                 yield index, frame  # type: ignore[misc]
-    finally:
-        capture.release()
 
 
-def _open_video(path: Path, threads: int = 0) -> cv2.VideoCapture:
+@contextmanager
+def _opened(path: Path, threads: int = 0) -> Iterator[cv2.VideoCapture]:
     if not path.exists():
         raise InputError(f"{path}: not found; name an existing video")
     options = [cv2.CAP_PROP_N_THREADS, threads] if threads else []
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if threads else cv2.CAP_ANY, options)
     if not capture.isOpened():
         raise InputError(f"{path}: cannot be decoded; give a video that OpenCV reads (H.264 .mp4)")
-    return capture
+    try:
+        yield capture
+    finally:
+        capture.release()
 
 
 def decode(

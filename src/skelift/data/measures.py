@@ -5,7 +5,7 @@ value is NaN where its property is unknown, and a column is absent where no row 
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -28,51 +28,51 @@ FEWEST_BENT = 20  # poses of a person from which on the mean bend of the knees s
 Table = dict[str, NDArray[Any]]
 
 
-def measure(data: Dataset) -> dict[str, Table]:
+def measure_dataset(data: Dataset) -> dict[str, Table]:
     """All tables; ``arrays`` alone where a shape is wrong, since nothing else can be read then."""
-    arrays = arrays_table(data)
+    arrays = _arrays_table(data)
     if any(column.any() for name, column in arrays.items() if name != "row"):
         return {"arrays": arrays}
     every = [data.split(name).samples for name in SPLITS] + [data.prior.samples]
     published = count_published(data.info.name, np.concatenate(every), data.info.details)
     return {
         "arrays": arrays,
-        "samples": samples_table(data),
-        "images": images_table(data),
-        "prior": prior_table(data),
+        "samples": _samples_table(data),
+        "images": _images_table(data),
+        "prior": _prior_table(data),
     } | ({"published": published} if published else {})
 
 
-def arrays_table(data: Dataset) -> Table:
+def _arrays_table(data: Dataset) -> Table:
     """One row per array of the set: does its shape agree with dataset.json?"""
-    side, joints = (data.info.size, data.info.size), len(data.skeleton)
-    rows: list[tuple[str, bool, bool, bool]] = []
-
-    def compare(name: str, shape: tuple[int, ...], cell: tuple[int, ...], poses: bool) -> None:
-        wrong_rows = shape[:1] != (data.counts[name.split("/")[0]],)
-        wrong_cell = shape[1:] != cell
-        rows.append((f"{name} {shape}", wrong_rows, wrong_cell and poses, wrong_cell and not poses))
-
-    for name in SPLITS:
-        split = data.split(name)
-        compare(f"{name}/images", split.images.shape, (*side, 3), poses=False)
-        compare(f"{name}/masks", split.masks.shape, side, poses=False)
-        compare(f"{name}/samples", split.samples.shape, (), poses=False)
-        if split.joints_2d is not None:
-            compare(f"{name}/joints_2d", split.joints_2d.shape, (joints, 2), poses=True)
-        if split.joints_3d_mm is not None:
-            compare(f"{name}/joints_3d_mm", split.joints_3d_mm.shape, (joints, 3), poses=True)
-        if split.radial_motion is not None:
-            compare(f"{name}/radial_motion", split.radial_motion.shape, (), poses=False)
-    compare("prior/poses_2d", data.prior.poses_2d.shape, (joints, 2), poses=True)
-    compare("prior/samples", data.prior.samples.shape, (), poses=False)
-    names = ("row", "wrong_rows", "wrong_joints", "wrong_size")
+    size, joints = data.info.size, len(data.skeleton)
+    cells: dict[str, tuple[int, ...]] = {
+        "images": (size, size, 3),
+        "masks": (size, size),
+        "poses_2d": (joints, 2),
+        "samples": (),
+        "joints_2d": (joints, 2),
+        "joints_3d_mm": (joints, 3),
+        "radial_motion": (),
+    }
+    folders = {name: data.split(name) for name in SPLITS} | {"prior": data.prior}
+    arrays = [
+        (folder, name, array.shape)
+        for folder, holder in folders.items()
+        for name in cells
+        if (array := getattr(holder, name, None)) is not None
+    ]
+    poses = np.array([name.startswith(("poses", "joints")) for _, name, _ in arrays])
+    wrong_cell = np.array([shape[1:] != cells[name] for _, name, shape in arrays])
     return {
-        name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
+        "row": np.array([f"{folder}/{name} {shape}" for folder, name, shape in arrays]),
+        "wrong_rows": np.array([shape[:1] != (data.counts[at],) for at, _, shape in arrays]),
+        "wrong_joints": wrong_cell & poses,
+        "wrong_size": wrong_cell & ~poses,
     }
 
 
-def samples_table(data: Dataset) -> Table:
+def _samples_table(data: Dataset) -> Table:
     """One row per image of both splits: poses, cameras, leaks and exact copies."""
     samples = np.concatenate([data.split(name).samples for name in SPLITS])
     of_split = np.concatenate([[name] * data.counts[name] for name in SPLITS])
@@ -82,24 +82,24 @@ def samples_table(data: Dataset) -> Table:
     joints_2d = _known(data, "joints_2d")
     joints_3d = _known(data, "joints_3d_mm")
     if joints_2d is not None:
-        table |= measure_2d(joints_2d, data.info.size)
+        table |= _measure_2d(joints_2d, data.info.size)
     if joints_3d is not None:
-        table |= measure_3d(joints_3d, samples["person"], data.skeleton)
-        table |= measure_sides(joints_3d, samples, data.skeleton)
+        table |= _measure_3d(joints_3d, samples["person"], data.skeleton)
+        table |= _measure_sides(joints_3d, samples, data.skeleton)
     if joints_2d is not None and joints_3d is not None:
-        table["reprojection"] = reprojection(joints_2d, joints_3d, samples, data.info.size)
+        table["reprojection"] = _reprojection(joints_2d, joints_3d, samples, data.info.size)
     return table
 
 
-def images_table(data: Dataset) -> Table:
+def _images_table(data: Dataset) -> Table:
     """One row per image whose pixels are checked: all, or ``MOST_IMAGES`` of a split."""
     chosen = {name: _spread(data.counts[name]) for name in SPLITS}
     names = np.split(_row_names(data), [data.counts[SPLITS[0]]])
-    parts = [measure_pixels(data.split(name), chosen[name]) for name in SPLITS]
-    table = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    table["row"] = np.concatenate(
-        [all_names[chosen[name]] for name, all_names in zip(SPLITS, names, strict=True)]
-    )
+    parts = [
+        _measure_pixels(data.split(name), chosen[name]) | {"row": rows[chosen[name]]}
+        for name, rows in zip(SPLITS, names, strict=True)
+    ]
+    table = _joined(parts)
     if data.info.details.get("split_by") != "time":
         train, test = (part["thumbnail"] for part in parts)
         likeness = (test @ train.T).max(axis=1)
@@ -108,21 +108,20 @@ def images_table(data: Dataset) -> Table:
     return table
 
 
-def prior_table(data: Dataset) -> Table:
+def _prior_table(data: Dataset) -> Table:
     """One row per unpaired pose."""
     poses, samples, size = data.prior.poses_2d, data.prior.samples, data.info.size
     seen = np.concatenate([data.split(name).samples["clip"] for name in SPLITS])
-    # An all-NaN pose has no extent; it fails as non-finite alone.
-    extent = np.nan_to_num(np.ptp(poses, axis=1).max(axis=-1), nan=size) / size
     return {
         "row": np.array([f"prior[{i}] of clip {clip}" for i, clip in enumerate(samples["clip"])]),
         "wrong_crop": _wrong_crops(samples),
-        "extent": extent,
+        # An all-NaN pose has no extent; it fails as non-finite alone.
+        "extent": np.nan_to_num(np.ptp(poses, axis=1).max(axis=-1), nan=size) / size,
         "clip_shared": np.isin(samples["clip"], seen),
-    } | measure_2d(poses, size)
+    } | _measure_2d(poses, size)
 
 
-def measure_2d(joints_2d: NDArray[np.floating], size: int) -> Table:
+def _measure_2d(joints_2d: NDArray[np.floating], size: int) -> Table:
     """(N, J, 2) crop pixels: non-finite values, and how far outside of the crop, over its side."""
     beyond = np.maximum(-joints_2d, joints_2d - size).max(axis=(1, 2)) / size
     return {
@@ -131,17 +130,10 @@ def measure_2d(joints_2d: NDArray[np.floating], size: int) -> Table:
     }
 
 
-def measure_3d(
+def _measure_3d(
     joints_mm: NDArray[np.floating], person: NDArray[np.str_], skeleton: Skeleton
 ) -> Table:
-    """Bones and depth of (N, J, 3) poses, mm, camera frame; person: (N,) names.
-
-    Returns:
-        ``size_factor``: mean bone length against the skeleton's, whichever way it is off.
-        ``bone_factor``: the same of the worst bone's relative length (length / mean length).
-        ``bone_drift``: largest change of a relative length against the person's median.
-        ``depth_mm``: of the nearest joint.
-    """
+    """Bones and depth of (N, J, 3) poses, mm, camera frame; person: (N,) names."""
     lengths = bone_lengths(joints_mm, skeleton)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = lengths.mean(axis=1, keepdims=True)
@@ -151,9 +143,11 @@ def measure_3d(
         typical = np.empty_like(relative)
         for name in np.unique(person):
             own = person == name
-            typical[own] = np.nanmedian(relative[own], axis=0) if own.any() else np.nan
+            typical[own] = np.nanmedian(relative[own], axis=0)
         return {
             "non_finite_3d": (~np.isfinite(joints_mm)).sum(axis=(1, 2)),
+            # Against the skeleton's, whichever way they are off: mean length, and the worst bone's
+            # relative length; then the largest change of a relative length within the person.
             "size_factor": np.maximum(size, 1 / size),
             "bone_factor": np.maximum(bones, 1 / bones).max(axis=1),
             "bone_drift": np.abs(relative / typical - 1).max(axis=1),
@@ -161,16 +155,10 @@ def measure_3d(
         }
 
 
-def measure_sides(
+def _measure_sides(
     joints_mm: NDArray[np.floating], samples: NDArray[np.void], skeleton: Skeleton
 ) -> Table:
-    """Whether left is left in (N, J, 3) poses, mm, camera frame.
-
-    Returns:
-        ``sides_jump``: left and right swap between this frame and the one before. Of bodies with
-        hips, shoulders and legs also ``twisted``: hips and shoulders point opposite ways, and
-        ``knee_bend``: mean over the person's poses (see ``side_cues``).
-    """
+    """Whether left is left in (N, J, 3) poses, mm, camera frame; see ``side_cues``."""
     table: Table = {"sides_jump": _sides_jump(joints_mm, samples, skeleton)}
     cues = side_cues(joints_mm, skeleton)
     if cues is None:
@@ -202,7 +190,7 @@ def _sides_jump(
     return jumps
 
 
-def reprojection(
+def _reprojection(
     joints_2d: NDArray[np.floating],
     joints_mm: NDArray[np.floating],
     samples: NDArray[np.void],
@@ -217,16 +205,9 @@ def reprojection(
     return distance
 
 
-def measure_pixels(split: Split, rows: NDArray[np.intp]) -> Table:
-    """Mask, background and brightness of the given images, and their thumbnails.
-
-    Returns:
-        ``mask_coverage``: share of the crop; ``off_body``: share of the joints further from the
-        mask than ``NEAR``; ``background_level``: mean of the brightest channel outside of the
-        mask; ``brightest``: of all; ``thumbnail``: zero mean, norm 1, (n, 3 * THUMBNAIL^2).
-    """
-    parts = [_measure_chunk(split, chunk) for chunk in _chunks(rows)]
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+def _measure_pixels(split: Split, rows: NDArray[np.intp]) -> Table:
+    """Mask, background and brightness of the given images, and their thumbnails."""
+    return _joined([_measure_chunk(split, chunk) for chunk in _chunks(rows)])
 
 
 def _measure_chunk(split: Split, rows: NDArray[np.intp]) -> Table:
@@ -235,6 +216,7 @@ def _measure_chunk(split: Split, rows: NDArray[np.intp]) -> Table:
     outside = masks == 0
     table: Table = {
         "mask_coverage": (masks > 127).mean(axis=(1, 2)),
+        # Mean of the brightest channel outside of the mask.
         "background_level": (level * outside).sum(axis=(1, 2))
         / np.maximum(outside.sum(axis=(1, 2)), 1),
         "brightest": level.max(axis=(1, 2)),
@@ -258,9 +240,9 @@ def _off_body(mask: NDArray[np.uint8], joints: NDArray[np.floating]) -> float:
 
 
 def _thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    small = [
-        cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA) for image in images
-    ]
+    """(n, 3 * THUMBNAIL^2), of mean zero and norm 1."""
+    side = (THUMBNAIL, THUMBNAIL)
+    small = [cv2.resize(image, side, interpolation=cv2.INTER_AREA) for image in images]
     flat = np.stack(small).reshape(len(images), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     unit: NDArray[np.float32] = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1)
@@ -271,26 +253,18 @@ def _leaks(samples: NDArray[np.void], of_split: NDArray[np.str_], by_time: bool)
     """Rows whose person or clip is also in the other split; of a split by time, whose time is."""
     test = of_split == "test"
     if by_time:
-        take = [f"{clip}/{camera}" for clip, camera in samples[["clip", "camera"]].tolist()]
-        return {"time_overlaps": _too_early(np.array(take), samples["frame"], test)}
+        takes, frame = samples[["clip", "camera"]], samples["frame"]
+        early = np.zeros(len(samples), dtype=bool)  # not after all training rows of the take
+        for take in np.unique(takes):
+            own = takes == take
+            early |= own & test & (frame <= frame[own & ~test].max(initial=-1))
+        return {"time_overlaps": early}
 
     def shared(name: str) -> NDArray[np.bool_]:
         both = np.intersect1d(samples[name][test], samples[name][~test])
         return np.isin(samples[name], both[both != ""])
 
     return {"person_shared": shared("person"), "clip_shared": shared("clip")}
-
-
-def _too_early(
-    take: NDArray[np.str_], frame: NDArray[np.integer], test: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Test rows that do not come after all training rows of the same take."""
-    early = np.zeros(len(take), dtype=bool)
-    for name in np.unique(take):
-        trained = frame[(take == name) & ~test]
-        if len(trained):
-            early |= (take == name) & test & (frame <= trained.max())
-    return early
 
 
 def _copies(data: Dataset, of_split: NDArray[np.str_]) -> Table:
@@ -334,6 +308,10 @@ def _row_names(data: Dataset) -> NDArray[np.str_]:
             for i, sample in enumerate(data.split(name).samples)
         ]
     )
+
+
+def _joined(tables: Sequence[Table]) -> Table:
+    return {key: np.concatenate([table[key] for table in tables]) for key in tables[0]}
 
 
 def _spread(count: int) -> NDArray[np.intp]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from skelift.data.format import Split
 
-REACH = 3  # images of the film before and after an image that it is compared over
+REACH = 3  # images before and after an image that it is compared over
 MIN_RADIAL_MOTION = 0.02  # of this and more a sign is worth learning from
 SECONDS = 1 / 3  # the same for what is rendered
 
@@ -31,8 +31,8 @@ def radial_motion(
         (...,) the growth log(side' / side), or the way down of the box's lower edge in sides.
     """
     growth = np.log(later[..., 2] / earlier[..., 2])
-    sinking = _lower_edge(later) - _lower_edge(earlier)
-    sinking = sinking / np.sqrt(earlier[..., 2] * later[..., 2])
+    lower, lower_before = (crop[..., 1] + crop[..., 2] / 2 for crop in (later, earlier))
+    sinking = (lower - lower_before) / np.sqrt(earlier[..., 2] * later[..., 2])
     lesser = np.minimum(np.abs(growth), np.abs(sinking))
     nearer: NDArray[np.floating] = np.where(growth * sinking > 0, lesser * np.sign(growth), 0.0)
     return nearer
@@ -59,8 +59,3 @@ def radial_motion_of(split: Split) -> NDArray[np.float32]:
     found = np.empty(len(split), dtype=np.float32)
     found[order] = np.where(last > first, nearer, np.nan)
     return found
-
-
-def _lower_edge(crop: NDArray[np.floating]) -> NDArray[np.floating]:
-    edge: NDArray[np.floating] = crop[..., 1] + crop[..., 2] / 2
-    return edge

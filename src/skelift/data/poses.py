@@ -5,8 +5,9 @@ same square crop as the images, and one SAMPLE record per pose.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +26,20 @@ from skelift.skeleton import Skeleton
 REACH = 0.05
 
 
+# (M, J, 2) source pixels, (M,) SAMPLE records, and how many poses were skipped.
+Found = tuple[NDArray[Any], NDArray[np.void], int]
+
+
 @dataclass(frozen=True)
 class UnpairedPoses:
-    """Poses of no image in the set.
+    """Poses of no image in the set."""
 
-    Attributes:
-        poses_2d: (M, J, 2) pixels of the crop.
-        samples: (M,) records of dtype SAMPLE.
-        skeleton: the skeleton, with bone lengths measured where the source measured them.
-        provenance: where the poses come from.
-        licence: their licence; empty where the source does not say.
-        skipped: poses left out since a joint of theirs was not labelled.
-    """
-
-    poses_2d: NDArray[np.float32]
-    samples: NDArray[np.void]
-    skeleton: Skeleton
+    poses_2d: NDArray[np.float32]  # (M, J, 2) pixels of the crop
+    samples: NDArray[np.void]  # (M,) records of dtype SAMPLE
+    skeleton: Skeleton  # with bone lengths measured where the source measured them
     provenance: str
-    licence: str = ""
-    skipped: int = 0
+    licence: str = ""  # empty where the source does not say
+    skipped: int = 0  # poses left out since a joint was not labelled
 
 
 def read_poses(
@@ -73,23 +69,24 @@ def read_poses(
         )
     if path.is_dir():
         return _from_dataset(Dataset(path), skeleton, size, margin)
-    readers = {".json": _from_coco, ".csv": _from_deeplabcut, ".h5": _from_deeplabcut}
+    readers: dict[str, Callable[[Path, Skeleton], Found]] = {
+        ".json": _from_coco,
+        ".csv": _from_deeplabcut,
+        ".h5": _from_deeplabcut,
+        ".npz": partial(_from_npz, layout=layout),
+    }
     if layout and (layout not in LAYOUTS or path.suffix != ".npz"):
         raise InputError(
             f"data.folder.joints={layout}: choose one of {', '.join(LAYOUTS)}, for the poses of an "
             ".npz without joint names; other files name their joints"
         )
-    if path.suffix == ".npz":
-        pixels, samples, skipped = _from_npz(path, skeleton, layout)
-    elif path.suffix in readers:
-        pixels, samples, skipped = readers[path.suffix](path, skeleton)
-    else:
+    if path.suffix not in readers:
         raise InputError(
             f"{path}: is neither COCO .json nor DeepLabCut .csv or .h5 nor .npz nor a data set"
         )
+    pixels, samples, skipped = readers[path.suffix](path, skeleton)
     _check(path, pixels)
-    boxes = [_box(pose, margin) for pose in pixels]
-    samples["crop"] = [box.as_array() for box in boxes]
+    samples["crop"] = [_box(pose, margin).as_array() for pose in pixels]
     return UnpairedPoses(
         poses_2d=to_crop(pixels, samples["crop"], size).astype(np.float32),
         samples=samples,
@@ -105,13 +102,12 @@ def _box(pose: NDArray[np.floating], margin: float) -> CropBox:
     return CropBox.around(low - reach, high + reach, margin)
 
 
-def _from_coco(path: Path, skeleton: Skeleton) -> tuple[NDArray[Any], NDArray[np.void], int]:
+def _from_coco(path: Path, skeleton: Skeleton) -> Found:
     content = _read_coco(path)
     category = next((c for c in content["categories"] if c.get("keypoints")), None)
     if category is None:
         raise InputError(f"{path}: no category lists keypoints; give a COCO keypoints file")
     names = [str(name) for name in category["keypoints"]]
-    weights = _weights(path, skeleton, names)
     sizes = {
         image["id"]: (image.get("width", 0), image.get("height", 0))
         for image in content.get("images", [])
@@ -119,16 +115,9 @@ def _from_coco(path: Path, skeleton: Skeleton) -> tuple[NDArray[Any], NDArray[np
     annotations = [
         a for a in content["annotations"] if a.get("category_id", category["id"]) == category["id"]
     ]
-    rows = [_coco_row(path, annotation, len(names)) for annotation in annotations]
-    needed = _needed(weights)
-    complete = [i for i, row in enumerate(rows) if (row[needed, 2] > 0).all()]
-    if not complete:
-        raise InputError(
-            f"{path}: none of its {len(rows)} poses has all of the joints that "
-            f"{skeleton.name} needs labelled; give complete poses"
-        )
-    labelled = np.stack([rows[i] for i in complete])
-    pixels = weights[:, needed] @ labelled[:, needed, :2]
+    values = [_coco_row(path, annotation, len(names)) for annotation in annotations]
+    rows = np.array(values, dtype=np.float64).reshape(-1, len(names), 3)  # x, y, visibility
+    pixels, complete = _complete(path, skeleton, names, rows[..., :2], rows[..., 2] > 0)
     samples = _records(len(complete))
     chosen = [annotations[i] for i in complete]
     samples["clip"] = [f"{path.stem}/{a.get('image_id', i)}"[:64] for i, a in enumerate(chosen)]
@@ -146,35 +135,26 @@ def _read_coco(path: Path) -> dict[str, Any]:
     return content
 
 
-def _coco_row(path: Path, annotation: Mapping[str, Any], joints: int) -> NDArray[np.float64]:
-    """(K, 3) x, y and visibility of one annotation."""
-    values = annotation.get("keypoints", [])
+def _coco_row(path: Path, annotation: Mapping[str, Any], joints: int) -> list[float]:
+    values: list[float] = annotation.get("keypoints", [])
     if len(values) != 3 * joints:
         raise InputError(
             f"{path}: annotation {annotation.get('id')} has {len(values) / 3:g} joints, its "
             f"category {joints}; correct the annotation"
         )
-    return np.asarray(values, dtype=np.float64).reshape(joints, 3)
+    return values
 
 
-def _from_deeplabcut(path: Path, skeleton: Skeleton) -> tuple[NDArray[Any], NDArray[np.void], int]:
+def _from_deeplabcut(path: Path, skeleton: Skeleton) -> Found:
     names, poses = read_deeplabcut(path)
-    weights = _weights(path, skeleton, names)
-    needed = _needed(weights)
-    complete = np.flatnonzero(np.isfinite(poses[:, needed]).all(axis=(1, 2)))
-    if not len(complete):
-        raise InputError(
-            f"{path}: none of its {len(poses)} poses has all of the joints that {skeleton.name} "
-            "needs; give complete poses"
-        )
+    labelled = np.asarray(np.isfinite(poses).all(axis=-1))
+    pixels, complete = _complete(path, skeleton, names, poses, labelled)
     samples = _records(len(complete))
     samples["frame"], samples["clip"] = complete, path.stem[:64]
-    return weights[:, needed] @ poses[complete][:, needed], samples, len(poses) - len(complete)
+    return pixels, samples, len(poses) - len(complete)
 
 
-def _from_npz(
-    path: Path, skeleton: Skeleton, layout: str
-) -> tuple[NDArray[Any], NDArray[np.void], int]:
+def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> Found:
     arrays = _read_npz(path)
     if "poses_2d" not in arrays:
         raise InputError(
@@ -189,9 +169,8 @@ def _from_npz(
             f"{'its joints' if 'joints' in arrays else layout or skeleton.name}; correct the file, "
             "or name its joints in an array `joints`"
         )
-    weights = _weights(path, skeleton, names)
-    needed = _needed(weights)
-    pixels = weights[:, needed] @ poses[:, needed].astype(np.float64)
+    labelled = np.ones(poses.shape[:2], dtype=bool)
+    pixels, _ = _complete(path, skeleton, names, poses.astype(np.float64), labelled)
     samples = _records(len(poses))
     samples["clip"] = path.stem[:64]
     for field in ("clip", "person", "focal", "source_size"):
@@ -251,10 +230,23 @@ def _weights(path: Path, skeleton: Skeleton, names: Sequence[str]) -> NDArray[np
         ) from None
 
 
-def _needed(weights: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Source joints that the skeleton uses; the others may be unlabelled or NaN."""
-    needed: NDArray[np.bool_] = (weights != 0).any(axis=0)
-    return needed
+def _complete(
+    path: Path,
+    skeleton: Skeleton,
+    names: Sequence[str],
+    poses: NDArray[np.float64],
+    labelled: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """(M, J, 2) poses of the skeleton and their rows, of all (N, K, 2) with the needed joints."""
+    weights = _weights(path, skeleton, names)
+    needed = (weights != 0).any(axis=0)  # the others may be unlabelled or NaN
+    complete = np.flatnonzero(labelled[:, needed].all(axis=1))
+    if not len(complete):
+        raise InputError(
+            f"{path}: none of its {len(poses)} poses has all joints labelled that {skeleton.name} "
+            "needs; give complete poses"
+        )
+    return weights[:, needed] @ poses[complete][:, needed], complete
 
 
 def _check(path: Path, poses: NDArray[np.floating]) -> None:

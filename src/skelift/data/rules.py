@@ -6,21 +6,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rule:
-    """A column of a table (see ``measures``) and the range that its values must lie in.
-
-    Attributes:
-        says: the expectation in plain words.
-        mostly: share of the rows that must fulfil it.
-        warning: a fault is reported and stops nothing.
-    """
+    """A column of a table (see ``measures``) and the range that its values must lie in."""
 
     table: str
     column: str
-    says: str
+    says: str  # the expectation in plain words
     low: float | None = None
     high: float | None = None
-    mostly: float = 1.0
-    warning: bool = False
+    mostly: float = 1.0  # share of the rows that must fulfil it
+    warning: bool = False  # a fault is reported and stops nothing
 
 
 def _none(table: str, column: str, says: str, mostly: float = 1.0) -> Rule:
@@ -75,20 +69,13 @@ RULES = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one rule.
-
-    Attributes:
-        success: whether it holds.
-        rows: rows that were checked and know the property.
-        unexpected: how many of them are out of range.
-        examples: up to three of those.
-    """
+    """What came of one rule."""
 
     rule: Rule
     success: bool
-    rows: int
-    unexpected: int
-    examples: Sequence[str]
+    rows: int  # that were checked and know the property
+    unexpected: int  # how many of them are out of range
+    examples: Sequence[str]  # up to three of those
 
     @property
     def stops(self) -> bool:

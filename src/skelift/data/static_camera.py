@@ -20,12 +20,8 @@ BLOCK = 16  # frames in memory at a time, cut out by as many threads as there ar
 VERSION = 1  # of how masks are found: a new one makes kept masks again
 
 
-def _learn_median(frames: Iterable[ImageArray]) -> Background:
-    return MedianBackground(frames, threads=cores())
-
-
 BACKGROUNDS: dict[str, Callable[[Iterable[ImageArray]], Background]] = {
-    "median": _learn_median,
+    "median": lambda frames: MedianBackground(frames, threads=cores()),
     "subtractor": SubtractorBackground,
 }
 ONE_AT_A_TIME = ("subtractor",)  # OpenCV's object keeps a state while it works
@@ -37,16 +33,13 @@ def cut_out_bodies(
     """Yield (index, image, mask) of a clip's frames in use; a mask is all 0 without a body.
 
     Args:
-        clip: images of a static camera.
+        clip: images of a static camera; InputError if it is too short or broken.
         background: one of ``BACKGROUNDS``.
         kept: folder in which masks wait, so that a run that is killed goes on from them.
-
-    Raises:
-        InputError: the clip is too short, or a frame is broken or of another size.
     """
     learned: Background | None = None
     name = kept and kept / _digest(clip, background)
-    frames = frames_of_one_size(clip, clip.indices)
+    frames = _frames_of_one_size(clip, clip.indices)
     with ThreadPoolExecutor(1 if background in ONE_AT_A_TIME else cores()) as pool:
         while block := list(islice(frames, BLOCK)):
             images = [image for _, image in block]
@@ -54,7 +47,7 @@ def cut_out_bodies(
             if file and file.exists():
                 masks = _load(file)
             else:
-                learned = learned or learn_background(clip, background)
+                learned = learned or _learn(clip, background)
                 masks = list(pool.map(learned.mask, images))
                 if file:
                     _save(file, masks)
@@ -62,7 +55,7 @@ def cut_out_bodies(
                 yield index, image, mask
 
 
-def learn_background(clip: Clip, background: str) -> Background:
+def _learn(clip: Clip, background: str) -> Background:
     """The background of a clip, from frames spread over all of it."""
     if len(clip.indices) < FEWEST_FRAMES:
         raise InputError(
@@ -71,10 +64,10 @@ def learn_background(clip: Clip, background: str) -> Background:
         )
     spread = np.linspace(0, len(clip.indices) - 1, SAMPLES).round().astype(int)
     wanted = {clip.indices[i] for i in spread}
-    return BACKGROUNDS[background](image for _, image in frames_of_one_size(clip, wanted))
+    return BACKGROUNDS[background](image for _, image in _frames_of_one_size(clip, wanted))
 
 
-def frames_of_one_size(clip: Clip, wanted: range | set[int]) -> Iterator[tuple[int, ImageArray]]:
+def _frames_of_one_size(clip: Clip, wanted: range | set[int]) -> Iterator[tuple[int, ImageArray]]:
     """Yield (index, image) of the wanted frames; InputError where one has another size."""
     shape: tuple[int, ...] | None = None
     for index, image in clip.frames(wanted):

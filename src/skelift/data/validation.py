@@ -6,13 +6,13 @@ of a split.
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from skelift.data.data_docs import make_offline
 from skelift.data.format import Dataset
-from skelift.data.measures import MOST_IMAGES, Table, measure
+from skelift.data.measures import MOST_IMAGES, Table, measure_dataset
 from skelift.data.rules import RULES, Outcome, Rule
 from skelift.errors import InputError
 from skelift.files import atomic_folder, write_json
@@ -27,15 +27,26 @@ def validate(data: Dataset, out: Path) -> list[Outcome]:
     """
     data.verify()
     with atomic_folder(out) as folder:
-        outcomes = _judge(measure(data), folder)
+        outcomes = _judge(measure_dataset(data), folder)
         make_offline(folder, f"Validation of data set {data.info.name}", outcomes)
-        _report(data, outcomes, folder)
+        report = {
+            "data": data.info.name,
+            "success": not any(outcome.stops for outcome in outcomes),
+            "counts": data.counts,
+            "images_looked_at_per_split": MOST_IMAGES,
+            "expectations": [outcome.as_json() for outcome in outcomes],
+        }
+        write_json(folder / "validation.json", report)
     for outcome in outcomes:
         if outcome.rule.warning and not outcome.success:
             print(f"{data.folder}: warning: {outcome.fault()}", file=sys.stderr)
     failed = [outcome for outcome in outcomes if outcome.stops]
     if failed:
-        raise InputError(_complaint(data, failed, out))
+        more = f" (and {len(failed) - 1} more failed)" if len(failed) > 1 else ""
+        raise InputError(
+            f"{data.folder}: {failed[0].fault()}{more}; correct or remove them, all are in "
+            f"{out / 'index.html'}"
+        )
     return outcomes
 
 
@@ -44,9 +55,17 @@ def _judge(tables: Mapping[str, Table], folder: Path) -> list[Outcome]:
     gx = _great_expectations()
     import pandas
 
+    site = {
+        "class_name": "SiteBuilder",
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        "store_backend": {
+            "class_name": "TupleFilesystemStoreBackend",
+            "base_directory": str(folder.absolute()),
+        },
+    }
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
-    context.add_data_docs_site(site_name="docs", site_config=_site(folder))
+    context.add_data_docs_site(site_name="docs", site_config=site)
     source = context.data_sources.add_pandas("skelift")
     outcomes = []
     for name, table in tables.items():
@@ -85,17 +104,6 @@ def _great_expectations() -> Any:
     return great_expectations
 
 
-def _site(folder: Path) -> dict[str, Any]:
-    return {
-        "class_name": "SiteBuilder",
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-        "store_backend": {
-            "class_name": "TupleFilesystemStoreBackend",
-            "base_directory": str(folder.absolute()),
-        },
-    }
-
-
 def _expectation(gx: Any, rule: Rule) -> Any:
     return gx.expectations.ExpectColumnValuesToBeBetween(
         column=rule.column,
@@ -119,26 +127,4 @@ def _outcome(rule: Rule, result: Any) -> Outcome:
             f"{example['row']}: {rule.column} {float(example[rule.column]):.4g}"
             for example in found.get("partial_unexpected_index_list", [])[:3]
         ),
-    )
-
-
-def _report(data: Dataset, outcomes: Sequence[Outcome], folder: Path) -> None:
-    write_json(
-        folder / "validation.json",
-        {
-            "data": data.info.name,
-            "success": not any(outcome.stops for outcome in outcomes),
-            "counts": data.counts,
-            "images_looked_at_per_split": MOST_IMAGES,
-            "expectations": [outcome.as_json() for outcome in outcomes],
-        },
-    )
-
-
-def _complaint(data: Dataset, failed: Sequence[Outcome], out: Path) -> str:
-    first, others = failed[0], len(failed) - 1
-    more = f" (and {others} more failed)" if others else ""
-    return (
-        f"{data.folder}: {first.fault()}{more}; correct or remove them, all are in "
-        f"{out / 'index.html'}"
     )

@@ -9,7 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from skelift.config import Config, SweepConfig, to_yaml, vary
-from skelift.data.hold_out import HeldOut, Part, spread
+from skelift.data.format import Split
+from skelift.data.hold_out import HeldOut, spread
 from skelift.errors import InputError
 from skelift.evaluation.label_free import score_without_labels
 from skelift.evaluation.predictions import predict_split
@@ -146,7 +147,7 @@ def write_best(folder: Path, config: Config, trials: Sequence[Trial]) -> Path:
     return folder / BEST
 
 
-def _score(config: Config, world: World, pipeline: PosePipeline, images: Part) -> float:
+def _score(config: Config, world: World, pipeline: PosePipeline, images: Split) -> float:
     if config.sweep.score == LABEL_FREE:
         return score_without_labels(pipeline, images, world.device, config.evaluate.batch)
     predicted = predict_split(pipeline, images, world.device, config.evaluate.batch)
@@ -160,7 +161,7 @@ def _score(config: Config, world: World, pipeline: PosePipeline, images: Part) -
     return float(measured[config.sweep.score].mean())
 
 
-def _check_metric(metric: str, held_out: Part) -> None:
+def _check_metric(metric: str, held_out: Split) -> None:
     known = [LABEL_FREE]
     known += ["p_mpjpe_mm", "n_mpjpe_mm", "mpjpe_mm"] if held_out.joints_3d_mm is not None else []
     known += ["error_2d_px", "error_2d_swapped_px"] if held_out.joints_2d is not None else []

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from skelift.config import Config, SynthConfig
-from skelift.data.format import DatasetInfo, SplitRows, write_dataset
+from skelift.data.format import DatasetInfo, fill_rows, write_dataset
 from skelift.processes import cores, end_with_parent
 from skelift.progress import track
 from skelift.synth.body import load_bodies
@@ -104,10 +104,7 @@ def make_rows(studio: Studio, folder: Path, task: Task) -> Labels | None:
     if split == PRIOR:
         return studio.label(scenes)
     images, masks, labels = studio.photograph(scenes)
-    target = SplitRows(folder / split)
-    for i, row in enumerate(rows):
-        columns = {name: known[i] for name, known in labels.columns().items()}
-        target.put(row, images[i], masks[i], **columns)
+    fill_rows(folder / split, rows.start, images=images, masks=masks, **labels.columns())
     return None
 
 

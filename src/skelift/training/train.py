@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from skelift.config import Config
-from skelift.data.format import Dataset
-from skelift.data.hold_out import Part, spread
+from skelift.data.format import Dataset, Split
+from skelift.data.hold_out import spread
 from skelift.errors import InputError
 from skelift.models.heads import FitData
 from skelift.models.io import save_model
@@ -21,7 +21,7 @@ from skelift.training.identity import identity
 from skelift.training.loop import Callback, NonFiniteLoss, fit
 from skelift.training.trainer import Trainer
 
-ScoreImages = Callable[[PosePipeline, Part], float]
+ScoreImages = Callable[[PosePipeline, Split], float]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Reporting:
         count: scores in its course.
     """
 
-    images: Part
+    images: Split
     score: ScoreImages
     report: Callable[[float, int], bool]
     count: int

@@ -11,7 +11,6 @@ from torch.nn.functional import grid_sample
 from skelift import losses
 from skelift.config import Config
 from skelift.data.format import Dataset, Split
-from skelift.data.hold_out import Part, some
 from skelift.data.loading import ImageLoader
 from skelift.data.motion_cue import MIN_RADIAL_MOTION, radial_motion_of
 from skelift.errors import InputError
@@ -121,7 +120,7 @@ class FrontBack(Head):
         return losses.facing_loss(self.logits(patches), motion)
 
 
-def moving_images(split: Split) -> tuple[Part, NDArray[np.float32]]:
+def moving_images(split: Split) -> tuple[Split, NDArray[np.float32]]:
     """Images whose body approaches or recedes, at most ``MAX_IMAGES``, and its radial motion.
 
     Raises:
@@ -136,4 +135,4 @@ def moving_images(split: Split) -> tuple[Part, NDArray[np.float32]]:
             "heads.front_back.enabled=false"
         )
     rows = rows[:: -(-len(rows) // MAX_IMAGES)]
-    return some(split, rows), motion[rows]
+    return split.subset(rows), motion[rows]
