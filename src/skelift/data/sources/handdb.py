@@ -24,7 +24,9 @@ from skelift.data.sources.recordings import (
     Recording,
     Shot,
     Skipped,
-    check_root,
+    open_root,
+    reading,
+    swap_channels,
 )
 from skelift.errors import InputError
 
@@ -40,10 +42,8 @@ def prepare(config: Config) -> Path:
     """
     source = config.data.handdb
     assert source is not None
-    if len(config.body) != JOINTS:
-        raise InputError(f"skeleton={config.body.name}: HandDB uses hand21; set skeleton=hand21")
-    root = check_root("data.handdb.root", source.root)
-    recordings = find_recordings(root, source, Crop(config.data.size, config.data.margin))
+    root, crop = open_root(config, "handdb", "hand21", JOINTS)
+    recordings = find_recordings(root, source, crop)
     turned = ", ".join(f"{angle:g}" for angle in source.rotations_deg)
     about = Description(
         provenance=f"HandDB synthetic hands (Simon et al. 2017), {', '.join(source.sequences)}. "
@@ -93,21 +93,13 @@ def find_recordings(root: Path, source: HandDbConfig, crop: Crop) -> list[Record
 
 @dataclass(frozen=True, kw_only=True)
 class HandBlock(Recording):
-    """Images of a sequence that follow one another.
-
-    Attributes:
-        images: the files.
-        first: number of the first of them in its sequence.
-        poses_only: take their annotations for the prior, and leave the images.
-        angles: turns of each image about its hand, in degrees.
-        background: ``grabcut`` or ``black``.
-    """
+    """Images of a sequence that follow one another."""
 
     images: tuple[Path, ...]
-    first: int
-    poses_only: bool
-    angles: tuple[float, ...]
-    background: str
+    first: int  # number of the first of them in its sequence
+    poses_only: bool  # their annotations go to the prior, their images are left out
+    angles: tuple[float, ...]  # degrees by which each image is turned about its hand
+    background: str  # grabcut or black
 
     @property
     def name(self) -> str:
@@ -158,14 +150,7 @@ class HandBlock(Recording):
             return Shot(number, box, turned, (width, height))
         if angle:
             image, mask = (_warp(source, matrix) for source in (image, mask))
-        return Shot(
-            number,
-            box,
-            turned,
-            (width, height),
-            image=np.ascontiguousarray(image[..., ::-1]),
-            mask=mask,
-        )
+        return Shot(number, box, turned, (width, height), image=swap_channels(image), mask=mask)
 
 
 def read_hand(path: Path) -> NDArray[np.float64] | None:
@@ -174,14 +159,9 @@ def read_hand(path: Path) -> NDArray[np.float64] | None:
     Raises:
         InputError: the file is missing or of another form.
     """
-    try:
+    with reading(path, "hand_pts (21 x [x, y, valid])"):
         points = np.asarray(json.loads(path.read_text())["hand_pts"], dtype=np.float64)
         points = points.reshape(JOINTS, 3)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InputError(
-            f"{path}: hand_pts (21 x [x, y, valid]) cannot be read ({error}); "
-            "unpack the archive again"
-        ) from None
     known = np.isfinite(points).all() and (points[:, 2] > 0).all()
     return points[:, :2] if known else None
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.images import Mask, frame_count, read_frames
+from skelift.data.sources.recordings import reading
 from skelift.errors import InputError
 
 Box = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -16,20 +17,17 @@ Box = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 def open_hdf5(path: Path) -> Any:
     """A MATLAB v7.3 file; InputError where it is missing, broken, or h5py is."""
-    try:
+    with reading(path, "MATLAB v7.3"):
         import h5py
-    except ImportError:
-        raise InputError(
-            f"{path}: reading it needs h5py; install it with: pip install 'skelift[datasets]'"
-        ) from None
-    try:
+
         return h5py.File(path, "r")
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; unpack the archive that holds it") from None
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read as MATLAB v7.3 ({error}); unpack its archive again"
-        ) from None
+
+
+def variable(path: Path, content: Any, name: str) -> Any:
+    """A variable of an open MATLAB v7.3 file; InputError where it has none of that name."""
+    if name not in content:
+        raise InputError(f"{path}: has no variable {name}; unpack its archive again")
+    return content[name]
 
 
 def mask_count(path: Path) -> int:
@@ -37,7 +35,7 @@ def mask_count(path: Path) -> int:
     if path.suffix != ".mat":
         return frame_count(path)
     with open_hdf5(path) as content:
-        return len(_references(path, content))
+        return len(variable(path, content, "Masks"))
 
 
 def read_masks(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Mask]]:
@@ -85,16 +83,12 @@ def read_boxes(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Box]]
 def read_matlab_masks(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Mask]]:
     """Yield (index, (W, H) of 0 and 1) of the wanted frames of a ``.mat``, as they lie in it."""
     with open_hdf5(path) as content:
-        references = _references(path, content)
+        references = variable(path, content, "Masks")
         for index in wanted:
             if index >= len(references):
                 return
-            try:
+            with reading(path, f"mask {index}"):
                 mask = np.asarray(content[references[index, 0]][()], dtype=np.uint8)
-            except (OSError, KeyError, ValueError) as error:
-                raise InputError(
-                    f"{path}: mask {index} cannot be read ({error}); unpack its archive again"
-                ) from None
             yield index, mask
 
 
@@ -102,9 +96,3 @@ def above(image: NDArray[np.uint8], channel: int) -> Mask:
     """255 where a channel of an (H, W, 3) image is above 127, else 0."""
     level = cv2.extractChannel(image, channel)
     return np.asarray(cv2.compare(level, 127, cv2.CMP_GT), dtype=np.uint8)  # type: ignore[call-overload]
-
-
-def _references(path: Path, content: Any) -> Any:
-    if "Masks" not in content:
-        raise InputError(f"{path}: has no variable Masks; unpack its archive again")
-    return content["Masks"]
