@@ -67,9 +67,9 @@ def build(
     parts_in = parts_folder(out)
     with _pool(source.workers) as pool:
         parts = _make_parts(recordings, about.skeleton, parts_in, pool)
-        _check_counts(config, parts)
+        counts = _count(config, parts)
         with write_dataset(out, _describe(config, source, about, parts)) as writer:
-            _put_together(writer, parts, pool)
+            _put_together(writer, parts, counts, pool)
     shutil.rmtree(parts_in)
     return out
 
@@ -79,13 +79,12 @@ def _make_parts(
 ) -> list[CutRecording]:
     """Parts of all recordings, in their order; those of an earlier run are taken as they are."""
     folders = [part_folder(recording, skeleton, folder) for recording in recordings]
-    weights = [sum(file.stat().st_size for file in r.files) for r in recordings]
     done = {place: load_part(place) for place in folders if place.exists()}
     if done:
         print(f"{folder}: {len(done)} recordings of an earlier run are kept", file=sys.stderr)
     jobs = {
-        pool.submit(make_part, recording, skeleton, place): weight
-        for recording, place, weight in zip(recordings, folders, weights, strict=True)
+        pool.submit(make_part, recording, skeleton, place): _bytes_of(recording)
+        for recording, place in zip(recordings, folders, strict=True)
         if place not in done
     }
     for part in _finished("Cutting out", jobs, in_bytes=True):
@@ -95,7 +94,12 @@ def _make_parts(
     return [done[place] for place in folders]
 
 
-def _check_counts(config: Config, parts: Sequence[CutRecording]) -> None:
+def _bytes_of(recording: Recording) -> int:
+    return sum(file.stat().st_size for file in recording.files)
+
+
+def _count(config: Config, parts: Sequence[CutRecording]) -> dict[str, int]:
+    """Images of each split, and poses of the prior; InputError where there are none."""
     counts = {name: sum(p.images for p in parts if p.split == name) for name in SPLITS}
     counts["prior"] = sum(part.poses for part in parts)
     for name, count in counts.items():
@@ -104,6 +108,7 @@ def _check_counts(config: Config, parts: Sequence[CutRecording]) -> None:
                 f"data={config.data.name}: nothing for {name} among {len(parts)} recordings; "
                 "docs/datasets.md lists the folders that are needed"
             )
+    return counts
 
 
 def _describe(
@@ -120,8 +125,7 @@ def _describe(
     skipped: Counter[str] = Counter()
     for part in parts:
         skipped.update(part.skipped)
-    # Not the number of workers: it changes nothing.
-    options = asdict(replace(source, workers=0))
+    options = asdict(replace(source, workers=0))  # the number of workers changes nothing
     return DatasetInfo(
         name=config.data.name,
         skeleton=skeleton,
@@ -134,21 +138,21 @@ def _describe(
     )
 
 
-def _put_together(writer: DatasetWriter, parts: Sequence[CutRecording], pool: Executor) -> None:
+def _put_together(
+    writer: DatasetWriter, parts: Sequence[CutRecording], counts: Mapping[str, int], pool: Executor
+) -> None:
     with_3d = all(any(part.bones_mm) for part in parts if part.images)
-    room = dict.fromkeys((*SPLITS, "prior"), 0)
-    jobs: dict[Future[None], int] = {}
-    starts = []
-    for part in parts:
-        starts.append((room[part.split], room["prior"]))
-        room[part.split] += part.images
-        room["prior"] += part.poses
     for name in SPLITS:
-        writer.allocate_split(name, room[name], with_2d=True, with_3d=with_3d)
-    writer.allocate_prior(room["prior"])
-    for part, (row, pose) in zip(parts, starts, strict=True):
+        writer.allocate_split(name, counts[name], with_2d=True, with_3d=with_3d)
+    writer.allocate_prior(counts["prior"])
+    jobs: dict[Future[None], int] = {}
+    filled = dict.fromkeys(counts, 0)
+    for part in parts:
+        row, pose = filled[part.split], filled["prior"]
         job = pool.submit(_copy_part, part, writer.folder, row, pose, writer.info.size, with_3d)
         jobs[job] = part.images + part.poses
+        filled[part.split] += part.images
+        filled["prior"] += part.poses
     for _ in _finished("Putting together", jobs):
         pass
 

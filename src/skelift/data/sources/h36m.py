@@ -40,11 +40,7 @@ POSES_2D, POSES_3D = "D2_Positions", "D3_Positions_mono"
 
 
 def prepare(config: Config) -> Path:
-    """Make the data set of ``config.data.h36m`` at ``config.paths.data``.
-
-    Raises:
-        InputError: a file is missing or broken.
-    """
+    """Make the data set of ``config.data.h36m``; InputError where a file is missing or broken."""
     assert config.data.h36m is not None
     source = replace(config.data.h36m, workers=0)  # parts do not depend on the number of workers
     root, crop = open_root(config, "h36m", "h36m17", len(JOINTS))
@@ -66,11 +62,7 @@ def prepare(config: Config) -> Path:
 def find_recordings(
     root: Path, source: H36mConfig, crop: Crop, skeleton: Skeleton
 ) -> list[Recording]:
-    """All recordings below the root, by the 2D pose files that are there.
-
-    Raises:
-        InputError: no poses, or a file that belongs to a recording is missing.
-    """
+    """All recordings below the root, by their 2D poses; InputError where there are none."""
     recordings: list[Recording] = []
     for subject, split in SUBJECTS.items():
         for path in sorted(_poses(root / subject, POSES_2D).glob("*.cdf")):
@@ -175,11 +167,7 @@ class H36mRecording(H36mClip):
 
 
 def read_cdf(path: Path, dimensions: int) -> NDArray[np.float64]:
-    """(F, 17, dimensions) poses of a CDF file: pixels, or mm in the camera frame.
-
-    Raises:
-        InputError: the file is missing, truncated or of another form, or cdflib is not installed.
-    """
+    """(F, 17, dimensions) poses of a CDF file: pixels, or mm in the camera frame."""
     with reading(path, "a CDF file of poses"):
         from cdflib import CDF
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skelift.config import H36mConfig
 from skelift.data.crop import CropBox
-from skelift.data.images import ImageArray, read_mask
+from skelift.data.images import read_mask
 from skelift.data.sources.build import Description
 from skelift.data.sources.h36m_protocol import JOINTS, LICENCE, SUBJECTS, H36mClip
 from skelift.data.sources.recordings import Crop, Recording, Shot, Skipped, read_bgr, reading
@@ -32,22 +32,25 @@ def is_here(root: Path) -> bool:
 def find_recordings(root: Path, source: H36mConfig, crop: Crop) -> list[Recording]:
     """All sequences below the root."""
     base = _base(root)
-    return [
-        SimplifiedRecording(
-            split=split,
-            person=subject,
-            clip=f"{subject}/{_clip(folder.name)}",
-            camera=_camera(folder.name),
-            activity=_activity(folder.name),
-            crop=crop,
-            folder=base / subject,
-            stem=folder.name,
-            source=source,
-        )
-        for subject, split in SUBJECTS.items()
-        for folder in sorted((base / subject / IMAGES).glob("*"))
-        if folder.is_dir()
-    ]
+    recordings: list[Recording] = []
+    for subject, split in SUBJECTS.items():
+        for folder in sorted((base / subject / IMAGES).glob("*/")):
+            camera = re.search(r"\d{8}", folder.name)
+            clip, lower = re.sub(r"[._-]?\d{8}", "", folder.name)[:48], folder.name.lower()
+            recordings.append(
+                SimplifiedRecording(
+                    split=split,
+                    person=subject,
+                    clip=f"{subject}/{clip}",
+                    camera=camera[0] if camera else "",
+                    activity=next((name for name in ACTIVITIES if name in lower), lower[:32]),
+                    crop=crop,
+                    folder=base / subject,
+                    stem=folder.name,
+                    source=source,
+                )
+            )
+    return recordings
 
 
 def describe(images: str, skeleton: Skeleton) -> Description:
@@ -77,13 +80,11 @@ class SimplifiedRecording(H36mClip):
         files = self.files
         images, poses = self.part_frames(len(files))
         for number in (*images, *poses):
-            twin = self._twin(files[number], LANDMARKS, ".mat")
-            points = read_landmarks(twin)
+            points = read_landmarks(self._twin(files[number], LANDMARKS, ".mat"))
             if not np.isfinite(points).all():
                 yield Skipped(1, "NaN in the landmarks")
                 continue
-            image: ImageArray | None = None
-            mask: ImageArray | None = None
+            image = mask = None
             if number in images:
                 image = read_bgr(files[number])
                 mask = read_mask(self._twin(files[number], MASKS, ".png"), like=image)
@@ -122,17 +123,3 @@ def _image_size(path: Path) -> tuple[int, int]:
 def _number(path: Path) -> int:
     digits = re.findall(r"\d+", path.stem)
     return int(digits[-1]) if digits else 0
-
-
-def _camera(sequence: str) -> str:
-    found = re.search(r"\d{8}", sequence)
-    return found[0] if found else ""
-
-
-def _clip(sequence: str) -> str:
-    return re.sub(r"[._-]?\d{8}", "", sequence)[:48]
-
-
-def _activity(sequence: str) -> str:
-    lower = sequence.lower()
-    return next((name for name in ACTIVITIES if name in lower), lower[:32])

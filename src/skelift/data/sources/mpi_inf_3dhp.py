@@ -64,35 +64,19 @@ SHORT_VIDEO = {("S6/Seq2", "2")}
 LONG_ANNOTATION = {"S3/Seq1"}
 FLASH = 240  # an image whose darkest spot is brighter is a white flash
 
-TEST_CAMERAS = {
-    **dict.fromkeys(
-        ("TS1", "TS2", "TS3", "TS4"),
-        Camera(
-            (7.32506 / 10 * 2048, 7.32506 / 10 * 2048),
-            (1024 - 0.0322884 / 10 * 2048, 1024 + 0.0929296 / 10 * 2048),
-        ),
-    ),
-    **dict.fromkeys(
-        ("TS5", "TS6"),
-        Camera(
-            (8.770747185 / 10 * 1920, 8.770747185 / 10 * 1920),
-            (960 - 0.104908645 / 10 * 1920, 540 + 0.104899704 / 5.625 * 1080),
-        ),
-    ),
-}
-TEST_BLOCK = 1024  # frames of a test sequence that one task cuts out
-LICENCE = (
-    "MPI-INF-3DHP licence: research only, not to be passed on; "
-    "https://vcai.mpi-inf.mpg.de/3dhp-dataset"
+STUDIO = Camera(
+    (7.32506 / 10 * 2048, 7.32506 / 10 * 2048),
+    (1024 - 0.0322884 / 10 * 2048, 1024 + 0.0929296 / 10 * 2048),
 )
+OUTDOORS = Camera(
+    (8.770747185 / 10 * 1920, 8.770747185 / 10 * 1920),
+    (960 - 0.104908645 / 10 * 1920, 540 + 0.104899704 / 5.625 * 1080),
+)
+TEST_BLOCK = 1024  # frames of a test sequence that one task cuts out
 
 
 def prepare(config: Config) -> Path:
-    """Make the data set of ``config.data.mpi_inf_3dhp`` at ``config.paths.data``.
-
-    Raises:
-        InputError: a file is missing or broken.
-    """
+    """Make the data set of ``config.data.mpi_inf_3dhp``; InputError for a missing or broken file."""
     assert config.data.mpi_inf_3dhp is not None
     # Parts do not depend on the number of workers.
     source = replace(config.data.mpi_inf_3dhp, workers=0)
@@ -107,7 +91,8 @@ def prepare(config: Config) -> Path:
         f"come from the first {1 - source.prior:.0%} of each training sequence, 2D poses of the "
         "prior from the rest. "
         + ("3D at the universal skeleton's size." if source.universal else "3D at true size."),
-        licence=LICENCE,
+        licence="MPI-INF-3DHP licence: research only, not to be passed on; "
+        "https://vcai.mpi-inf.mpg.de/3dhp-dataset",
         skeleton=replace(config.body, evaluated=COUNTED),
     )
     return build(config, config.data.mpi_inf_3dhp, recordings, about)
@@ -159,7 +144,7 @@ def find_training(
 
 def _cameras(folder: Path, clip: str) -> list[int]:
     """The cameras of which there are images; says which are missing."""
-    found = [c for c in CAMERAS if Frames.of_camera(folder, c).first.exists()]
+    found = [c for c in CAMERAS if Frames.of_camera(folder, c).files[0].exists()]
     missing = ", ".join(str(camera) for camera in CAMERAS if camera not in found)
     if not found:
         raise InputError(
@@ -225,7 +210,7 @@ class TrainRecording(_Sequence):
     @property
     def files(self) -> tuple[Path, ...]:
         """Annotations and videos (of frames, the first)."""
-        return (self.annotations, *(frames.first for frames in self._streams()))
+        return (self.annotations, *(frames.files[0] for frames in self._streams()))
 
     def shots(self) -> Iterator[Shot | Skipped]:
         """See ``Recording``."""
@@ -260,13 +245,13 @@ class TrainRecording(_Sequence):
         """Number of frames that have both pose and image, and what is known to be missing."""
         video = self._streams()[0]
         if video.is_video:
-            check_frame_rate(video.first, 50.0 if self.clip in FPS_50 else 25.0)
+            check_frame_rate(video.files[0], 50.0 if self.clip in FPS_50 else 25.0)
         count = len(video)
         if annotated == count + 1 and self.clip in LONG_ANNOTATION:
             return count, Skipped(1, "an annotation without a frame (known)")
         if count < fewest_frames(annotated) and (self.clip, self.camera) in SHORT_VIDEO:
             return count, Skipped(annotated - count, "the video ends before the poses (known)")
-        check_frame_count(video.first, count, annotated)
+        check_frame_count(video.files[0], count, annotated)
         return min(count, annotated), Skipped(0, "")
 
     def _streams(self) -> list[Frames]:
@@ -284,8 +269,8 @@ class TrainRecording(_Sequence):
         body, chair = masks
         streams = (images.read(wanted), body.read(wanted), chair.read(wanted))
         for (frame, image), (_, green), (_, seat) in zip(*streams, strict=False):
-            check_size(body.first, green, image.shape)
-            check_size(chair.first, seat, image.shape)
+            check_size(body.files[0], green, image.shape)
+            check_size(chair.files[0], seat, image.shape)
             # Red: in front of the green screen; of the chair's mask: dark on the chair.
             front, off_chair = above(green, channel=2), above(seat, channel=2)
             both = front | ~off_chair if self.source.chair else front & off_chair
@@ -323,7 +308,7 @@ class TestRecording(_Sequence):
         joints_2d, joints_3d, universal = read_test_poses(file)
         joints_2d[valid <= 0] = np.nan
         poses = self._poses(str(file), joints_2d, joints_3d, universal)
-        camera = TEST_CAMERAS[self.person]
+        camera = OUTDOORS if self.person in ("TS5", "TS6") else STUDIO
         poses.check(camera)
         wanted, with_nan = poses.usable(self.frames)
         yield with_nan

@@ -37,31 +37,22 @@ class Frames:
         return cls(images or [video])
 
     @property
-    def first(self) -> Path:
-        """The video, or the first image."""
-        return self.files[0]
-
-    @property
     def is_video(self) -> bool:
         """Whether they lie in a video."""
-        return self.first.suffix == ".avi"
+        return self.files[0].suffix == ".avi"
 
     def __len__(self) -> int:
-        return frame_count(self.first) if self.is_video else len(self.files)
+        return frame_count(self.files[0]) if self.is_video else len(self.files)
 
     def read(self, wanted: Iterable[int]) -> Iterator[tuple[int, ImageArray]]:
         """Yield (frame, BGR image) of the wanted frames."""
         if self.is_video:
-            return read_frames(self.first, set(wanted), threads=1)
+            return read_frames(self.files[0], set(wanted), threads=1)
         return ((i, read_bgr(self.files[i])) for i in sorted(wanted) if i < len(self.files))
 
 
 def read_calibration(path: Path) -> dict[int, Camera]:
-    """Cameras of a ``camera.calibration``, by their number.
-
-    Raises:
-        InputError: the file is missing or of another form.
-    """
+    """Cameras of a ``camera.calibration``, by their number; InputError where one is missing."""
     cameras, number = {}, None
     with reading(path, "a calibration"):
         for line in path.read_text().splitlines():
@@ -78,11 +69,7 @@ def read_calibration(path: Path) -> dict[int, Camera]:
 
 
 def split_annotations(file: Path, cache: Path) -> dict[int, Path]:
-    """Camera -> its annotations in a file of their own: all of them at once need much memory.
-
-    Raises:
-        InputError: the file is broken.
-    """
+    """Camera -> its annotations in a file of their own: all of them at once need much memory."""
     digest = fingerprint([file])
     paths = {camera: cache / f"{digest}-{camera}.npy" for camera in CAMERAS}
     if not all(path.exists() for path in paths.values()):

@@ -80,11 +80,7 @@ def load_part(folder: Path) -> CutRecording:
 
 
 def make_part(recording: Recording, skeleton: Skeleton, folder: Path) -> CutRecording:
-    """Read a recording shot by shot into a part.
-
-    Raises:
-        InputError: a file of the recording is missing or broken; no part is left then.
-    """
+    """Read a recording shot by shot into a part; where it fails (InputError) none is left."""
     with atomic_folder(folder) as unfinished:
         writer = _PartWriter(recording, skeleton, unfinished)
         with writer.images, writer.masks:
@@ -102,9 +98,12 @@ class _PartWriter:
         self.images = (folder / "images.raw").open("wb")
         self.masks = (folder / "masks.raw").open("wb")
         self.skipped: Counter[str] = Counter()
-        self.rows: dict[str, list[Any]] = {
-            key: [] for key in ("samples", "joints_2d", "joints_3d_mm", "prior_samples", "prior_2d")
+        joints = len(skeleton)
+        self.shapes: dict[str, tuple[int, ...]] = {
+            **{"samples": (), "joints_2d": (joints, 2), "joints_3d_mm": (joints, 3)},
+            **{"prior_samples": (), "prior_2d": (joints, 2)},
         }
+        self.rows: dict[str, list[Any]] = {key: [] for key in self.shapes}
 
     def put(self, item: Shot | Skipped) -> None:
         if isinstance(item, Skipped):
@@ -129,14 +128,10 @@ class _PartWriter:
             self.rows["joints_3d_mm"].append(item.joints_3d_mm)
 
     def finish(self) -> None:
-        joints = len(self.skeleton)
-        shapes = {"joints_2d": (joints, 2), "joints_3d_mm": (joints, 3), "prior_2d": (joints, 2)}
-        columns = {
-            key: np.array(rows, dtype=np.float32).reshape(-1, *shapes[key])
-            if key in shapes
-            else np.array(rows, dtype=SAMPLE)
-            for key, rows in self.rows.items()
-        }
+        columns: dict[str, NDArray[Any]] = {}
+        for key, rows in self.rows.items():
+            dtype = SAMPLE if key.endswith("samples") else np.float32
+            columns[key] = np.array(rows, dtype=dtype).reshape(-1, *self.shapes[key])
         bones = bone_lengths(columns["joints_3d_mm"], self.skeleton)
         np.savez(self.folder / "columns.npz", **columns)  # type: ignore[arg-type]
         write_json(

@@ -94,11 +94,7 @@ class Recording(ABC):
 
     @abstractmethod
     def shots(self) -> Iterator[Shot | Skipped]:
-        """The shots in temporal order, one at a time in memory.
-
-        Raises:
-            InputError: a file is missing or broken.
-        """
+        """The shots, one at a time in memory; InputError where a file is missing or broken."""
 
 
 def part_frames(count: int, every: int, prior: float) -> tuple[range, range]:
