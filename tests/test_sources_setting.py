@@ -12,7 +12,7 @@ from skelift.cli import main
 from skelift.config import compose, to_yaml
 
 ROOT = Path(__file__).parents[1]
-VERB = "synthesize"
+VERB = "prepare"
 EXPERIMENTS = sorted(file.stem for file in (ROOT / "src/skelift/conf/experiment").glob("*.yaml"))
 
 

@@ -76,7 +76,7 @@ TEST_BLOCK = 1024  # frames of a test sequence that one task cuts out
 
 
 def prepare(config: Config) -> Path:
-    """Make the data set of ``config.data.mpi_inf_3dhp``; InputError for a missing or broken file."""
+    """Make the data set of ``config.data.mpi_inf_3dhp``; InputError for missing or broken files."""
     assert config.data.mpi_inf_3dhp is not None
     # Parts do not depend on the number of workers.
     source = replace(config.data.mpi_inf_3dhp, workers=0)
