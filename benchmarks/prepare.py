@@ -20,7 +20,7 @@ from benchmarks.measure import best_seconds, report, tree_bytes
 from skelift.config import Config, H36mConfig, compose
 from skelift.data.images import read_frames
 from skelift.data.sources.h36m import find_recordings
-from skelift.data.sources.masks import mask_count, read_matlab_masks
+from skelift.data.sources.masks import mask_count, read_masks
 from skelift.data.sources.recordings import Crop
 from skelift.processes import cores
 from skelift.stages import prepare
@@ -91,7 +91,7 @@ def decode(config: Config, *, images_only: bool) -> int:
         decoded += sum(1 for _ in read_frames(video, with_image, threads=1))
         if not images_only:
             decoded += sum(1 for _ in read_frames(silhouettes, with_image, threads=1))
-            decoded += sum(1 for _ in read_matlab_masks(boxes, range(mask_count(boxes))))
+            decoded += sum(1 for _ in read_masks(boxes, range(mask_count(boxes))))
     return decoded
 
 

@@ -656,7 +656,7 @@ def test_handdb_annotation_faults(tmp_path: Path, capsys: pytest.CaptureFixture[
     )
     assert data.counts["train"] == 33
     (folder / "0002.json").write_text("{")
-    with pytest.raises(InputError, match=r"0002\.json: hand_pts"):
+    with pytest.raises(InputError, match=r"0002\.json: cannot be read as hand_pts"):
         made("handdb", tmp_path / "root", tmp_path / "again")
 
 

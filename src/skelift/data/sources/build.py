@@ -6,10 +6,17 @@ are then put together in the project's format, which appears whole, and removed.
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import (
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -39,28 +46,18 @@ MOST_WORKERS = 14
 
 @dataclass(frozen=True)
 class Description:
-    """What a loader says of its data set.
+    """What a loader says of its data set."""
 
-    Attributes:
-        provenance: where it comes from, in one or two sentences.
-        licence: its licence.
-        skeleton: the skeleton of its poses, with typical bone lengths.
-        details: anything else worth keeping.
-    """
-
-    provenance: str
+    provenance: str  # where it comes from, in one or two sentences
     licence: str
-    skeleton: Skeleton
-    details: Mapping[str, Any]
+    skeleton: Skeleton  # of its poses, with typical bone lengths
+    details: Mapping[str, Any] = field(default_factory=dict)  # anything else worth keeping
 
 
 def build(
     config: Config, source: SourceConfig, recordings: Sequence[Recording], about: Description
 ) -> Path:
-    """Make the data set ``config.paths.data`` of recordings.
-
-    Returns:
-        Its folder.
+    """Make the data set ``config.paths.data`` of recordings, and return its folder.
 
     Raises:
         InputError: a file is missing or broken, or nothing is left of a split. Finished parts
@@ -68,41 +65,41 @@ def build(
     """
     out = Path(config.paths.data)
     parts_in = parts_folder(out)
-    with _pool(source.workers) as submit:
-        parts = _make_parts(recordings, about.skeleton, parts_in, submit)
-        _check_counts(config, parts)
+    with _pool(source.workers) as pool:
+        parts = _make_parts(recordings, about.skeleton, parts_in, pool)
+        counts = _count(config, parts)
         with write_dataset(out, _describe(config, source, about, parts)) as writer:
-            _put_together(writer, parts, submit)
+            _put_together(writer, parts, counts, pool)
     shutil.rmtree(parts_in)
     return out
 
 
 def _make_parts(
-    recordings: Sequence[Recording], skeleton: Skeleton, folder: Path, submit: "Submit"
+    recordings: Sequence[Recording], skeleton: Skeleton, folder: Path, pool: Executor
 ) -> list[CutRecording]:
     """Parts of all recordings, in their order; those of an earlier run are taken as they are."""
     folders = [part_folder(recording, skeleton, folder) for recording in recordings]
-    weights = [sum(file.stat().st_size for file in r.files) for r in recordings]
     done = {place: load_part(place) for place in folders if place.exists()}
     if done:
         print(f"{folder}: {len(done)} recordings of an earlier run are kept", file=sys.stderr)
     jobs = {
-        submit(make_part, recording, skeleton, place): weight
-        for recording, place, weight in zip(recordings, folders, weights, strict=True)
+        pool.submit(make_part, recording, skeleton, place): _bytes_of(recording)
+        for recording, place in zip(recordings, folders, strict=True)
         if place not in done
     }
     for part in _finished("Cutting out", jobs, in_bytes=True):
         done[part.folder] = part
-        _log_skipped(part)
+        for reason, frames in part.skipped.items():
+            print(f"{part.name}: {frames} frames skipped: {reason}", file=sys.stderr)
     return [done[place] for place in folders]
 
 
-def _log_skipped(part: CutRecording) -> None:
-    for reason, frames in part.skipped.items():
-        print(f"{part.name}: {frames} frames skipped: {reason}", file=sys.stderr)
+def _bytes_of(recording: Recording) -> int:
+    return sum(file.stat().st_size for file in recording.files)
 
 
-def _check_counts(config: Config, parts: Sequence[CutRecording]) -> None:
+def _count(config: Config, parts: Sequence[CutRecording]) -> dict[str, int]:
+    """Images of each split, and poses of the prior; InputError where there are none."""
     counts = {name: sum(p.images for p in parts if p.split == name) for name in SPLITS}
     counts["prior"] = sum(part.poses for part in parts)
     for name, count in counts.items():
@@ -111,6 +108,7 @@ def _check_counts(config: Config, parts: Sequence[CutRecording]) -> None:
                 f"data={config.data.name}: nothing for {name} among {len(parts)} recordings; "
                 "docs/datasets.md lists the folders that are needed"
             )
+    return counts
 
 
 def _describe(
@@ -124,12 +122,10 @@ def _describe(
         means = sums / sum(part.images for part in train)
         skeleton = replace(skeleton, bone_lengths_mm=tuple(round(float(mm), 1) for mm in means))
         provenance += " bone_lengths_mm: mean over the 3D poses of the training images."
-    skipped: dict[str, int] = {}
+    skipped: Counter[str] = Counter()
     for part in parts:
-        for reason, frames in part.skipped.items():
-            skipped[reason] = skipped.get(reason, 0) + frames
-    # Not the number of workers: it changes nothing.
-    options = asdict(replace(source, workers=0))
+        skipped.update(part.skipped)
+    options = asdict(replace(source, workers=0))  # the number of workers changes nothing
     return DatasetInfo(
         name=config.data.name,
         skeleton=skeleton,
@@ -138,25 +134,25 @@ def _describe(
         synthetic=False,
         provenance=provenance,
         licence=about.licence,
-        details={"source": options, "skipped_frames": skipped} | dict(about.details),
+        details={"source": options, "skipped_frames": dict(skipped)} | dict(about.details),
     )
 
 
-def _put_together(writer: DatasetWriter, parts: Sequence[CutRecording], submit: "Submit") -> None:
+def _put_together(
+    writer: DatasetWriter, parts: Sequence[CutRecording], counts: Mapping[str, int], pool: Executor
+) -> None:
     with_3d = all(any(part.bones_mm) for part in parts if part.images)
-    room = dict.fromkeys((*SPLITS, "prior"), 0)
-    jobs: dict[Future[None], int] = {}
-    starts = []
-    for part in parts:
-        starts.append((room[part.split], room["prior"]))
-        room[part.split] += part.images
-        room["prior"] += part.poses
     for name in SPLITS:
-        writer.allocate_split(name, room[name], with_2d=True, with_3d=with_3d)
-    writer.allocate_prior(room["prior"])
-    for part, (row, pose) in zip(parts, starts, strict=True):
-        job = submit(_copy_part, part, writer.folder, row, pose, writer.info.size, with_3d)
+        writer.allocate_split(name, counts[name], with_2d=True, with_3d=with_3d)
+    writer.allocate_prior(counts["prior"])
+    jobs: dict[Future[None], int] = {}
+    filled = dict.fromkeys(counts, 0)
+    for part in parts:
+        row, pose = filled[part.split], filled["prior"]
+        job = pool.submit(_copy_part, part, writer.folder, row, pose, writer.info.size, with_3d)
         jobs[job] = part.images + part.poses
+        filled[part.split] += part.images
+        filled["prior"] += part.poses
     for _ in _finished("Putting together", jobs):
         pass
 
@@ -177,34 +173,26 @@ def _copy_part(
         fill_rows(folder / part.split, row + first, images=images, masks=masks)
 
 
-Submit = Callable[..., "Future[Any]"]
-
-
 @contextmanager
-def _pool(workers: int) -> Iterator[Submit]:
-    """Run calls in a pool of processes, or at once in this one where one worker is asked for."""
+def _pool(workers: int) -> Iterator[Executor]:
+    """A pool of processes, or a thread of this one where one worker is asked for."""
+    pool: Executor
     if workers == 1:
-        yield _at_once
-        return
-    count = workers or min(cores(), MOST_WORKERS)
-    # No plain fork: OpenCV's threads in this process would leave a forked one waiting for ever.
-    clean = get_context("forkserver")
-    with ProcessPoolExecutor(count, mp_context=clean, initializer=_start_worker) as pool:
-        try:
-            yield pool.submit
-        finally:
-            pool.shutdown(cancel_futures=True)
+        pool = ThreadPoolExecutor(1)
+    else:
+        count = workers or min(cores(), MOST_WORKERS)
+        # No plain fork: OpenCV's threads in this process would leave a forked one waiting for ever.
+        clean = get_context("forkserver")
+        pool = ProcessPoolExecutor(count, mp_context=clean, initializer=_start_worker)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)  # one worker per core
     end_with_parent()
-
-
-def _at_once(call: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-    future: Future[Any] = Future()
-    future.set_result(call(*arguments))
-    return future
 
 
 def _finished(

@@ -9,23 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.config import Config, H36mConfig
+from skelift.config import H36mConfig
 from skelift.data.crop import CropBox
-from skelift.data.images import ImageArray, read_image, read_mask
-from skelift.data.sources.build import Description, build
-from skelift.data.sources.h36m_protocol import JOINTS, LICENCE, SUBJECTS
-from skelift.data.sources.recordings import (
-    Crop,
-    Recording,
-    Shot,
-    Skipped,
-    part_frames,
-)
-from skelift.errors import InputError
+from skelift.data.images import read_mask
+from skelift.data.sources.build import Description
+from skelift.data.sources.h36m_protocol import JOINTS, LICENCE, SUBJECTS, H36mClip
+from skelift.data.sources.recordings import Crop, Recording, Shot, Skipped, read_bgr, reading
+from skelift.skeleton import Skeleton
 
 IMAGES, MASKS, LANDMARKS = "WithBackground", "BackgroudMask", "Landmarks"
 ACTIVITIES = ("directions", "discussion", "greeting", "posing", "waiting", "walking")
@@ -36,75 +29,66 @@ def is_here(root: Path) -> bool:
     return any(_base(root).glob(f"S*/{IMAGES}"))
 
 
-def prepare(config: Config, source: H36mConfig, root: Path, crop: Crop) -> Path:
-    """Make the data set. Arguments and errors as of ``h36m.prepare``."""
-    recordings = [
-        SimplifiedRecording(
-            split=split,
-            person=subject,
-            clip=f"{subject}/{_clip(folder.name)}",
-            camera=_camera(folder.name),
-            activity=_activity(folder.name),
-            crop=crop,
-            folder=_base(root) / subject,
-            sequence=folder.name,
-            every=source.every if split == "train" else source.test_every,
-            prior=source.prior if split == "train" else 0.0,
-        )
-        for subject, split in SUBJECTS.items()
-        for folder in sorted((_base(root) / subject / IMAGES).glob("*"))
-        if folder.is_dir()
-    ]
-    about = Description(
+def find_recordings(root: Path, source: H36mConfig, crop: Crop) -> list[Recording]:
+    """All sequences below the root."""
+    base = _base(root)
+    recordings: list[Recording] = []
+    for subject, split in SUBJECTS.items():
+        for folder in sorted((base / subject / IMAGES).glob("*/")):
+            camera = re.search(r"\d{8}", folder.name)
+            clip, lower = re.sub(r"[._-]?\d{8}", "", folder.name)[:48], folder.name.lower()
+            recordings.append(
+                SimplifiedRecording(
+                    split=split,
+                    person=subject,
+                    clip=f"{subject}/{clip}",
+                    camera=camera[0] if camera else "",
+                    activity=next((name for name in ACTIVITIES if name in lower), lower[:32]),
+                    crop=crop,
+                    folder=base / subject,
+                    stem=folder.name,
+                    source=source,
+                )
+            )
+    return recordings
+
+
+def describe(images: str, skeleton: Skeleton) -> Description:
+    """The data set; ``images`` says which part of a training sequence gives images."""
+    return Description(
         provenance="Simplified Human3.6M (Jakab et al., KeypointGAN): crops of six activities; "
-        f"images of the first {1 - source.prior:.0%} of each training sequence, 2D poses of the "
-        "prior from the rest. No 3D poses, no cameras.",
+        f"images of {images} sequence, 2D poses of the prior from the rest. No 3D poses, no "
+        "cameras.",
         licence=LICENCE,
-        skeleton=config.body,
+        skeleton=skeleton,
         details={"layout": "simplified"},
     )
-    return build(config, source, recordings, about)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimplifiedRecording(Recording):
-    """One sequence: a folder of crops.
-
-    Attributes:
-        folder: the subject's folder.
-        sequence: name of the sequence's folders.
-        every: keep every n-th frame.
-        prior: share of the sequence that gives poses and no image.
-    """
-
-    folder: Path
-    sequence: str
-    every: int
-    prior: float
+class SimplifiedRecording(H36mClip):
+    """One sequence: a folder of crops."""
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The crops, in temporal order."""
-        images = (self.folder / IMAGES / self.sequence).glob("*.jpg")
+        images = (self.folder / IMAGES / self.stem).glob("*.jpg")
         return tuple(sorted(images, key=lambda path: (_number(path), path.name)))
 
     def shots(self) -> Iterator[Shot | Skipped]:
         """See ``Recording``."""
         files = self.files
-        images, poses = part_frames(len(files), self.every, self.prior)
+        images, poses = self.part_frames(len(files))
         for number in (*images, *poses):
-            twin = self._twin(files[number], LANDMARKS, ".mat")
-            points = read_landmarks(twin)
+            points = read_landmarks(self._twin(files[number], LANDMARKS, ".mat"))
             if not np.isfinite(points).all():
                 yield Skipped(1, "NaN in the landmarks")
                 continue
-            image: ImageArray | None = None
-            mask: ImageArray | None = None
+            image = mask = None
             if number in images:
-                image = read_image(files[number])
+                image = read_bgr(files[number])
                 mask = read_mask(self._twin(files[number], MASKS, ".png"), like=image)
                 size = image.shape[1], image.shape[0]
-                image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), dtype=np.uint8)
             else:
                 size = _image_size(files[number])
             side = max(size)
@@ -113,22 +97,16 @@ class SimplifiedRecording(Recording):
             yield Shot(number, box, points * size, size, image=image, mask=mask)
 
     def _twin(self, image: Path, kind: str, suffix: str) -> Path:
-        return self.folder / kind / self.sequence / f"{image.stem}{suffix}"
+        return self.folder / kind / self.stem / f"{image.stem}{suffix}"
 
 
 def read_landmarks(path: Path) -> NDArray[np.float64]:
     """(17, 2) joints over the crop's sides; InputError where the file is missing or broken."""
-    from scipy.io import loadmat
+    with reading(path, "keypoints_2d (32, 2)"):
+        from scipy.io import loadmat
 
-    try:
         points = loadmat(path)["keypoints_2d"]
         return np.asarray(points, dtype=np.float64).reshape(32, 2)[list(JOINTS)]
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; unpack the archive again") from None
-    except (KeyError, ValueError, TypeError, OSError, NotImplementedError) as error:
-        raise InputError(
-            f"{path}: keypoints_2d (32, 2) cannot be read ({error}); unpack the archive again"
-        ) from None
 
 
 def _base(root: Path) -> Path:
@@ -145,17 +123,3 @@ def _image_size(path: Path) -> tuple[int, int]:
 def _number(path: Path) -> int:
     digits = re.findall(r"\d+", path.stem)
     return int(digits[-1]) if digits else 0
-
-
-def _camera(sequence: str) -> str:
-    found = re.search(r"\d{8}", sequence)
-    return found[0] if found else ""
-
-
-def _clip(sequence: str) -> str:
-    return re.sub(r"[._-]?\d{8}", "", sequence)[:48]
-
-
-def _activity(sequence: str) -> str:
-    lower = sequence.lower()
-    return next((name for name in ACTIVITIES if name in lower), lower[:32])

@@ -24,7 +24,9 @@ from skelift.data.sources.recordings import (
     Recording,
     Shot,
     Skipped,
-    check_root,
+    open_root,
+    reading,
+    swap_channels,
 )
 from skelift.errors import InputError
 
@@ -33,17 +35,11 @@ BLOCK = 64  # images that one task cuts out
 
 
 def prepare(config: Config) -> Path:
-    """Make the data set of ``config.data.handdb`` at ``config.paths.data``.
-
-    Raises:
-        InputError: a file is missing or broken.
-    """
+    """Make the data set of ``config.data.handdb``; InputError where a file is missing or broken."""
     source = config.data.handdb
     assert source is not None
-    if len(config.body) != JOINTS:
-        raise InputError(f"skeleton={config.body.name}: HandDB uses hand21; set skeleton=hand21")
-    root = check_root("data.handdb.root", source.root)
-    recordings = find_recordings(root, source, Crop(config.data.size, config.data.margin))
+    root, crop = open_root(config, "handdb", "hand21", JOINTS)
+    recordings = find_recordings(root, source, crop)
     turned = ", ".join(f"{angle:g}" for angle in source.rotations_deg)
     about = Description(
         provenance=f"HandDB synthetic hands (Simon et al. 2017), {', '.join(source.sequences)}. "
@@ -58,11 +54,7 @@ def prepare(config: Config) -> Path:
 
 
 def find_recordings(root: Path, source: HandDbConfig, crop: Crop) -> list[Recording]:
-    """Blocks of images of each sequence, in the order of their files.
-
-    Raises:
-        InputError: a sequence without images.
-    """
+    """Blocks of images of each sequence, in the order of files; InputError where it has none."""
     base = root / "hand_labels_synth" if (root / "hand_labels_synth").is_dir() else root
     recordings: list[Recording] = []
     for sequence in source.sequences:
@@ -74,40 +66,31 @@ def find_recordings(root: Path, source: HandDbConfig, crop: Crop) -> list[Record
         uses = {"images": range(poses), "poses": range(poses, test)}
         uses["test"] = range(test, len(files))
         for use, rows in uses.items():
-            for first in range(rows.start, rows.stop, BLOCK):
-                block = range(first, min(first + BLOCK, rows.stop))
-                recordings.append(
-                    HandBlock(
-                        split="test" if use == "test" else "train",
-                        clip=sequence,
-                        crop=crop,
-                        images=tuple(files[row] for row in block),
-                        first=first,
-                        poses_only=use == "poses",
-                        angles=(0.0,) if use == "test" else (0.0, *source.rotations_deg),
-                        background=source.background,
-                    )
+            recordings += [
+                HandBlock(
+                    split="test" if use == "test" else "train",
+                    clip=sequence,
+                    crop=crop,
+                    images=tuple(files[first : min(first + BLOCK, rows.stop)]),
+                    first=first,
+                    poses_only=use == "poses",
+                    angles=(0.0,) if use == "test" else (0.0, *source.rotations_deg),
+                    background=source.background,
                 )
+                for first in rows[::BLOCK]
+            ]
     return recordings
 
 
 @dataclass(frozen=True, kw_only=True)
 class HandBlock(Recording):
-    """Images of a sequence that follow one another.
-
-    Attributes:
-        images: the files.
-        first: number of the first of them in its sequence.
-        poses_only: take their annotations for the prior, and leave the images.
-        angles: turns of each image about its hand, in degrees.
-        background: ``grabcut`` or ``black``.
-    """
+    """Images of a sequence that follow one another."""
 
     images: tuple[Path, ...]
-    first: int
-    poses_only: bool
-    angles: tuple[float, ...]
-    background: str
+    first: int  # number of the first of them in its sequence
+    poses_only: bool  # their annotations go to the prior, their images are left out
+    angles: tuple[float, ...]  # degrees by which each image is turned about its hand
+    background: str  # grabcut or black
 
     @property
     def name(self) -> str:
@@ -157,35 +140,17 @@ class HandBlock(Recording):
         if mask is None:
             return Shot(number, box, turned, (width, height))
         if angle:
-            image, mask = (_warp(source, matrix) for source in (image, mask))
-        return Shot(
-            number,
-            box,
-            turned,
-            (width, height),
-            image=np.ascontiguousarray(image[..., ::-1]),
-            mask=mask,
-        )
+            image, mask = (
+                np.asarray(cv2.warpAffine(source, matrix, (width, height)), dtype=np.uint8)
+                for source in (image, mask)
+            )
+        return Shot(number, box, turned, (width, height), image=swap_channels(image), mask=mask)
 
 
 def read_hand(path: Path) -> NDArray[np.float64] | None:
-    """(21, 2) pixels, wrist then each finger from base to tip; None where a joint is unknown.
-
-    Raises:
-        InputError: the file is missing or of another form.
-    """
-    try:
+    """(21, 2) pixels, wrist then each finger from base to tip; None where a joint is unknown."""
+    with reading(path, "hand_pts (21 x [x, y, valid])"):
         points = np.asarray(json.loads(path.read_text())["hand_pts"], dtype=np.float64)
         points = points.reshape(JOINTS, 3)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InputError(
-            f"{path}: hand_pts (21 x [x, y, valid]) cannot be read ({error}); "
-            "unpack the archive again"
-        ) from None
     known = np.isfinite(points).all() and (points[:, 2] > 0).all()
     return points[:, :2] if known else None
-
-
-def _warp(image: ImageArray, matrix: NDArray[np.float64]) -> ImageArray:
-    height, width = image.shape[:2]
-    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.images import Mask, frame_count, read_frames
+from skelift.data.images import Mask, binary, frame_count, read_frames
+from skelift.data.sources.recordings import reading
 from skelift.errors import InputError
 
 Box = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -16,20 +17,17 @@ Box = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 def open_hdf5(path: Path) -> Any:
     """A MATLAB v7.3 file; InputError where it is missing, broken, or h5py is."""
-    try:
+    with reading(path, "MATLAB v7.3"):
         import h5py
-    except ImportError:
-        raise InputError(
-            f"{path}: reading it needs h5py; install it with: pip install 'skelift[datasets]'"
-        ) from None
-    try:
+
         return h5py.File(path, "r")
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; unpack the archive that holds it") from None
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read as MATLAB v7.3 ({error}); unpack its archive again"
-        ) from None
+
+
+def variable(path: Path, content: Any, name: str) -> Any:
+    """A variable of an open MATLAB v7.3 file; InputError where it has none of that name."""
+    if name not in content:
+        raise InputError(f"{path}: has no variable {name}; unpack its archive again")
+    return content[name]
 
 
 def mask_count(path: Path) -> int:
@@ -37,26 +35,18 @@ def mask_count(path: Path) -> int:
     if path.suffix != ".mat":
         return frame_count(path)
     with open_hdf5(path) as content:
-        return len(_references(path, content))
+        return len(variable(path, content, "Masks"))
 
 
 def read_masks(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Mask]]:
     """Yield (index, (H, W) mask) of the wanted frames that there are.
 
-    A mask is above ``level_of(path)`` on the body, and not copied out of what was decoded.
-
-    Args:
-        path: ``.mat`` with ``Masks`` (F, 1) of references to (W, H) images of 0 and 1, or a
-            video that is white on the body.
-        wanted: indices of the frames, in rising order.
-
-    Raises:
-        InputError: the file is missing or broken.
+    A mask is above ``level_of(path)`` on the body, and not copied out of what was decoded. The
+    file is a ``.mat`` with ``Masks`` (F, 1) of references to (W, H) images of 0 and 1, or a video
+    that is white on the body. The indices of the frames rise.
     """
-    if path.suffix == ".mat":
-        yield from ((i, mask.T) for i, mask in read_matlab_masks(path, wanted))
-    else:
-        yield from ((i, frame[..., 0]) for i, frame in read_frames(path, wanted, threads=1))
+    matlab = path.suffix == ".mat"
+    yield from ((i, mask.T if matlab else mask) for i, mask in _as_stored(path, wanted))
 
 
 def level_of(path: Path) -> int:
@@ -67,44 +57,33 @@ def level_of(path: Path) -> int:
 def read_boxes(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Box]]:
     """Yield (index, box) of the wanted frames whose mask is not empty.
 
-    Arguments and errors as of ``read_masks``; a box is (min x, min y) and (max x + 1, max y + 1).
+    A box is (min x, min y) and (max x + 1, max y + 1).
     """
-    if path.suffix == ".mat":
-        # As it lies in the file, (W, H): to turn an image round takes longer than to find its box.
-        found = ((i, cv2.boundingRect(mask)) for i, mask in read_matlab_masks(path, wanted))
-        rectangles = ((i, (x, y, width, height)) for i, (y, x, height, width) in found)
-    else:
-        frames = read_frames(path, wanted, threads=1)
-        rectangles = ((i, cv2.boundingRect(above(frame, channel=0))) for i, frame in frames)  # type: ignore[misc]
-    for index, (x, y, width, height) in rectangles:
+    matlab = path.suffix == ".mat"
+    for index, mask in _as_stored(path, wanted):
+        # To transpose an image takes longer than to find its box.
+        x, y, width, height = cv2.boundingRect(mask if matlab else binary(mask))
         if width:
             low, extent = np.array([[x, y], [width, height]], dtype=np.float64)
-            yield index, (low, low + extent)
+            box = low, low + extent
+            yield index, (box[0][::-1], box[1][::-1]) if matlab else box
 
 
-def read_matlab_masks(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Mask]]:
-    """Yield (index, (W, H) of 0 and 1) of the wanted frames of a ``.mat``, as they lie in it."""
+def _as_stored(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Mask]]:
+    """Yield (index, mask): (W, H) of 0 and 1 from a ``.mat``, (H, W) of grey levels from video."""
+    if path.suffix != ".mat":
+        yield from ((i, frame[..., 0]) for i, frame in read_frames(path, wanted, threads=1))
+        return
     with open_hdf5(path) as content:
-        references = _references(path, content)
+        references = variable(path, content, "Masks")
         for index in wanted:
             if index >= len(references):
                 return
-            try:
+            with reading(path, f"mask {index}"):
                 mask = np.asarray(content[references[index, 0]][()], dtype=np.uint8)
-            except (OSError, KeyError, ValueError) as error:
-                raise InputError(
-                    f"{path}: mask {index} cannot be read ({error}); unpack its archive again"
-                ) from None
             yield index, mask
 
 
 def above(image: NDArray[np.uint8], channel: int) -> Mask:
     """255 where a channel of an (H, W, 3) image is above 127, else 0."""
-    level = cv2.extractChannel(image, channel)
-    return np.asarray(cv2.compare(level, 127, cv2.CMP_GT), dtype=np.uint8)  # type: ignore[call-overload]
-
-
-def _references(path: Path, content: Any) -> Any:
-    if "Masks" not in content:
-        raise InputError(f"{path}: has no variable Masks; unpack its archive again")
-    return content["Masks"]
+    return binary(np.asarray(cv2.extractChannel(image, channel), dtype=np.uint8))

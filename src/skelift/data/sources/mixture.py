@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skelift.config import Config, MixConfig
+from skelift.config import Config
 from skelift.data.format import Dataset, DatasetInfo, Split, write_dataset
 from skelift.data.motion_cue import radial_motion_of
 from skelift.errors import InputError
@@ -29,9 +29,13 @@ def prepare(config: Config) -> Path:
     """
     mix, out = config.data.mix, Path(config.paths.data)
     assert mix is not None
-    _check(mix)
+    for option in ("train", "prior", "test"):
+        if not getattr(mix, option):
+            raise InputError(f"data.mix.{option}: not set; name the folder of a finished data set")
     train, prior, test = [Dataset(f) for f in mix.train], Dataset(mix.prior), Dataset(mix.test)
-    sets = [*train, prior, test]
+    roles = [("Training images", data) for data in train]
+    roles += [("Prior", prior), ("Test images", test)]
+    sets = [data for _, data in roles]
     _check_fit(config, sets)
     info = DatasetInfo(
         name=config.data.name,
@@ -39,14 +43,7 @@ def prepare(config: Config) -> Path:
         size=config.data.size,
         margin=config.data.margin,
         synthetic=any(data.info.synthetic for data in sets),
-        provenance=" ".join(
-            f"{part}: {data.info.provenance}"
-            for part, data in (
-                *(("Training images", data) for data in train),
-                ("Prior", prior),
-                ("Test images", test),
-            )
-        ),
+        provenance=" ".join(f"{role}: {data.info.provenance}" for role, data in roles),
         licence="; ".join(dict.fromkeys(data.info.licence for data in sets)),
         details={"mix": asdict(mix)},
     )
@@ -82,12 +79,6 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, target)
-
-
-def _check(mix: MixConfig) -> None:
-    for option in ("train", "prior", "test"):
-        if not getattr(mix, option):
-            raise InputError(f"data.mix.{option}: not set; name the folder of a finished data set")
 
 
 def _check_fit(config: Config, sets: Sequence[Dataset]) -> None:

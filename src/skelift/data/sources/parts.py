@@ -4,6 +4,8 @@ A part is a folder with the raw bytes of its crops, its columns and ``part.json`
 when its recording is done; a later run with the same options and source files takes it as it is.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -27,25 +29,15 @@ NO_BODY = "no body in the mask"
 
 @dataclass(frozen=True)
 class CutRecording:
-    """A finished part.
-
-    Attributes:
-        folder: where it lies.
-        split: ``train`` or ``test``.
-        name: name of the recording.
-        images: how many images it gives.
-        poses: how many unpaired poses it gives.
-        skipped: reason -> frames left out.
-        bones_mm: sum of its 3D poses' bone lengths, over the images.
-    """
+    """A finished part."""
 
     folder: Path
-    split: str
-    name: str
+    split: str  # train or test
+    name: str  # of the recording
     images: int
-    poses: int
-    skipped: dict[str, int]
-    bones_mm: list[float]
+    poses: int  # unpaired
+    skipped: dict[str, int]  # reason -> frames left out
+    bones_mm: list[float]  # sum of its 3D poses' bone lengths, over the images
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Arrays of the part: samples, joints_2d, joints_3d_mm, prior_samples, prior_2d."""
@@ -63,19 +55,22 @@ class CutRecording:
 
 def part_folder(recording: Recording, skeleton: Skeleton, parts: Path) -> Path:
     """Folder of a recording's part: named by all that its content depends on."""
-    stats = [(str(file), *_stat(file)) for file in recording.files]
-    identity = repr((VERSION, recording, skeleton.joints, skeleton.bones, stats))
-    return parts / blake2b(identity.encode(), digest_size=12).hexdigest()
+    content = VERSION, recording, skeleton.joints, skeleton.bones
+    return parts / fingerprint(recording.files, *content)
 
 
-def _stat(file: Path) -> tuple[int, int]:
-    try:
-        status = file.stat()
-    except OSError:
-        raise InputError(
-            f"{file}: not found; unpack the archive that holds it (docs/datasets.md)"
-        ) from None
-    return status.st_size, status.st_mtime_ns
+def fingerprint(files: Iterable[Path], *content: object) -> str:
+    """Hex digest of what files are, by their size and time, and of anything with a ``repr``."""
+    stats = []
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError:
+            raise InputError(
+                f"{file}: not found; unpack the archive that holds it (docs/datasets.md)"
+            ) from None
+        stats.append((str(file), status.st_size, status.st_mtime_ns))
+    return blake2b(repr((content, stats)).encode(), digest_size=12).hexdigest()
 
 
 def load_part(folder: Path) -> CutRecording:
@@ -85,11 +80,7 @@ def load_part(folder: Path) -> CutRecording:
 
 
 def make_part(recording: Recording, skeleton: Skeleton, folder: Path) -> CutRecording:
-    """Read a recording shot by shot into a part.
-
-    Raises:
-        InputError: a file of the recording is missing or broken; no part is left then.
-    """
+    """Read a recording shot by shot into a part; where it fails (InputError) none is left."""
     with atomic_folder(folder) as unfinished:
         writer = _PartWriter(recording, skeleton, unfinished)
         with writer.images, writer.masks:
@@ -106,14 +97,18 @@ class _PartWriter:
         self.recording, self.skeleton, self.folder = recording, skeleton, folder
         self.images = (folder / "images.raw").open("wb")
         self.masks = (folder / "masks.raw").open("wb")
-        self.skipped: dict[str, int] = {}
-        self.rows: dict[str, list[Any]] = {
-            key: [] for key in ("samples", "joints_2d", "joints_3d_mm", "prior_samples", "prior_2d")
+        self.skipped: Counter[str] = Counter()
+        joints = len(skeleton)
+        self.shapes: dict[str, tuple[int, ...]] = {
+            **{"samples": (), "joints_2d": (joints, 2), "joints_3d_mm": (joints, 3)},
+            **{"prior_samples": (), "prior_2d": (joints, 2)},
         }
+        self.rows: dict[str, list[Any]] = {key: [] for key in self.shapes}
 
     def put(self, item: Shot | Skipped) -> None:
         if isinstance(item, Skipped):
-            self._skip(item.reason, item.frames)
+            if item.frames:
+                self.skipped[item.reason] += item.frames
             return
         size = self.recording.crop.size
         joints = to_crop(item.joints_2d, item.box.as_array(), size)
@@ -123,7 +118,7 @@ class _PartWriter:
             return
         image, mask = cut_body(item.image, item.mask, item.box, size, item.mask_level)
         if not mask.any():
-            self._skip(NO_BODY, 1)
+            self.skipped[NO_BODY] += 1
             return
         self.images.write(np.ascontiguousarray(image[..., ::-1]).data)
         self.masks.write(np.ascontiguousarray(mask).data)
@@ -133,14 +128,11 @@ class _PartWriter:
             self.rows["joints_3d_mm"].append(item.joints_3d_mm)
 
     def finish(self) -> None:
-        joints = len(self.skeleton)
-        shapes = {"joints_2d": (joints, 2), "joints_3d_mm": (joints, 3), "prior_2d": (joints, 2)}
-        columns = {
-            key: np.array(rows, dtype=np.float32).reshape(-1, *shapes[key])
-            if key in shapes
-            else np.array(rows, dtype=SAMPLE)
-            for key, rows in self.rows.items()
-        }
+        columns: dict[str, NDArray[Any]] = {}
+        for key, rows in self.rows.items():
+            dtype = SAMPLE if key.endswith("samples") else np.float32
+            columns[key] = np.array(rows, dtype=dtype).reshape(-1, *self.shapes[key])
+        bones = bone_lengths(columns["joints_3d_mm"], self.skeleton)
         np.savez(self.folder / "columns.npz", **columns)  # type: ignore[arg-type]
         write_json(
             self.folder / "part.json",
@@ -150,16 +142,9 @@ class _PartWriter:
                 "images": len(columns["samples"]),
                 "poses": len(columns["prior_samples"]),
                 "skipped": self.skipped,
-                "bones_mm": self._bones(np.asarray(columns["joints_3d_mm"], dtype=np.float32)),
+                "bones_mm": bones.sum(axis=0, dtype=np.float64).tolist(),
             },
         )
-
-    def _skip(self, reason: str, frames: int) -> None:
-        self.skipped[reason] = self.skipped.get(reason, 0) + frames
-
-    def _bones(self, joints_mm: NDArray[np.float32]) -> list[float]:
-        lengths = bone_lengths(joints_mm, self.skeleton)
-        return [float(mm) for mm in lengths.sum(axis=0, dtype=np.float64)]
 
     def _record(self, shot: Shot, mark: str = "") -> NDArray[np.void]:
         record, recording = np.zeros((), dtype=SAMPLE), self.recording

@@ -2,14 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.config import Config, SourceConfig
 from skelift.data.crop import CropBox
-from skelift.data.images import ImageArray, Mask
+from skelift.data.images import ImageArray, Mask, read_image
 from skelift.data.poses import REACH
 from skelift.errors import InputError
 
@@ -46,35 +49,23 @@ class Camera:
 
 @dataclass(frozen=True)
 class Shot:
-    """One frame of a recording.
+    """One frame of a recording, with what is known of it."""
 
-    Attributes:
-        frame: number of the frame, from 0.
-        box: the crop, snapped.
-        joints_2d: (J, 2) source pixels.
-        source_size: width and height of the source image.
-        joints_3d_mm: (J, 3) mm, camera frame, where known.
-        camera: where known.
-        image: (H, W, 3) BGR. Without one the shot is an unpaired pose of the prior.
-        mask: (H, W), above ``mask_level`` on the body.
-        activity: where it is not the whole recording's.
-    """
-
-    frame: int
-    box: CropBox
-    joints_2d: Floats
-    source_size: tuple[int, int]
-    joints_3d_mm: Floats | None = None
+    frame: int  # from 0
+    box: CropBox  # snapped
+    joints_2d: Floats  # (J, 2) source pixels
+    source_size: tuple[int, int]  # width and height of the source image
+    joints_3d_mm: Floats | None = None  # (J, 3) mm, camera frame
     camera: Camera | None = None
-    image: ImageArray | None = None
-    mask: Mask | None = None
+    image: ImageArray | None = None  # (H, W, 3) BGR; None: an unpaired pose of the prior
+    mask: Mask | None = None  # (H, W), above mask_level on the body
     mask_level: int = 0
-    activity: str = ""
+    activity: str = ""  # where it is not the whole recording's
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Frames that a recording does not give, and why."""
+    """Frames that a recording does not give, and why; 0 frames are no matter."""
 
     frames: int
     reason: str
@@ -82,21 +73,12 @@ class Skipped:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording(ABC):
-    """A continuous recording of one camera. Small and picklable: a worker process reads it.
+    """A continuous recording of one camera. Small and picklable: a worker process reads it."""
 
-    Attributes:
-        split: ``train`` or ``test``.
-        clip: name of the clip, unique over persons, shared by the cameras that saw it.
-        crop: how the body is cut out.
-        person: name of the person; empty where unknown, as are camera and activity.
-        camera: name of the camera.
-        activity: name of the activity.
-    """
-
-    split: str
-    clip: str
+    split: str  # train or test
+    clip: str  # unique over persons, shared by the cameras that saw it
     crop: Crop
-    person: str = ""
+    person: str = ""  # empty where unknown, as are camera and activity
     camera: str = ""
     activity: str = ""
 
@@ -112,38 +94,58 @@ class Recording(ABC):
 
     @abstractmethod
     def shots(self) -> Iterator[Shot | Skipped]:
-        """The shots in temporal order, one at a time in memory.
-
-        Raises:
-            InputError: a file is missing or broken.
-        """
+        """The shots, one at a time in memory; InputError where a file is missing or broken."""
 
 
 def part_frames(count: int, every: int, prior: float) -> tuple[range, range]:
-    """Frames of a training clip that give images, and those after them that give poses.
+    """Every n-th frame of a clip: those that give images, then those that give only poses.
 
-    Args:
-        count: frames of the clip.
-        every: keep every n-th.
-        prior: share of the clip, its end, that gives 2D poses and no image.
+    ``prior`` is the share of the clip, its end, that gives 2D poses and no image.
     """
     first = round(count * (1 - prior))
     return range(0, first, every), range(first, count, every)
 
 
-def finite_frames(*poses: Floats | None) -> NDArray[np.bool_]:
-    """(F,) whether all coordinates of a frame are finite, over several (F, ...) arrays."""
-    known = [array.reshape(len(array), -1) for array in poses if array is not None]
-    finite: NDArray[np.bool_] = np.logical_and.reduce(
-        [np.isfinite(array).all(axis=1) for array in known]
-    )
-    return finite
-
-
-def check_root(option: str, root: str) -> Path:
-    """The folder that an option names; InputError where it is not set or not found."""
-    if not root:
+def open_root(config: Config, section: str, skeleton: str, joints: int) -> tuple[Path, Crop]:
+    """Folder and crop of a source; InputError where its root or its skeleton does not fit."""
+    source: SourceConfig = getattr(config.data, section)
+    option, root = f"data.{section}.root", Path(source.root)
+    if len(config.body) != joints:
+        raise InputError(
+            f"skeleton={config.body.name}: {section} uses {skeleton}; set skeleton={skeleton}"
+        )
+    if not source.root:
         raise InputError(f"{option}: not set; name the folder of the data set (docs/datasets.md)")
-    if not Path(root).is_dir():
+    if not root.is_dir():
         raise InputError(f"{root}: not found; set {option} to the folder of the data set")
-    return Path(root)
+    return root, Crop(config.data.size, config.data.margin)
+
+
+def read_bgr(path: Path) -> ImageArray:
+    """An image as videos are decoded: (H, W, 3) uint8 BGR."""
+    return swap_channels(read_image(path))
+
+
+def swap_channels(image: ImageArray) -> ImageArray:
+    """RGB -> BGR, and back."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), dtype=np.uint8)
+
+
+@contextmanager
+def reading(path: Path, form: str) -> Iterator[None]:
+    """InputError for whatever goes wrong while a file is read as ``form``."""
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(
+            f"{path}: reading it needs {error.name}; install it with: "
+            "pip install 'skelift[datasets]'"
+        ) from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; unpack the archive that holds it") from None
+    except Exception as error:  # parsers meet a broken file with whatever they ran into
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{path}: cannot be read as {form} ({reason}); it is truncated or of another form, "
+            "unpack its archive again"
+        ) from None
