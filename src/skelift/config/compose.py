@@ -11,18 +11,7 @@ from skelift.config.relations import check_relations
 from skelift.config.schema import Config
 from skelift.errors import InputError
 
-GROUPS = (
-    "experiment",
-    "skeleton",
-    "data",
-    "flow",
-    "model",
-    "loss",
-    "train",
-    "evaluate",
-    "sweep",
-    "storage",
-)
+GROUPS = {file.parent.name for file in Path(__file__).parents[1].glob("conf/*/*.yaml")}
 VARIED = ("model", "loss", "train")  # groups that a variant may choose
 
 

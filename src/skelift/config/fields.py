@@ -5,22 +5,28 @@ types. Numbers are strict: neither booleans nor strings are taken for them.
 """
 
 import re
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from annotated_types import Interval, Len
 from pydantic import AfterValidator, AllowInfNan, BeforeValidator, Strict
 from pydantic_core import PydanticCustomError
 
 
-def form(pattern: str, said: str) -> AfterValidator:
-    """Strings of a form, which ``said`` describes: it completes "must be ..."."""
+def must(hold: Callable[[Any], object], said: str) -> AfterValidator:
+    """A condition on a value; ``said`` completes "must be ..."."""
 
-    def check(value: str) -> str:
-        if re.fullmatch(pattern, value, re.DOTALL):
+    def check(value: Any) -> Any:
+        if hold(value):
             return value
-        raise PydanticCustomError("form", "{said}", {"said": f"must be {said}"})
+        raise PydanticCustomError("condition", "{said}", {"said": f"must be {said}"})
 
     return AfterValidator(check)
+
+
+def form(pattern: str, said: str) -> AfterValidator:
+    """The form of a whole string."""
+    return must(re.compile(pattern, re.DOTALL).fullmatch, said)
 
 
 _Int = Annotated[int, Strict()]
@@ -42,6 +48,8 @@ Tilt = Annotated[_Float, Interval(ge=-90, le=90)]
 Spread = Annotated[_Float, Interval(ge=0, le=180)]  # std of an angle
 
 Pair, Triple, NotEmpty = Len(2, 2), Len(3, 3), Len(1)
+Rising = must(lambda pair: pair[0] <= pair[1], "two numbers, the smaller first")
+MeanStd = must(lambda pair: pair[1] >= 0, "a mean and a std, which is 0 or more")
 
 Name = Annotated[str, form(r".*\S.*", "a name")]
 Text = Annotated[str, "any text"]

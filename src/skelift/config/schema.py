@@ -16,6 +16,7 @@ from skelift.config.fields import (
     Folder,
     Fraction,
     Layout,
+    MeanStd,
     Momentum,
     Name,
     NonNegative,
@@ -26,6 +27,7 @@ from skelift.config.fields import (
     Pair,
     Pairs,
     Positive,
+    Rising,
     Share,
     Spread,
     Text,
@@ -55,11 +57,11 @@ class CameraConfig:
     """Cameras of rendered data: around the body, aimed near its root."""
 
     # Distance to the root: uniform between the two.
-    distance_m: Annotated[list[Positive], Pair] = field(default_factory=lambda: [4.0, 6.0])
+    distance_m: Annotated[list[Positive], Pair, Rising] = field(default_factory=lambda: [4.0, 6.0])
     # Uniform between the two. At 0 the body at rest faces the camera; a hand shows its palm.
-    azimuth_deg: Annotated[list[Angle], Pair] = field(default_factory=lambda: [0.0, 360.0])
+    azimuth_deg: Annotated[list[Angle], Pair, Rising] = field(default_factory=lambda: [0.0, 360.0])
     # Mean and std; positive: the camera is above the body.
-    elevation_deg: Annotated[list[Tilt], Pair] = field(default_factory=lambda: [8.0, 6.0])
+    elevation_deg: Annotated[list[Tilt], Pair, MeanStd] = field(default_factory=lambda: [8.0, 6.0])
     # Std of the angle, across and down, between the aim and the root.
     aim_deg: Spread = 3.0
     # Focal length, in pixels of the source image.
