@@ -86,6 +86,8 @@ def test_own_skeleton_needs_no_code(tmp_path: Path) -> None:
         ("train.steps=null", "train.steps=None: must be a valid integer"),
         ("train.steps=1.5", "train.steps=1.5: must be a valid integer"),
         ("train.steps=true", "train.steps=True: must be a valid integer"),
+        ("train.compile=1", "train.compile=1: must be auto, on or off"),
+        ("train.compile=[]", "train.compile=[]: must be auto, on or off"),
         ("train.dvclive=1", "train.dvclive=1: must be a valid boolean"),
         ("name=true", "name=True: must be a valid string"),
         ("train=3", "Config group override must be a string"),

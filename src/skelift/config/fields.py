@@ -66,4 +66,6 @@ Device = Annotated[
 ]
 Uri = Annotated[str, form(r"(s3://.*)?", "s3://BUCKET/PREFIX, or empty")]
 # YAML takes "on" and "off" for booleans; among choices they are names.
-OnOff = BeforeValidator(lambda value: {True: "on", False: "off"}.get(value, value))
+OnOff = BeforeValidator(
+    lambda value: ("on" if value else "off") if isinstance(value, bool) else value
+)

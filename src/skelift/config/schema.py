@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict
 
@@ -380,14 +380,7 @@ class EvaluateConfig:
     """Scores of the model, and baselines trained on the same data."""
 
     batch: Count = 256
-    baselines: list[Baseline] = field(
-        default_factory=lambda: [
-            "mean_pose",
-            "supervised_lifter",
-            "unsupervised_lifter",
-            "supervised_image",
-        ]
-    )
+    baselines: list[Baseline] = field(default_factory=lambda: list(get_args(Baseline)))
     lifter_steps: Count = 1500
     lifter_batch: Count = 256
     unsupervised_steps: Count = 3000
@@ -434,12 +427,7 @@ class SweepConfig:
     overrides: list[Override] = field(default_factory=list)
     # label_free needs no labels, the others the truth of the held-out clips; lower is better.
     score: Literal[
-        "label_free",
-        "p_mpjpe_mm",
-        "n_mpjpe_mm",
-        "mpjpe_mm",
-        "error_2d_px",
-        "error_2d_swapped_px",
+        "label_free", "p_mpjpe_mm", "n_mpjpe_mm", "mpjpe_mm", "error_2d_px", "error_2d_swapped_px"
     ] = "label_free"
     # Share of the training clips that trials are scored on.
     held_out: Share = 0.2
