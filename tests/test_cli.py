@@ -155,7 +155,7 @@ def test_failed_run_is_one_line_and_exit_1(
 def test_bad_configuration_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "train.steps=abc"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("skelift train: error: train.steps=abc: must be a whole number")
+    assert error.startswith("skelift train: error: train.steps=abc: must be a valid integer")
     assert error.count("\n") == 1
 
 

@@ -114,12 +114,14 @@ def test_limbs_are_as_wide_as_in_keypointgan(gamma: float, squared: bool, path: 
 @PATHS
 @pytest.mark.parametrize("sides", [False, True])
 def test_mirrored_pose_is_drawn_as_the_mirrored_image(sides: bool, path: Path) -> None:
-    """Left and right exchanged, so that the mirrored image has its channels exchanged too."""
+    """Left and right are swapped, and so are the channels of the mirrored image."""
     skeleton = load_skeleton("h36m17")
     kappa = renderer("h36m17", sides, 25, False)
     u = torch.tensor(random_poses(kappa))
     mirrored = torch.cat([-u[..., :1], u[..., 1:]], -1)[:, skeleton.swap]
-    channels = skeleton.mirrored_channels if sides else [0]
+    swapped = {"left": "right", "right": "left", "centre": "centre"}
+    names = skeleton.channel_names
+    channels = [names.index(swapped[name]) for name in names] if sides else [0]
     expected = path(kappa, u).flip(3)[:, channels]
     torch.testing.assert_close(path(kappa, mirrored), expected, atol=2e-5, rtol=0)
 

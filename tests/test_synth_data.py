@@ -392,10 +392,13 @@ def test_a_rows_scene_does_not_depend_on_its_block(studio: Studio) -> None:
         (["data.synth.clips=[0.5,0.5]"], r"data\.synth\.clips"),
         (["data.synth.mix=1.5"], r"data\.synth\.mix"),
         (["data.synth.camera.distance_m=[6,4]"], r"distance_m"),
-        (["data.synth.camera.azimuth_deg=[60,-60]"], r"azimuth_deg: the smaller must be first"),
+        (
+            ["data.synth.camera.azimuth_deg=[60,-60]"],
+            r"azimuth_deg=\[60, -60\]: must be two numbers, the smaller first",
+        ),
         (
             ["data.synth.camera.azimuth_deg=[0,inf]"],
-            r"azimuth_deg\[1\]=inf: must be from -360 to 360",
+            r"azimuth_deg\[1\]=inf: must be a finite number",
         ),
         (["data.synth.camera.distance_m=[0.1,0.2]"], r"into the camera; raise it"),
         (["data.synth=null"], "describes no source; set one of"),

@@ -8,11 +8,11 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NamedTuple
 
 from skelift import __version__
 from skelift.errors import InputError, RunError
@@ -30,8 +30,7 @@ VERBS = [verb for verbs in GROUPS.values() for verb in verbs]
 RENAMED = {"synthesize": "prepare"}
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """A verb that takes a configuration: what it does, reads and writes."""
 
     summary: str
@@ -99,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     arguments = _parser().parse_args(argv)
     try:
-        _say(_stage(arguments) if arguments.verb in STAGES else _command(arguments))
+        _say(_stage(arguments) if arguments.verb in STAGES else _command(**vars(arguments)))
     except (InputError, RunError) as error:
         print(f"skelift {arguments.verb}: error: {error}", file=sys.stderr)
         return BAD_INPUT if isinstance(error, InputError) else RUN_FAILED
@@ -142,10 +141,9 @@ def _paths(text: str) -> list[str]:
     return re.findall(r"\bpaths\.(\w+)", text)
 
 
-def _command(arguments: argparse.Namespace) -> str:
+def _command(verb: str, **options: Any) -> str:
     """Run a verb that takes options instead of a configuration."""
-    options = {key: value for key, value in vars(arguments).items() if key != "verb"}
-    return str(_module(arguments.verb).run(**options))
+    return str(_module(verb).run(**options))
 
 
 def _module(verb: str) -> ModuleType:
@@ -173,18 +171,16 @@ def _parser() -> argparse.ArgumentParser:
             description=f"{summary}\n\n{description}",
             epilog=examples,
         )
-        add_arguments = _add_configuration if verb in STAGES else _module(verb).add_arguments
-        add_arguments(added)
+        (_add_configuration if verb in STAGES else _module(verb).add_arguments)(added)
     return parser
 
 
 def _listing() -> str:
     """The verbs in their groups, which argparse cannot print."""
-    groups = (
-        "\n".join([f"{group}:", *(f"  {verb:<14} {_texts(verb)[0]}" for verb in verbs)])
-        for group, verbs in GROUPS.items()
-    )
-    return "\n\n".join([*groups, "`skelift VERB --help` describes a verb."])
+    lines = []
+    for group, verbs in GROUPS.items():
+        lines += [f"{group}:", *(f"  {verb:<14} {_texts(verb)[0]}" for verb in verbs), ""]
+    return "\n".join([*lines, "`skelift VERB --help` describes a verb."])
 
 
 def _texts(verb: str) -> tuple[str, str, str]:

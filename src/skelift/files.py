@@ -26,7 +26,8 @@ def atomic_file(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
     unfinished = Path(name)
     try:
         yield unfinished
-        _flush_to_disk(unfinished)
+        with unfinished.open("rb") as stream:
+            os.fsync(stream.fileno())
         unfinished.chmod(0o644)
         unfinished.replace(path)
     finally:
@@ -40,30 +41,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     A killed process leaves at most a hidden ``.NAME.*.tmp`` folder beside it, which the next
     writer of the same folder removes, and never a half-filled ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     for stale in path.parent.glob(f".{path.name}.*.tmp"):
         shutil.rmtree(stale, ignore_errors=True)
-    unfinished = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
-    try:
+    with _beside(path) as unfinished:
         yield unfinished
         replace_folder(unfinished, path)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextmanager
 def staged_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; its files join those of ``path`` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
-    try:
+    with _beside(path) as staged:
         yield staged
         for file in sorted(file for file in staged.rglob("*") if file.is_file()):
             target = path / file.relative_to(staged)
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
 
 
 @contextmanager
@@ -78,13 +71,12 @@ def locked(file: Path, *, wait: bool = True) -> Iterator[None]:
 def replace_folder(unfinished: Path, path: Path) -> None:
     """Let a filled folder take the place of ``path``, which need not exist."""
     unfinished.chmod(0o755)
+    replaced = path.with_name(f".{path.name}.old.tmp")
     if path.exists():
-        replaced = path.with_name(f".{path.name}.old.tmp")
         path.rename(replaced)
-        unfinished.rename(path)
+    unfinished.rename(path)
+    if replaced.exists():
         shutil.rmtree(replaced)
-    else:
-        unfinished.rename(path)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -111,6 +103,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """An empty hidden folder next to a path; removed at the end, where it is still there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from skelift.errors import InputError
 
@@ -29,15 +30,17 @@ class Skeleton:
             the skeleton image has several channels. Empty derives left / right / centre from pairs.
     """
 
+    __pydantic_config__ = ConfigDict(coerce_numbers_to_str=True)
+
     name: str
+    root: str
+    head: str
     joints: tuple[str, ...]
     bones: tuple[tuple[str, str], ...]
     bone_lengths_mm: tuple[float, ...]
-    root: str
-    head: str
     pairs: tuple[tuple[str, str], ...] = ()
     evaluated: tuple[str, ...] = ()
-    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    channels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(set(self.joints)) != len(self.joints):
@@ -66,52 +69,25 @@ class Skeleton:
         if not isinstance(mapping, Mapping):
             raise InputError(f"skeleton: {mapping!r} is not a mapping; give a skeleton's fields")
 
-        def names(key: str) -> tuple[str, ...]:
-            return tuple(str(name) for name in mapping.get(key) or ())
-
-        def couples(key: str) -> tuple[tuple[str, str], ...]:
-            rows = [tuple(row) for row in mapping.get(key) or ()]
-            if any(len(row) != 2 for row in rows):
-                raise InputError(f"skeleton {mapping.get('name')}: {key} are lists of two joints")
-            return tuple((str(a), str(b)) for a, b in rows)
-
-        channels = mapping.get("channels") or {}
+        given = {key: value for key, value in mapping.items() if value is not None}
         try:
-            return cls(
-                name=str(mapping["name"]),
-                joints=names("joints"),
-                bones=couples("bones"),
-                bone_lengths_mm=tuple(float(mm) for mm in mapping["bone_lengths_mm"]),
-                root=str(mapping["root"]),
-                head=str(mapping["head"]),
-                pairs=couples("pairs"),
-                evaluated=names("evaluated"),
-                channels={str(name): tuple(bones) for name, bones in channels.items()},
-            )
-        except KeyError as error:
-            raise InputError(
-                f"skeleton {mapping.get('name', '(unnamed)')}: no {error.args[0]}; "
-                "add it (conf/skeleton/h36m17.yaml is an example)"
-            ) from None
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"skeleton {mapping['name']}: a field has the wrong form ({error}); "
-                "correct it (conf/skeleton/h36m17.yaml is an example)"
-            ) from None
+            return _adapter().validate_python(given)
+        except ValidationError as invalid:
+            error = invalid.errors()[0]
+        key, *inside = error["loc"]
+        if error["type"] == "missing" and not inside:
+            wrong = f"no {key}; add it"
+        else:
+            wrong = f"{key} has the wrong form ({error['msg']}); correct it"
+        raise InputError(
+            f"skeleton {mapping.get('name', '(unnamed)')}: {wrong} "
+            "(conf/skeleton/h36m17.yaml is an example)"
+        )
 
     def to_mapping(self) -> dict[str, Any]:
         """The YAML form, as plain lists and dicts."""
-        return {
-            "name": self.name,
-            "root": self.root,
-            "head": self.head,
-            "joints": list(self.joints),
-            "bones": [list(bone) for bone in self.bones],
-            "bone_lengths_mm": list(self.bone_lengths_mm),
-            "pairs": [list(pair) for pair in self.pairs],
-            "evaluated": list(self.evaluated),
-            "channels": {name: list(bones) for name, bones in self.channels.items()},
-        }
+        mapping: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        return mapping
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -184,26 +160,20 @@ class Skeleton:
         return np.array([owner[child] for _, child in self.bones], dtype=np.int64)
 
     @cached_property
-    def mirrored_channels(self) -> NDArray[np.int64]:
-        """(C,) permutation of the channels under mirroring of the image."""
-        channels = self._channel_of_child
-        partner = {self.joints[i]: self.joints[j] for i, j in enumerate(self.swap)}
-        mirrored = [frozenset(partner[child] for child in ch) for ch in channels.values()]
-        plain = [frozenset(children) for children in channels.values()]
-        if any(children not in plain for children in mirrored):
-            return np.arange(len(plain))
-        return np.array([plain.index(children) for children in mirrored], dtype=np.int64)
-
-    @cached_property
-    def _channel_of_child(self) -> dict[str, Sequence[str]]:
+    def _channel_of_child(self) -> Mapping[str, Sequence[str]]:
         if self.channels:
-            return {name: tuple(children) for name, children in self.channels.items()}
+            return self.channels
         left = {pair[0] for pair in self.pairs}
         right = {pair[1] for pair in self.pairs}
         children = [child for _, child in self.bones]
-        sides: dict[str, Sequence[str]] = {
+        sides = {
             "left": [c for c in children if c in left],
             "right": [c for c in children if c in right],
             "centre": [c for c in children if c not in left | right],
         }
         return {name: bones for name, bones in sides.items() if bones}
+
+
+@cache
+def _adapter() -> TypeAdapter[Skeleton]:
+    return TypeAdapter(Skeleton)

@@ -16,8 +16,8 @@ Examples:
 import sys
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,6 @@ from skelift.commands.options import add_model
 from skelift.errors import InputError
 
 if TYPE_CHECKING:
-    from skelift.inference.frames import Source
     from skelift.inference.pose_files import Entry, Header
 
 NOBODY = "nobody"
@@ -81,6 +80,7 @@ def run(
     from skelift.inference.engines import choose_engine, predict_frames
     from skelift.inference.frames import find_sources
     from skelift.inference.pose_files import check_suffix, write_poses
+    from skelift.progress import progress_bar
 
     check_suffix(out)
     sources = find_sources(images, masks, every)
@@ -90,7 +90,8 @@ def run(
 
     def poses() -> "Iterator[tuple[Header, Entry]]":
         staging = staged_folder(draw) if draw else nullcontext()
-        with staging as staged, _progress(sources) as advance:
+        with staging as staged, progress_bar() as bar:
+            task = bar.add_task("Predicting", total=sum(len(s.clip.indices) for s in sources))
             for source in sources:
                 with drawing(source, staged, names) if staged else nullcontext() as drawer:
                     frames = source.frames(background)
@@ -100,7 +101,7 @@ def run(
                             drawer(frame, entry, header)
                         if entry:
                             yield header, entry
-                        advance()
+                        bar.advance(task)
             if counts[NOBODY] == counts.total():
                 raise InputError(
                     f"{images[0]}: no body in any of {counts[NOBODY]} images; before a static "
@@ -110,17 +111,6 @@ def run(
     write_poses(out, poses())
     _report(counts)
     return out
-
-
-@contextmanager
-def _progress(sources: "list[Source]") -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr; yields the function that advances it by one frame."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Predicting", total=sum(len(s.clip.indices) for s in sources))
-        yield lambda: progress.advance(task)
 
 
 def _report(counts: Counter[str]) -> None:

@@ -3,58 +3,9 @@
 One ``Config`` is the whole record of a run; every stage takes it and reads its own part.
 """
 
-from skelift.config.compose import GROUPS, compose, each_variant, to_yaml, vary
-from skelift.config.schema import (
-    AugmentConfig,
-    CameraConfig,
-    Config,
-    DataConfig,
-    EvaluateConfig,
-    FlowConfig,
-    FolderConfig,
-    H36mConfig,
-    HandDbConfig,
-    HeadConfig,
-    HeadsConfig,
-    LossConfig,
-    MixConfig,
-    ModelConfig,
-    Mpi3dhpConfig,
-    Paths,
-    RangeConfig,
-    SourceConfig,
-    StorageConfig,
-    SweepConfig,
-    SynthConfig,
-    TrainConfig,
-)
-
-__all__ = [
-    "GROUPS",
-    "AugmentConfig",
-    "CameraConfig",
-    "Config",
-    "DataConfig",
-    "EvaluateConfig",
-    "FlowConfig",
-    "FolderConfig",
-    "H36mConfig",
-    "HandDbConfig",
-    "HeadConfig",
-    "HeadsConfig",
-    "LossConfig",
-    "MixConfig",
-    "ModelConfig",
-    "Mpi3dhpConfig",
-    "Paths",
-    "RangeConfig",
-    "SourceConfig",
-    "StorageConfig",
-    "SweepConfig",
-    "SynthConfig",
-    "TrainConfig",
-    "compose",
-    "each_variant",
-    "to_yaml",
-    "vary",
-]
+from skelift.config.compose import GROUPS as GROUPS
+from skelift.config.compose import compose as compose
+from skelift.config.compose import each_variant as each_variant
+from skelift.config.compose import to_yaml as to_yaml
+from skelift.config.compose import vary as vary
+from skelift.config.schema import *  # noqa: F403 - the sections

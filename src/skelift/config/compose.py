@@ -6,23 +6,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from skelift.config.read import read_section
+from skelift.config.read import read
 from skelift.config.relations import check_relations
 from skelift.config.schema import Config
 from skelift.errors import InputError
 
-GROUPS = (
-    "experiment",
-    "skeleton",
-    "data",
-    "flow",
-    "model",
-    "loss",
-    "train",
-    "evaluate",
-    "sweep",
-    "storage",
-)
+GROUPS = {file.parent.name for file in Path(__file__).parents[1].glob("conf/*/*.yaml")}
 VARIED = ("model", "loss", "train")  # groups that a variant may choose
 
 
@@ -94,7 +83,7 @@ def _named(key: str, config: Config, overrides: Sequence[str]) -> Config:
     keys = [o for o in overrides if o not in groups.values()]
     with _located(key):
         if groups:
-            composed = read_section(Config, _from_groups(list(groups.values())))
+            composed = read(Config, _from_groups(list(groups.values())))
             config = replace(config, **{group: getattr(composed, group) for group in groups})
         return vary(config, keys)
 
@@ -110,12 +99,12 @@ def _located(place: str) -> Iterator[None]:
     except InputError as error:
         said = str(error)
         raise InputError(said if place in said else f"{place}: {said}") from None
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise InputError(f"{place or 'configuration'}: {_explain(error)}") from None
 
 
 def _checked(raw: Any) -> Config:
-    config = read_section(Config, raw)
+    config = read(Config, raw)
     check_relations(config)
     return config
 

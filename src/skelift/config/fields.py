@@ -1,133 +1,71 @@
 """What the values of a key may be, written at its type: ``batch: Count = 16``.
 
-A key with a fixed set of values is a ``Literal``. Every other string and number carries one of the
-marks below; tests/test_config.py fails on one that does not.
+A key with a fixed set of values is a ``Literal``; every other string and number has one of these
+types. Numbers are strict: neither booleans nor strings are taken for them.
 """
 
-import math
 import re
-from collections.abc import Sized
-from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from annotated_types import Interval, Len
+from pydantic import AfterValidator, AllowInfNan, BeforeValidator, Strict
+from pydantic_core import PydanticCustomError
 
 
-class Mark(Protocol):
-    """A condition on a value; ``str`` completes the sentence "must be ..."."""
+def must(hold: Callable[[Any], object], said: str) -> AfterValidator:
+    """A condition on a value; ``said`` completes "must be ..."."""
 
-    def admits(self, value: Any) -> bool:
-        """Whether the value keeps the condition."""
+    def check(value: Any) -> Any:
+        if hold(value):
+            return value
+        raise PydanticCustomError("condition", "{said}", {"said": f"must be {said}"})
 
-
-@dataclass(frozen=True)
-class Range:
-    """Finite numbers from ``low`` to ``high``, without the ends that are ``open``."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    open_low: bool = False
-    open_high: bool = False
-
-    def admits(self, value: Any) -> bool:
-        """Whether the value is finite and in the range."""
-        above = value > self.low if self.open_low else value >= self.low
-        below = value < self.high if self.open_high else value <= self.high
-        return math.isfinite(value) and above and below
-
-    def __str__(self) -> str:
-        low, high = f"{self.low:g}", f"{self.high:g}"
-        if math.isinf(self.high):
-            return "a finite number" if math.isinf(self.low) else f"{self._from(low)}"
-        if self.open_low and self.open_high:
-            return f"between {low} and {high}, both excluded"
-        if self.open_low or self.open_high:
-            return f"{self._from(low)} and {'below' if self.open_high else 'at most'} {high}"
-        return f"from {low} to {high}"
-
-    def _from(self, low: str) -> str:
-        return f"above {low}" if self.open_low else f"{low} or more"
+    return AfterValidator(check)
 
 
-@dataclass(frozen=True)
-class Length:
-    """Lists of ``low`` to ``high`` values."""
-
-    low: int
-    high: float
-
-    def admits(self, value: Sized) -> bool:
-        """Whether the list is neither too short nor too long."""
-        return self.low <= len(value) <= self.high
-
-    def __str__(self) -> str:
-        return f"a list of {self.low}{'' if self.low == self.high else ' or more'} values"
+def form(pattern: str, said: str) -> AfterValidator:
+    """The form of a whole string."""
+    return must(re.compile(pattern, re.DOTALL).fullmatch, said)
 
 
-@dataclass(frozen=True)
-class Words:
-    """Words of a fixed set, joined by ``/``."""
+_Int = Annotated[int, Strict()]
+_Float = Annotated[float, Strict(), AllowInfNan(False)]
 
-    words: tuple[str, ...]
+Flag = Annotated[bool, Strict()]
+Whole = Annotated[_Int, Interval(ge=0)]
+Count = Annotated[_Int, Interval(ge=1)]
+Pairs = Annotated[_Int, Interval(ge=2)]  # batch sizes of losses that compare samples
+Number = Annotated[_Float, Interval()]
+NonNegative = Annotated[_Float, Interval(ge=0)]
+Positive = Annotated[_Float, Interval(gt=0)]
+Fraction = Annotated[_Float, Interval(ge=0, le=1)]
+Share = Annotated[_Float, Interval(gt=0, lt=1)]  # something on either side
+Momentum = Annotated[_Float, Interval(ge=0, lt=1)]
+Factor = Annotated[_Float, Interval(gt=0, le=1)]
+Angle = Annotated[_Float, Interval(ge=-360, le=360)]
+Tilt = Annotated[_Float, Interval(ge=-90, le=90)]
+Spread = Annotated[_Float, Interval(ge=0, le=180)]  # std of an angle
 
-    def admits(self, value: str) -> bool:
-        """Whether each word is in the set."""
-        return set(value.split("/")) <= set(self.words)
+Pair, Triple, NotEmpty = Len(2, 2), Len(3, 3), Len(1)
+Rising = must(lambda pair: pair[0] <= pair[1], "two numbers, the smaller first")
+MeanStd = must(lambda pair: pair[1] >= 0, "a mean and a std, which is 0 or more")
 
-    def __str__(self) -> str:
-        return f"any of {', '.join(self.words)}, joined by /"
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """Strings of a form, which ``said`` describes."""
-
-    form: str
-    said: str
-
-    def admits(self, value: str) -> bool:
-        """Whether the whole string has the form."""
-        return re.fullmatch(self.form, value) is not None
-
-    def __str__(self) -> str:
-        return self.said
-
-
-@dataclass(frozen=True)
-class Free:
-    """Any string: a ``what`` that no configuration can check."""
-
-    what: str
-    empty: bool = True
-
-    def admits(self, value: str) -> bool:
-        """Whether the string is not empty, where it must not be."""
-        return self.empty or bool(value.strip())
-
-    def __str__(self) -> str:
-        return f"a {self.what}"
-
-
-Whole = Annotated[int, Range(0)]
-Count = Annotated[int, Range(1)]
-Pairs = Annotated[int, Range(2)]  # batch sizes of losses that compare samples
-Number = Annotated[float, Range()]
-NonNegative = Annotated[float, Range(0)]
-Positive = Annotated[float, Range(0, open_low=True)]
-Fraction = Annotated[float, Range(0, 1)]
-Share = Annotated[float, Range(0, 1, open_low=True, open_high=True)]  # something on either side
-Momentum = Annotated[float, Range(0, 1, open_high=True)]
-Factor = Annotated[float, Range(0, 1, open_low=True)]
-Angle = Annotated[float, Range(-360, 360)]
-Tilt = Annotated[float, Range(-90, 90)]
-Spread = Annotated[float, Range(0, 180)]  # std of an angle
-
-Name = Annotated[str, Free("name", empty=False)]
-Text = Annotated[str, Free("text")]
-File = Annotated[str, Free("path")]
-Folder = Annotated[str, Free("path", empty=False)]
-Override = Annotated[str, Free("override KEY=VALUE", empty=False)]
-Layout = Annotated[str, Words(("person", "clip", "camera", "activity"))]
+Name = Annotated[str, form(r".*\S.*", "a name")]
+Text = Annotated[str, "any text"]
+File = Annotated[str, "a path, or empty"]
+Folder = Annotated[str, form(r".*\S.*", "a path")]
+Override = Annotated[str, form(r".*\S.*", "an override KEY=VALUE")]
+_PART = "(person|clip|camera|activity)"
+Layout = Annotated[
+    str, form(f"{_PART}(/{_PART})*", "any of person, clip, camera, activity, joined by /")
+]
 Device = Annotated[
     str,
-    Pattern(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", "auto, cpu, cuda, mps, xpu or one of many: cuda:1"),
+    form(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", "auto, cpu, cuda, mps, xpu or one of many: cuda:1"),
 ]
-Uri = Annotated[str, Pattern(r"(s3://.*)?", "s3://BUCKET/PREFIX, or empty")]
+Uri = Annotated[str, form(r"(s3://.*)?", "s3://BUCKET/PREFIX, or empty")]
+# YAML takes "on" and "off" for booleans; among choices they are names.
+OnOff = BeforeValidator(
+    lambda value: ("on" if value else "off") if isinstance(value, bool) else value
+)

@@ -1,7 +1,9 @@
 """Every key of a run: its type, the values that it may have, its default and what it means."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import ConfigDict
 
 from skelift.config.fields import (
     Angle,
@@ -9,21 +11,27 @@ from skelift.config.fields import (
     Device,
     Factor,
     File,
+    Flag,
     Folder,
     Fraction,
     Layout,
-    Length,
+    MeanStd,
     Momentum,
     Name,
     NonNegative,
+    NotEmpty,
     Number,
+    OnOff,
     Override,
+    Pair,
     Pairs,
     Positive,
+    Rising,
     Share,
     Spread,
     Text,
     Tilt,
+    Triple,
     Uri,
     Whole,
 )
@@ -48,11 +56,11 @@ class CameraConfig:
     """Cameras of rendered data: around the body, aimed near its root."""
 
     # Distance to the root: uniform between the two.
-    distance_m: Annotated[list[Positive], Length(2, 2)] = field(default_factory=lambda: [4.0, 6.0])
+    distance_m: Annotated[list[Positive], Pair, Rising] = field(default_factory=lambda: [4.0, 6.0])
     # Uniform between the two. At 0 the body at rest faces the camera; a hand shows its palm.
-    azimuth_deg: Annotated[list[Angle], Length(2, 2)] = field(default_factory=lambda: [0.0, 360.0])
+    azimuth_deg: Annotated[list[Angle], Pair, Rising] = field(default_factory=lambda: [0.0, 360.0])
     # Mean and std; positive: the camera is above the body.
-    elevation_deg: Annotated[list[Tilt], Length(2, 2)] = field(default_factory=lambda: [8.0, 6.0])
+    elevation_deg: Annotated[list[Tilt], Pair, MeanStd] = field(default_factory=lambda: [8.0, 6.0])
     # Std of the angle, across and down, between the aim and the root.
     aim_deg: Spread = 3.0
     # Focal length, in pixels of the source image.
@@ -77,9 +85,7 @@ class SynthConfig:
     # Share of the bodies kept for the test split.
     test_persons: Share = 0.25
     # Relative shares of the motion clips: train, test, prior.
-    clips: Annotated[list[Positive], Length(3, 3)] = field(
-        default_factory=lambda: [0.45, 0.15, 0.4]
-    )
+    clips: Annotated[list[Positive], Triple] = field(default_factory=lambda: [0.45, 0.15, 0.4])
     # Chance that the upper body of a pose comes from another frame of the same split.
     mix: Fraction = 0.0
     # Chance that a pose is mirrored.
@@ -154,9 +160,9 @@ class Mpi3dhpConfig(SourceConfig):
     # Keep every n-th valid test frame.
     test_every: Count = 1
     # 3D poses at the size of the data set's universal skeleton.
-    universal: bool = True
+    universal: Flag = True
     # Leave the chair in the image.
-    chair: bool = False
+    chair: Flag = False
     # Training sequences without masks: skip them, or cut the body out by a median over time (as
     # is always done for the test sequences).
     unmasked: Literal["skip", "median"] = "skip"
@@ -166,9 +172,7 @@ class Mpi3dhpConfig(SourceConfig):
 class HandDbConfig(SourceConfig):
     """HandDB's synthetic hands: root holds hand_labels_synth."""
 
-    sequences: Annotated[list[Name], Length(1, float("inf"))] = field(
-        default_factory=lambda: ["synth2", "synth3"]
-    )
+    sequences: Annotated[list[Name], NotEmpty] = field(default_factory=lambda: ["synth2", "synth3"])
     # Test share of each sequence, its end.
     test: Share = 0.2
     # Angles by which each training image is also rotated.
@@ -222,7 +226,7 @@ class FlowConfig:
     # Std of Gaussian noise on the input, in units of the root-to-head length.
     noise: NonNegative = 0.0
     # Also train on mirrored poses.
-    mirror: bool = True
+    mirror: Flag = True
     # Share of the prior's clips that validates the flow.
     held_out: Share = 0.1
     seed: Whole = 0
@@ -240,7 +244,7 @@ class ModelConfig:
     # Units of Lambda's hidden layers.
     lifter_width: Count = 1024
     # Flip test-time augmentation: also predict the mirrored image; doubles the time.
-    flip_test: bool = False
+    flip_test: Flag = False
     # Skeleton image: a single channel, or one per body side.
     channels: Literal["single", "sides"] = "single"
     # Departure: the elevation that Lambda starts from; positive: the camera looks down. At 0,
@@ -251,7 +255,7 @@ class ModelConfig:
     # Fall-off of kappa: exp(-gamma d).
     gamma: Positive = 25.0
     # kappa: exp(-gamma d^2) instead.
-    squared: bool = False
+    squared: Flag = False
 
 
 @dataclass
@@ -278,7 +282,7 @@ class LossConfig:
     # What D sees of an image: Phi(x), or kappa(y), its pose drawn again (a departure).
     disc_input: Literal["skeleton_image", "redrawn"] = "skeleton_image"
     # D and Omega learn from prior poses whose sides are named as if seen from behind.
-    canonical_sides: bool = False
+    canonical_sides: Flag = False
     # The drawn body covers the mask and nothing else.
     silhouette: NonNegative = 0.0
     # A mirrored image gives the mirrored pose.
@@ -315,7 +319,7 @@ class TrainConfig:
     batch: Pairs = 16
     # Of Phi and Omega.
     learning_rate: NonNegative = 2e-4
-    betas: Annotated[list[Momentum], Length(2, 2)] = field(default_factory=lambda: [0.5, 0.999])
+    betas: Annotated[list[Momentum], Pair] = field(default_factory=lambda: [0.5, 0.999])
     disc_learning_rate: NonNegative = 2e-4
     lifter_learning_rate: NonNegative = 2e-4
     lifter_weight_decay: NonNegative = 0.0
@@ -332,16 +336,16 @@ class TrainConfig:
     # Precision of the image networks.
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     # torch.compile; auto: on a CUDA device.
-    compile: Literal["auto", "on", "off"] = "auto"
+    compile: Annotated[Literal["auto", "on", "off"], OnOff] = "auto"
     device: Device = "auto"
     # Steps per line of statistics.
     interval: Count = 50
     # Write curves for `dvc plots`.
-    dvclive: bool = True
+    dvclive: Flag = True
     checkpoint_every: Count = 200
     # A checkpoint of another run in paths.checkpoints: false refuses to start, true replaces it.
     # One of the same run is resumed in either case.
-    restart: bool = False
+    restart: Flag = False
     # Steps between snapshots, which `evaluate` scores to show the course of a run; 0: none.
     snapshot_every: Whole = 0
     # Early stopping: end after this many snapshots without a better label-free score (on training
@@ -354,7 +358,7 @@ class TrainConfig:
 class HeadConfig:
     """An optional network, fitted when Phi, Omega and Lambda are trained."""
 
-    enabled: bool = False
+    enabled: Flag = False
     # 0: keep the weights that train.start has.
     steps: Whole = 4000
 
@@ -375,14 +379,7 @@ class EvaluateConfig:
     """Scores of the model, and baselines trained on the same data."""
 
     batch: Count = 256
-    baselines: list[Baseline] = field(
-        default_factory=lambda: [
-            "mean_pose",
-            "supervised_lifter",
-            "unsupervised_lifter",
-            "supervised_image",
-        ]
-    )
+    baselines: list[Baseline] = field(default_factory=lambda: list(get_args(Baseline)))
     lifter_steps: Count = 1500
     lifter_batch: Count = 256
     unsupervised_steps: Count = 3000
@@ -413,8 +410,8 @@ class RangeConfig:
 
     low: Number | None = None
     high: Number | None = None
-    log: bool = False
-    integer: bool = False
+    log: Flag = False
+    integer: Flag = False
     choices: list[Any] = field(default_factory=list)
 
 
@@ -429,12 +426,7 @@ class SweepConfig:
     overrides: list[Override] = field(default_factory=list)
     # label_free needs no labels, the others the truth of the held-out clips; lower is better.
     score: Literal[
-        "label_free",
-        "p_mpjpe_mm",
-        "n_mpjpe_mm",
-        "mpjpe_mm",
-        "error_2d_px",
-        "error_2d_swapped_px",
+        "label_free", "p_mpjpe_mm", "n_mpjpe_mm", "mpjpe_mm", "error_2d_px", "error_2d_swapped_px"
     ] = "label_free"
     # Share of the training clips that trials are scored on.
     held_out: Share = 0.2
@@ -450,6 +442,8 @@ class SweepConfig:
 @dataclass
 class Config:
     """The whole record of a run."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
     name: Name
     paths: Paths
