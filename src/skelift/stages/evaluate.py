@@ -8,7 +8,7 @@ import torch
 from skelift.config import Config
 from skelift.data.format import Dataset, Split
 from skelift.data.hold_out import spread
-from skelift.evaluation.baselines import Bench, make_baseline
+from skelift.evaluation.baselines import BASELINES, Bench
 from skelift.evaluation.label_free import label_free_score
 from skelift.evaluation.metrics import p_mpjpe
 from skelift.evaluation.predictions import Predicted, predict_split, skeleton_images
@@ -46,7 +46,7 @@ def run(config: Config) -> Path:
         if test.joints_3d_mm is not None:
             bench = Bench(config, data, world.device)
             for baseline in config.evaluate.baselines:
-                rows[baseline] = _scores(data, test, make_baseline(baseline, bench))
+                rows[baseline] = _scores(data, test, BASELINES[baseline](bench))
     metrics: dict[str, Any] = {
         "protocol": protocol(data.skeleton, data.info.size),
         "data": {
