@@ -89,7 +89,7 @@ def run(
     engine, _ = choose_engine(model, endpoint)
     counts: Counter[str] = Counter()
 
-    def poses() -> Iterator[tuple[Header, Entry]]:
+    def poses() -> "Iterator[tuple[Header, Entry]]":
         staging = staged_folder(draw) if draw else nullcontext()
         with staging as staged, _progress(sources) as advance:
             for source in sources:

@@ -26,10 +26,8 @@ def run(config: Config) -> Path:
     """Score the model (or each of ``variants``) on the test images of ``paths.data``.
 
     Baselines are trained here, on the same data, and scored by the same functions. Without true
-    joints there are no baselines, and the label-free scores alone.
-
-    Returns:
-        ``metrics.json`` in ``paths.reports``; ``predictions.npz`` lies beside it.
+    joints there are no baselines, and the label-free scores alone. Writes ``metrics.json`` and
+    ``predictions.npz`` in ``paths.reports``.
     """
     data = Dataset(config.paths.data)
     test, reports = data.split("test"), Path(config.paths.reports)
