@@ -5,8 +5,9 @@ import sys
 from skelift.config import compose
 from skelift.data.format import Dataset
 from skelift.data.hold_out import spread
+from skelift.training.callbacks import Reporting
 from skelift.training.distributed import join
-from skelift.training.train import Reporting, train_model
+from skelift.training.train import train_model
 
 if __name__ == "__main__":
     config = compose(sys.argv[1:])

@@ -11,7 +11,7 @@ from tiny import load_skeleton, random_pose
 
 from skelift.errors import InputError
 from skelift.evaluation import metrics
-from skelift.evaluation.mean_pose import mean_pose_2d, procrustes_mean_pose
+from skelift.evaluation.mean_pose import procrustes_mean_pose
 from skelift.evaluation.scores import facing, measure, protocol, score
 from skelift.files import write_json
 
@@ -297,7 +297,3 @@ def test_no_turn_of_the_mean_pose_fits_the_training_poses_better(rng):
     error = ((mean - poses) ** 2).sum()
     for turn in Rotation.random(200, random_state=rng):
         assert ((turn.apply(mean) - poses) ** 2).sum() >= error
-
-
-def test_mean_2d_pose_is_the_mean_of_the_prior():
-    np.testing.assert_allclose(mean_pose_2d([[[0, 2], [4, 6]], [[2, 4], [6, 8]]]), [[1, 3], [5, 7]])

@@ -214,7 +214,7 @@ def test_sides_of_bodies_that_face_the_camera_are_swapped(pose: PoseNet) -> None
 
 
 def test_poses_are_refined_as_omega_names_their_sides(pose: PoseNet) -> None:
-    refiner, front_back = Refiner(17).eval(), FrontBack(SKELETON).eval()
+    refiner, front_back = Refiner(SKELETON).eval(), FrontBack(SKELETON).eval()
     pipeline = PosePipeline(pose, {"refiner": refiner, "front_back": front_back}).eval()
     x = torch.rand(2, 3, 32, 32)
     read = pose.omega(pose.phi(x))

@@ -32,12 +32,13 @@ from skelift.models.posenet import PoseNet
 from skelift.skeleton import Skeleton
 from skelift.stages import pretrain_flow, train
 from skelift.training.build import build_trainer, check_size
+from skelift.training.callbacks import Reporting
 from skelift.training.distributed import join
 from skelift.training.heads import fit_head
 from skelift.training.identity import STEPS_DEPEND_ON
 from skelift.training.loop import NonFiniteLoss, fit
 from skelift.training.optim import Optimisers, Recipe
-from skelift.training.train import Reporting, train_model
+from skelift.training.train import train_model
 from skelift.training.trainer import Trainer
 from skelift.weights import SHIPPED
 

@@ -19,17 +19,11 @@ Units = Literal["camera", "crop"]
 
 @dataclass(frozen=True)
 class CropCamera:
-    """Where each crop lies in its source image, and that image's camera.
+    """Where each crop lies in its source image, and that image's camera; in source pixels."""
 
-    Attributes:
-        crop: (B, 3) centre x, centre y and side of the crop, source pixels.
-        focal: (B, 2) focal lengths, source pixels; NaN where unknown.
-        principal: (B, 2) principal point, source pixels; NaN where unknown.
-    """
-
-    crop: Tensor
-    focal: Tensor
-    principal: Tensor
+    crop: Tensor  # (B, 3) centre x, centre y and side
+    focal: Tensor  # (B, 2) focal lengths; NaN where unknown
+    principal: Tensor  # (B, 2) principal point; NaN where unknown
 
     def to(self, device: torch.device) -> "CropCamera":
         """The same on another device."""
@@ -146,11 +140,9 @@ def rotate(rotation: Tensor, v: Tensor) -> Tensor:
 
 
 def mirror_pose(y: Tensor, swap: Tensor) -> Tensor:
-    """The pose that the mirrored image shows: x negated, left and right exchanged.
+    """The pose that the mirrored image shows: x negated, left and right swapped by ``swap`` (J,).
 
-    Args:
-        y: (B, J, 2) in [-1, 1] over the crop.
-        swap: (J,) permutation that exchanges left and right joints.
+    Poses y are (B, J, 2) in [-1, 1] over the crop.
     """
     return torch.cat([-y[..., :1], y[..., 1:]], -1)[:, swap]
 
@@ -158,8 +150,3 @@ def mirror_pose(y: Tensor, swap: Tensor) -> Tensor:
 def bone_lengths(v: Tensor, bones: Tensor) -> Tensor:
     """Lengths (B, N) of the bones (N, 2), joint indices, of poses (B, J, 3)."""
     return (v[:, bones[:, 1]] - v[:, bones[:, 0]]).norm(dim=-1)
-
-
-def to_unit(pixels: Tensor, size: float) -> Tensor:
-    """Pixels of a square of side ``size`` -> [-1, 1] over it."""
-    return pixels * (2 / size) - 1

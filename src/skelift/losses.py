@@ -1,4 +1,4 @@
-"""The losses of the paper, one function an equation, and the departures, one function each.
+"""The losses of the paper, one function per equation, and the departures, one function each.
 
 Symbols: u poses of the prior, y poses of images (both in [-1, 1] over the crop); s = Phi(x)
 skeleton images; v 3D poses (B, J, 3); ``_hat`` after the random rotation, ``_prime`` after the
@@ -15,12 +15,9 @@ SURE_RADIAL_MOTION = 0.1  # from here on radial motion counts in full
 
 
 def discriminator_loss(on_prior: list[Tensor], on_images: list[Tensor], form: str) -> Tensor:
-    """What D minimises: the negative of Eq. 3, or its least-squares form.
+    """What D minimises: the negative of Eq. 3 (``log``), or ``least_squares`` (KeypointGAN).
 
-    Args:
-        on_prior: D's logits on kappa(u), one map a scale.
-        on_images: D's logits on Phi(x).
-        form: ``log`` (Eq. 3) or ``least_squares`` (KeypointGAN).
+    ``on_prior`` are D's logits on kappa(u), ``on_images`` on Phi(x), one map per scale.
     """
     if form == "least_squares":
         terms = [
@@ -98,46 +95,31 @@ def relative_bone_lengths(v: Tensor, bones: Tensor) -> Tensor:
 
 
 def silhouette_loss(body: Tensor, mask: Tensor) -> Tensor:
-    """Departure: the pose drawn with thick limbs covers the mask, and nothing else.
+    """Departure: the pose y drawn by a wide kappa, ``body``, covers the mask and nothing else.
 
-    Ties the pose to the image, which nothing in Eq. 12 does.
-
-    Args:
-        body: (B, 1, S, S) the pose y drawn by a wide kappa.
-        mask: (B, 1, S, S) silhouette of the image in [0, 1].
+    Ties the pose to the image, which nothing in Eq. 12 does. Both are (B, 1, S, S) in [0, 1].
     """
     return (body - mask).square().mean()
 
 
 def facing_loss(facing: Tensor, radial_motion: Tensor) -> Tensor:
-    """Departure: who comes nearer faces the camera, for bodies mostly move forwards.
+    """Departure: who approaches the camera faces it, for bodies mostly move forwards.
 
     Args:
         facing: (B,) log-odds that the body faces the camera.
-        radial_motion: (B,) how much nearer it comes, in its own size (``data.film``).
+        radial_motion: (B,) by how much it approaches, in its own size (``data.motion_cue``).
     """
     sure = (radial_motion.abs() / SURE_RADIAL_MOTION).clamp(max=1)
     return binary_cross_entropy_with_logits(facing, (radial_motion > 0).float(), sure)
 
 
 def refine_loss(refined: Tensor, u: Tensor) -> Tensor:
-    """Departure: an unpaired pose with noise on it is refined to the pose.
-
-    Args:
-        refined: (B, J, 2) refined poses, [-1, 1] over the crop.
-        u: (B, J, 2) the poses without noise.
-    """
+    """Departure: an unpaired pose u with noise on it is refined to the pose; both (B, J, 2)."""
     return _squared(refined - u)
 
 
 def mirror_loss(y: Tensor, y_mirrored: Tensor, swap: Tensor) -> Tensor:
-    """Departure: a mirrored image shows the mirrored pose, left and right exchanged.
-
-    Args:
-        y: (B, J, 2) poses of the images, [-1, 1].
-        y_mirrored: (B, J, 2) poses of the mirrored images.
-        swap: (J,) permutation that exchanges left and right joints.
-    """
+    """Departure: a mirrored image shows the mirrored pose (``mirror_pose``); both (B, J, 2)."""
     return _squared(mirror_pose(y, swap) - y_mirrored)
 
 

@@ -31,28 +31,21 @@ _FAR = 1e30  # finite, unlike infinity: fastmath takes every number to be
 
 @dataclass(frozen=True)
 class Kappa:
-    """The renderer of Eq. 2 for one skeleton and one size.
+    """The renderer of Eq. 2 for one skeleton and one size."""
 
-    Attributes:
-        bones: (N, 2) joint indices, the set C of connected joints.
-        channel: (N,) channel that each bone is drawn in.
-        size: side S of the square image, in pixels.
-        gamma: fall-off. 25 with the plain distance (KeypointGAN's code: sigma = 0.2) gives limbs
-            of 1.8 px half-width at 128 px; the squared form needs about 900 for the same.
-        squared: square the distance, as Eq. 2 is printed.
-    """
-
-    bones: NDArray[np.int64]
-    channel: NDArray[np.int64]
-    size: int
+    bones: NDArray[np.int64]  # (N, 2) joint indices, the set C of connected joints
+    channel: NDArray[np.int64]  # (N,) channel that each bone is drawn in
+    size: int  # side S of the square image, in pixels
+    # Fall-off. 25 with the plain distance (KeypointGAN's code: sigma = 0.2) gives limbs of 1.8 px
+    # half-width at 128 px; the squared form needs about 900 for the same.
     gamma: float = 25.0
-    squared: bool = False
+    squared: bool = False  # square the distance, as Eq. 2 is printed
 
     @classmethod
     def of(
         cls, skeleton: Skeleton, size: int, *, sides: bool, gamma: float, squared: bool
     ) -> "Kappa":
-        """Renderer of a skeleton, with one channel or (``sides``) one a body side."""
+        """Renderer of a skeleton, with one channel or (``sides``) one per body side."""
         bones = skeleton.bone_indices
         channel = skeleton.bone_channels if sides else np.zeros(len(bones), dtype=np.int64)
         return cls(bones, channel, size, gamma, squared)
@@ -63,14 +56,7 @@ class Kappa:
         return int(self.channel.max()) + 1
 
     def __call__(self, u: Tensor) -> Tensor:
-        """Draw poses.
-
-        Args:
-            u: (B, J, 2) joint positions in [-1, 1]; float32.
-
-        Returns:
-            (B, C, S, S) skeleton images in (0, 1], 1 on the limbs.
-        """
+        """Poses (B, J, 2) in [-1, 1] -> (B, C, S, S) skeleton images in (0, 1], 1 on the limbs."""
         if u.device.type == "cpu":
             drawn: Tensor = _FusedKappa.apply(u.float(), self)  # type: ignore[no-untyped-call]
             return drawn

@@ -13,37 +13,25 @@ from torch import Tensor, nn
 
 from skelift.config import Config, LossConfig
 from skelift.data.format import Dataset, Split
-from skelift.data.loading import EpochSampler, ImageLoader, crop_cameras, over_crop
-from skelift.errors import InputError
-from skelift.evaluation.mean_pose import mean_pose_2d, procrustes_mean_pose
+from skelift.data.loading import EpochSampler, ImageBatch, ImageLoader, crop_cameras, over_crop
+from skelift.evaluation.mean_pose import procrustes_mean_pose
 from skelift.evaluation.predictions import Predicted, predict_split
-from skelift.geometry import CropCamera
+from skelift.geometry import bone_lengths
+from skelift.losses import pose_from_skeleton_loss
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
-from skelift.training.flow import load_flow
+from skelift.training.flow import TrainedFlow, load_flow
 from skelift.training.loop import Terms, fit
-from skelift.training.objective import (
-    Lifting,
-    StepNoise,
-    SupervisedImage,
-    SupervisedLifting,
-    cycle_weight,
-)
+from skelift.training.objective import Lifting, StepNoise, cycle_weight
 from skelift.training.optim import Optimisers, Recipe
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What every baseline is made from.
+    """What every baseline is made from."""
 
-    Attributes:
-        config: the run that is evaluated; baselines take its network sizes and seed.
-        data: its data set, with true joints in both splits.
-        device: where to train.
-    """
-
-    config: Config
-    data: Dataset
+    config: Config  # the run that is evaluated; baselines take its network sizes and seed
+    data: Dataset  # with true joints in both splits
     device: torch.device
 
     @property
@@ -51,13 +39,27 @@ class Bench:
         """The images that are scored."""
         return self.data.split("test")
 
+    def flow(self) -> TrainedFlow:
+        """The run's flow, and the scale of its poses."""
+        config, joints = self.config, len(self.data.skeleton)
+        return load_flow(Path(config.paths.flow), joints, config.flow, self.device)
+
     def network(self) -> PoseNet:
-        """A fresh pipeline of the same size as the model's, which names sides itself."""
-        config = self.config
-        flow = load_flow(Path(config.paths.flow), len(self.data.skeleton), config.flow, self.device)
-        torch.manual_seed(config.train.seed)
-        pose = PoseNet(config.model, self.data.skeleton, flow.scale)
+        """A fresh core of the same size as the model's, which names sides itself."""
+        scale = self.flow().scale
+        torch.manual_seed(self.config.train.seed)
+        pose = PoseNet(self.config.model, self.data.skeleton, scale)
         return pose.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def true_poses(self, split: str, pose: PoseNet) -> tuple[Tensor, Tensor]:
+        """All true poses of a split: normalised 2D (N, J, 2), and 3D (N, J, 3) mm."""
+        chosen = self.data.split(split)
+        assert chosen.joints_2d is not None
+        assert chosen.joints_3d_mm is not None
+        y = over_crop(chosen.joints_2d, self.data.info.size).to(self.device)
+        camera = crop_cameras(chosen.samples).to(self.device)
+        true = torch.from_numpy(np.array(chosen.joints_3d_mm)).to(self.device)
+        return pose.normalise(y, camera), true
 
 
 def mean_pose(bench: Bench) -> Predicted:
@@ -65,7 +67,7 @@ def mean_pose(bench: Bench) -> Predicted:
     train, count = bench.data.split("train"), len(bench.test)
     assert train.joints_3d_mm is not None
     pose_3d = procrustes_mean_pose(train.joints_3d_mm, bench.data.skeleton.root_index)
-    pose_2d = mean_pose_2d(bench.data.prior.poses_2d)
+    pose_2d = np.asarray(bench.data.prior.poses_2d, dtype=np.float64).mean(0)
     return Predicted(
         np.broadcast_to(pose_2d, (count, *pose_2d.shape)).astype(np.float32),
         np.broadcast_to(pose_3d, (count, *pose_3d.shape)).astype(np.float32),
@@ -74,68 +76,52 @@ def mean_pose(bench: Bench) -> Predicted:
 
 def supervised_lifter(bench: Bench) -> Predicted:
     """Martinez et al.: Lambda from true 2D to true 3D."""
-    pose, lifted = bench.network(), _Lifted(bench, "train")
-    objective = SupervisedLifting(pose)
-    _train(
-        bench,
-        pose.lifter,
-        lambda rows, _: objective(pose.normalise(*lifted.poses(rows)), lifted.true_3d(rows)),
-        len(lifted),
-        "supervised lifter",
-        bench.config.evaluate.lifter_steps,
-        bench.config.evaluate.lifter_batch,
-    )
+    evaluate, pose = bench.config.evaluate, bench.network()
+    y, true = bench.true_poses("train", pose)
+
+    def terms(rows: Tensor, step: int) -> Terms:
+        return {"lift": _error_3d(pose, pose.lift(y[rows])[0], true[rows])}
+
+    title, steps, batch = "supervised lifter", evaluate.lifter_steps, evaluate.lifter_batch
+    _train(bench, pose.lifter, terms, len(y), title, steps, batch)
     return _lift_test(bench, pose)
 
 
 def unsupervised_lifter(bench: Bench) -> Predicted:
     """ElePose's setting: Lambda from true 2D by flow and loop alone, without 3D."""
-    config, pose, lifted = bench.config, bench.network(), _Lifted(bench, "train")
-    flow = load_flow(Path(config.paths.flow), len(lifted.skeleton), config.flow, bench.device).flow
+    config, pose, flow = bench.config, bench.network(), bench.flow().flow
+    steps, batch = config.evaluate.unsupervised_steps, config.evaluate.unsupervised_batch
+    y, _ = bench.true_poses("train", pose)
     loss = LossConfig(
         norms="elepose",
         cycle_weight_init=config.evaluate.cycle_weight_init,
-        cycle_weight_steps=round(0.6 * config.evaluate.unsupervised_steps),
+        cycle_weight_steps=round(0.6 * steps),
     )
     objective = Lifting(loss, pose)
-    batch = config.evaluate.unsupervised_batch
 
     def terms(rows: Tensor, step: int) -> Terms:
         noise = StepNoise.at(config.train.seed, step, batch, bench.device)
-        y = pose.normalise(*lifted.poses(rows))
-        result: Terms = objective(y, noise, flow, cycle_weight(step, loss))
-        return result
+        return objective(y[rows], noise, flow, cycle_weight(step, loss))
 
-    _train(
-        bench,
-        pose.lifter,
-        terms,
-        len(lifted),
-        "unsupervised lifter",
-        config.evaluate.unsupervised_steps,
-        batch,
-    )
+    _train(bench, pose.lifter, terms, len(y), "unsupervised lifter", steps, batch)
     return _lift_test(bench, pose)
 
 
 def supervised_image(bench: Bench) -> Predicted:
     """Upper bound: Phi, Omega and Lambda of the same size, trained on true 2D and 3D."""
-    config, pose = bench.config, bench.network()
+    config, evaluate, pose = bench.config, bench.config.evaluate, bench.network()
     images = ImageLoader(bench.data.split("train"), bench.device, labels=True)
-    objective = SupervisedImage(pose)
-    _train(
-        bench,
-        pose,
-        lambda rows, _: objective(images.take(rows.cpu().numpy())),
-        len(images),
-        "supervised image network",
-        config.evaluate.image_steps,
-        config.evaluate.image_batch,
-    )
+
+    def terms(rows: Tensor, step: int) -> Terms:
+        return _image_terms(pose, images.take(rows.cpu().numpy()))
+
+    title, steps, batch = "supervised image network", evaluate.image_steps, evaluate.image_batch
+    _train(bench, pose, terms, len(images), title, steps, batch)
     pipeline = PosePipeline(pose, flip=config.model.flip_test).eval()
-    return predict_split(pipeline, bench.test, bench.device, config.evaluate.batch)
+    return predict_split(pipeline, bench.test, bench.device, evaluate.batch)
 
 
+# The names are those of ``evaluate.baselines``.
 BASELINES: dict[str, Callable[[Bench], Predicted]] = {
     "mean_pose": mean_pose,
     "supervised_lifter": supervised_lifter,
@@ -144,35 +130,26 @@ BASELINES: dict[str, Callable[[Bench], Predicted]] = {
 }
 
 
-def make_baseline(name: str, bench: Bench) -> Predicted:
-    """Train and predict one row; InputError for an unknown name."""
-    if name not in BASELINES:
-        raise InputError(f"evaluate.baselines: no {name!r}; choose from {', '.join(BASELINES)}")
-    return BASELINES[name](bench)
+def _image_terms(pose: PoseNet, images: ImageBatch) -> Terms:
+    """Squared errors in 2D (over the crop) and 3D (root-relative, mean bone 1)."""
+    assert images.joints_2d is not None
+    assert images.joints_3d_mm is not None
+    _, y, _ = pose.predict_2d(images.x)
+    v, _ = pose.lift(pose.normalise(y.float(), images.camera))
+    return {
+        "joints_2d": pose_from_skeleton_loss(y, images.joints_2d),
+        "lift": 0.1 * _error_3d(pose, v, images.joints_3d_mm),
+    }
 
 
-class _Lifted:
-    """True 2D and 3D joints of a split."""
+def _error_3d(pose: PoseNet, v: Tensor, joints_3d_mm: Tensor) -> Tensor:
+    root = pose.skeleton.root_index
+    true = joints_3d_mm - joints_3d_mm[:, root : root + 1]
+    return (_in_mean_bones(pose, v) - _in_mean_bones(pose, true)).square().flatten(1).sum(1).mean()
 
-    def __init__(self, bench: Bench, split: str) -> None:
-        chosen = bench.data.split(split)
-        assert chosen.joints_2d is not None
-        assert chosen.joints_3d_mm is not None
-        self.skeleton = bench.data.skeleton
-        self._y = over_crop(chosen.joints_2d, bench.data.info.size).to(bench.device)
-        self._camera = crop_cameras(chosen.samples).to(bench.device)
-        self._true = torch.from_numpy(np.array(chosen.joints_3d_mm)).to(bench.device)
 
-    def __len__(self) -> int:
-        return len(self._y)
-
-    def poses(self, rows: Tensor) -> tuple[Tensor, CropCamera]:
-        """True 2D poses over the crop and their views."""
-        return self._y[rows], self._camera[rows]
-
-    def true_3d(self, rows: Tensor) -> Tensor:
-        """(B, J, 3) mm."""
-        return self._true[rows]
+def _in_mean_bones(pose: PoseNet, v: Tensor) -> Tensor:
+    return v / bone_lengths(v, pose.bone_indices).mean(1)[:, None, None]
 
 
 def _train(
@@ -203,8 +180,7 @@ def _train(
 def _lift_test(bench: Bench, pose: PoseNet) -> Predicted:
     """Lift the test images' true 2D joints."""
     pose.eval()
-    lifted = _Lifted(bench, "test")
-    v, _ = pose.lift(pose.normalise(*lifted.poses(torch.arange(len(lifted), device=bench.device))))
+    v, _ = pose.lift(bench.true_poses("test", pose)[0])
     true_2d = bench.test.joints_2d
     assert true_2d is not None
     return Predicted(np.array(true_2d), PosePipeline(pose).in_mm(v).cpu().numpy())

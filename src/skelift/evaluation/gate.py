@@ -12,21 +12,13 @@ HEADLINES = ("p_mpjpe_mm", "label_free")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says.
+    """What the gate says."""
 
-    Attributes:
-        better: the model may be released.
-        metric: the score that decided.
-        score: the model's.
-        champion: the champion's on the same images; None where there is no champion.
-        reason: the same in a line for people.
-    """
-
-    better: bool
-    metric: str
-    score: float
-    champion: float | None
-    reason: str
+    better: bool  # the model may be released
+    metric: str  # the score that decided
+    score: float  # the model's
+    champion: float | None  # the champion's on the same images; None where there is no champion
+    reason: str  # the same in a line for people
 
     def numbers(self) -> dict[str, float]:
         """The verdict as metrics."""
@@ -39,19 +31,15 @@ class Verdict:
 def headline(metrics: Mapping[str, Any]) -> tuple[str, float]:
     """Name and value of the score that decides: P-MPJPE, or the label-free one without 3D truth.
 
-    Args:
-        metrics: what ``skelift evaluate`` writes.
-
-    Raises:
-        InputError: it has neither.
+    InputError where ``metrics``, what ``skelift evaluate`` writes, has neither.
     """
     scores = metrics["rows"][metrics["model"]]["overall"]
     for name in HEADLINES:
         if name in scores:
             return name, float(scores[name])
     raise InputError(
-        f"metrics.json: none of {', '.join(HEADLINES)} in row {metrics['model']}; make it anew "
-        "with `skelift evaluate`"
+        f"metrics.json: none of {', '.join(HEADLINES)} in row {metrics['model']}; recreate "
+        "it with `skelift evaluate`"
     )
 
 

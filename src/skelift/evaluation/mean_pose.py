@@ -39,9 +39,3 @@ def procrustes_mean_pose(
     pose: Array = sizes.mean() * mean @ upright
     pose -= pose[root].copy()
     return pose
-
-
-def mean_pose_2d(poses_2d: ArrayLike) -> Array:
-    """Mean of 2D poses in crop pixels: (M, J, 2) -> (J, 2)."""
-    mean: Array = np.asarray(poses_2d, dtype=np.float64).mean(0)
-    return mean

@@ -1,6 +1,6 @@
 """Pose metrics, one function each, in float64 NumPy.
 
-Every function is batched over images and returns one value an image, so that the overall score
+Every function is batched over images and returns one value per image, so that the overall score
 and the score of any group of images are means of the same numbers. 3D poses are (N, J, 3) mm in
 the camera frame, 2D poses (N, J, 2) pixels; joints are in skeleton order.
 """
@@ -17,8 +17,7 @@ AUC_THRESHOLDS_MM = np.arange(0.0, 151.0, 5.0)
 
 def joint_distances(predicted: ArrayLike, truth: ArrayLike) -> Array:
     """Euclidean distance of every joint: (N, J, D) and (N, J, D) -> (N, J)."""
-    distances: Array = np.linalg.norm(_float64(predicted) - _float64(truth), axis=-1)
-    return distances
+    return np.linalg.norm(_float64(predicted) - _float64(truth), axis=-1)
 
 
 def root_relative(poses: ArrayLike, root: int) -> Array:
@@ -31,15 +30,7 @@ def scale_align(predicted: ArrayLike, truth: ArrayLike, root: int) -> Array:
     """Root-relative prediction times the scale that brings it nearest to the root-relative truth.
 
     The scale is the least-squares one of each pose over all joints, argmin_s |s p - g|^2 with
-    s >= 0: a negative scale would be a reflection through the root.
-
-    Args:
-        predicted: (N, J, 3) mm.
-        truth: (N, J, 3) mm.
-        root: index of the root joint.
-
-    Returns:
-        (N, J, 3) mm, root at the origin.
+    s >= 0: a negative scale would be a reflection through the root. (N, J, 3) mm throughout.
     """
     p, g = root_relative(predicted, root), root_relative(truth, root)
     scale = _ratio((p * g).sum((1, 2)), (p * p).sum((1, 2)))
@@ -63,8 +54,7 @@ def similarity_align(predicted: ArrayLike, truth: ArrayLike, *, reflection: bool
     p, g = p - centre_p, g - centre_g
     rotated = p @ procrustes_rotation(p, g, reflection=reflection)
     scale = _ratio((rotated * g).sum((1, 2)), (p * p).sum((1, 2)))
-    aligned: Array = scale[:, None, None] * rotated + centre_g
-    return aligned
+    return scale[:, None, None] * rotated + centre_g
 
 
 def procrustes_rotation(centred: Array, target: Array, *, reflection: bool = False) -> Array:
@@ -73,8 +63,7 @@ def procrustes_rotation(centred: Array, target: Array, *, reflection: bool = Fal
     if not reflection:
         # det is -1 where the best map is a mirror image: give up its weakest axis.
         u[:, :, -1] *= np.linalg.det(u @ vt).round()[:, None]
-    rotation: Array = u @ vt
-    return rotation
+    return u @ vt
 
 
 def mpjpe(predicted: ArrayLike, truth: ArrayLike, root: int) -> Array:
@@ -98,23 +87,17 @@ def p_mpjpe_reflected(predicted: ArrayLike, truth: ArrayLike) -> Array:
 
 
 def pck(distances_mm: ArrayLike, threshold_mm: float = PCK_THRESHOLD_MM) -> Array:
-    """Percentage of an image's joints nearer to the truth than a threshold, strictly.
+    """Percentage (N,) of an image's joints strictly nearer to the truth than a threshold.
 
-    Args:
-        distances_mm: (N, K) distances of the counted joints, after the alignment of one's choice.
-        threshold_mm: 150 in MPI-INF-3DHP's protocol.
-
-    Returns:
-        (N,) per cent.
+    ``distances_mm`` (N, K) are of the counted joints, after the alignment of one's choice; the
+    threshold is MPI-INF-3DHP's.
     """
-    share: Array = (_float64(distances_mm) < threshold_mm).mean(1)
-    return 100.0 * share
+    return 100.0 * (_float64(distances_mm) < threshold_mm).mean(1)
 
 
 def auc(distances_mm: ArrayLike) -> Array:
     """Area under the PCK curve: mean of ``pck`` over 0:5:150 mm. (N, K) -> (N,) per cent."""
-    area: Array = np.mean([pck(distances_mm, t) for t in AUC_THRESHOLDS_MM], axis=0)
-    return area
+    return np.mean([pck(distances_mm, t) for t in AUC_THRESHOLDS_MM], axis=0)
 
 
 def error_2d_px(predicted: ArrayLike, truth: ArrayLike) -> Array:
@@ -125,35 +108,23 @@ def error_2d_px(predicted: ArrayLike, truth: ArrayLike) -> Array:
 def is_swapped(
     predicted: ArrayLike, truth: ArrayLike, swap: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Images whose 2D error gets smaller (strictly) when left and right change places.
-
-    Args:
-        predicted: (N, J, 2) px.
-        truth: (N, J, 2) px.
-        swap: (J,) permutation that exchanges left and right joints (``Skeleton.swap``).
-
-    Returns:
-        (N,) bool.
-    """
-    exchanged = _float64(predicted)[:, swap]
-    return error_2d_px(exchanged, truth) < error_2d_px(predicted, truth)
+    """(N,) whether a left/right swap (``Skeleton.swap``) makes the 2D error strictly smaller."""
+    return error_2d_px(_float64(predicted)[:, swap], truth) < error_2d_px(predicted, truth)
 
 
 def error_2d_swapped_px(predicted: ArrayLike, truth: ArrayLike, swap: NDArray[np.int64]) -> Array:
-    """2D error up to a left/right exchange of the whole body: (N,) px.
+    """2D error up to a left/right swap of the whole body: (N,) px.
 
-    For each image the smaller of two errors: of the prediction as it is, and of the prediction
-    with every left joint exchanged for its right partner at once. One choice an image, never one
-    a joint or limb. It tells a wrong pose from a right pose with wrong names, which a one-channel
-    stick figure cannot tell apart.
+    For each image the smaller of two errors: of the prediction as it is, and with all left and
+    right joints swapped; never of single joints or limbs. It tells a wrong pose from a right pose
+    with wrong names, which a one-channel stick figure cannot tell apart.
     """
-    exchanged = _float64(predicted)[:, swap]
-    return np.minimum(error_2d_px(predicted, truth), error_2d_px(exchanged, truth))
+    swapped = _float64(predicted)[:, swap]
+    return np.minimum(error_2d_px(predicted, truth), error_2d_px(swapped, truth))
 
 
 def _mean_distance(predicted: ArrayLike, truth: ArrayLike) -> Array:
-    mean: Array = joint_distances(predicted, truth).mean(1)
-    return mean
+    return joint_distances(predicted, truth).mean(1)
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

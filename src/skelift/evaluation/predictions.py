@@ -12,15 +12,10 @@ from skelift.models.pipeline import PosePipeline, Poses
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a pipeline predicts for N images.
+    """What a pipeline predicts for N images."""
 
-    Attributes:
-        joints_2d: (N, J, 2) pixels of the crop.
-        joints_3d_mm: (N, J, 3) root-relative, camera frame, the size of a typical body.
-    """
-
-    joints_2d: NDArray[np.float32]
-    joints_3d_mm: NDArray[np.float32]
+    joints_2d: NDArray[np.float32]  # (N, J, 2) pixels of the crop
+    joints_3d_mm: NDArray[np.float32]  # (N, J, 3) root-relative, camera frame, of a typical size
 
 
 def predict_split(
@@ -46,8 +41,7 @@ def predict_rows(
     samples = split.samples[rows]
     given = split.images[rows], samples["crop"], samples["focal"][:, :1]
     crop_rgb, crop_box, focal = (torch.from_numpy(np.array(a)).to(device) for a in given)
-    poses: Poses = pipeline(crop_rgb, crop_box, focal)
-    return poses
+    return pipeline(crop_rgb, crop_box, focal)
 
 
 def skeleton_images(
@@ -55,5 +49,4 @@ def skeleton_images(
 ) -> NDArray[np.float32]:
     """(n, C, S, S) skeleton images Phi(x) of the given rows, clipped to [0, 1]."""
     s = predict_rows(pipeline, split, rows, device).skeleton_image
-    images: NDArray[np.float32] = s.clamp(0, 1).float().cpu().numpy()
-    return images
+    return s.clamp(0, 1).float().cpu().numpy()

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,27 +18,24 @@ Scores = dict[str, float]
 FRONT_DEGREES = 45.0
 
 
+class Poses(TypedDict, total=False):
+    """Poses of N images; what is not predicted, or not known to be true, is None or absent."""
+
+    predicted_3d_mm: ArrayLike | None  # (N, J, 3) mm, camera frame; any origin
+    true_3d_mm: ArrayLike | None  # (N, J, 3) mm, camera frame
+    predicted_2d_px: ArrayLike | None  # (N, J, 2) pixels of the crop
+    true_2d_px: ArrayLike | None  # (N, J, 2) pixels of the crop
+
+
 def score(
-    skeleton: Skeleton,
-    activities: Sequence[str] | NDArray[np.str_],
-    *,
-    predicted_3d_mm: ArrayLike | None = None,
-    true_3d_mm: ArrayLike | None = None,
-    predicted_2d_px: ArrayLike | None = None,
-    true_2d_px: ArrayLike | None = None,
+    skeleton: Skeleton, activities: Sequence[str] | NDArray[np.str_], **poses: Unpack[Poses]
 ) -> dict[str, Scores | dict[str, Scores]]:
     """Score predictions: one row of ``metrics.json``, ready for JSON.
-
-    What a model does not predict, or what nobody knows the truth of, is None, and its entries
-    are then absent.
 
     Args:
         skeleton: names the root, the partners and the evaluated joints.
         activities: (N,) activity of each image.
-        predicted_3d_mm: (N, J, 3) mm, camera frame; any origin.
-        true_3d_mm: (N, J, 3) mm, camera frame.
-        predicted_2d_px: (N, J, 2) pixels of the crop.
-        true_2d_px: (N, J, 2) pixels of the crop.
+        **poses: predicted and true ones.
 
     Returns:
         ``{"overall": scores, "per_activity": {activity: scores}, "per_facing": {side: scores}}``,
@@ -47,13 +45,7 @@ def score(
     Raises:
         InputError: shapes that do not fit each other, or values that are not finite.
     """
-    measured = measure(
-        skeleton,
-        predicted_3d_mm=predicted_3d_mm,
-        true_3d_mm=true_3d_mm,
-        predicted_2d_px=predicted_2d_px,
-        true_2d_px=true_2d_px,
-    )
+    measured = measure(skeleton, **poses)
     activities = np.asarray(activities)
     if not len(activities) or any(len(v) != len(activities) for v in measured.values()):
         raise InputError(
@@ -64,27 +56,22 @@ def score(
         "overall": _means(measured, np.arange(len(activities))),
         "per_activity": _means_by(measured, activities),
     }
-    sides = facing(true_3d_mm, skeleton) if true_3d_mm is not None else None
-    if sides is not None:
+    truth = poses.get("true_3d_mm")
+    if truth is not None and (sides := facing(truth, skeleton)) is not None:
         result["per_facing"] = _means_by(measured, sides)
     return result
 
 
-def measure(
-    skeleton: Skeleton,
-    *,
-    predicted_3d_mm: ArrayLike | None = None,
-    true_3d_mm: ArrayLike | None = None,
-    predicted_2d_px: ArrayLike | None = None,
-    true_2d_px: ArrayLike | None = None,
-) -> dict[str, Array]:
+def measure(skeleton: Skeleton, **poses: Unpack[Poses]) -> dict[str, Array]:
     """All metrics of each image: metric -> (N,). Arguments and errors as of ``score``."""
     measured: dict[str, Array] = {}
-    if predicted_3d_mm is not None and true_3d_mm is not None:
-        pair = _checked("3D", predicted_3d_mm, true_3d_mm, (len(skeleton), 3))
+    predicted, truth = poses.get("predicted_3d_mm"), poses.get("true_3d_mm")
+    if predicted is not None and truth is not None:
+        pair = _checked("3D", predicted, truth, (len(skeleton), 3))
         measured |= _measure_3d(*pair, skeleton)
-    if predicted_2d_px is not None and true_2d_px is not None:
-        pair = _checked("2D", predicted_2d_px, true_2d_px, (len(skeleton), 2))
+    predicted, truth = poses.get("predicted_2d_px"), poses.get("true_2d_px")
+    if predicted is not None and truth is not None:
+        pair = _checked("2D", predicted, truth, (len(skeleton), 2))
         measured |= _measure_2d(*pair, skeleton)
     return measured
 
@@ -92,9 +79,7 @@ def measure(
 def protocol(skeleton: Skeleton, size: int) -> dict[str, str]:
     """What each metric is, in words: the ``protocol`` entry of ``metrics.json``.
 
-    Args:
-        skeleton: the skeleton of the scored poses.
-        size: side of the square crop whose pixels the 2D errors count.
+    ``size`` is the side of the square crop whose pixels the 2D errors count.
     """
     everything, counted = len(skeleton), len(skeleton.evaluated_indices)
     pixels = f"pixels of the {size} x {size} crop, mean over all {everything} joints"
@@ -212,12 +197,12 @@ def _checked(
         if poses.shape[1:] != shape or len(poses) != len(p):
             raise InputError(
                 f"{name} {what} poses have shape {poses.shape}, expected ({len(p)}, "
-                f"{shape[0]}, {shape[1]}); score poses of one skeleton, one an image"
+                f"{shape[0]}, {shape[1]}); score poses of one skeleton, one per image"
             )
         broken = np.flatnonzero(~np.isfinite(poses).all((1, 2)))
         if len(broken):
             raise InputError(
                 f"{name} {what} pose of test image {broken[0]} is not finite "
-                f"({len(broken)} such); train anew or mend the data set (skelift validate)"
+                f"({len(broken)} such); retrain, or fix the data set (skelift validate)"
             )
     return p, g

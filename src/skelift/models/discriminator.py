@@ -3,16 +3,11 @@
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from skelift.models.layers import instance_norm
-
 
 class Discriminator(nn.Module):
-    """PatchGANs at scales 1, 1/2, 1/4 (KeypointGAN; 2.8 M parameters a scale at width 64).
+    """PatchGANs at scales 1, 1/2, 1/4 (KeypointGAN; 2.8 M parameters per scale at width 64).
 
-    Args:
-        channels: channels C of the skeleton image.
-        width: channels of the first convolution.
-        scales: number of PatchGANs; each further one sees the image at half the size.
+    ``channels`` are those of the skeleton image, ``width`` those of the first convolution.
     """
 
     def __init__(self, channels: int, width: int = 64, scales: int = 3) -> None:
@@ -20,7 +15,7 @@ class Discriminator(nn.Module):
         self.patch_gans = nn.ModuleList(PatchGan(channels, width) for _ in range(scales))
 
     def forward(self, s: Tensor) -> list[Tensor]:
-        """(B, C, S, S) skeleton images -> one (B, 1, h, w) map of logits a scale."""
+        """(B, C, S, S) skeleton images -> one (B, 1, h, w) map of logits per scale."""
         logits = []
         for patch_gan in self.patch_gans:
             logits.append(patch_gan(s).float())
@@ -44,10 +39,9 @@ class PatchGan(nn.Sequential):
 
     def forward(self, s: Tensor) -> Tensor:
         """(B, C, S, S) -> (B, 1, h, w); an own frame, for torch.compile skips those of torch."""
-        logits: Tensor = super().forward(s)  # type: ignore[no-untyped-call]
-        return logits
+        return super().forward(s)  # type: ignore[no-untyped-call]
 
 
 def _unit(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, 4, stride, padding=1)
-    return [convolution, instance_norm(outputs), nn.LeakyReLU(0.2, inplace=True)]
+    return [convolution, nn.InstanceNorm2d(outputs), nn.LeakyReLU(0.2, inplace=True)]

@@ -64,14 +64,9 @@ class PoseFlow(nn.Module):
         return z, log_det
 
     def nll(self, y: Tensor) -> Tensor:
-        """-log p_Y(y_bar) of Eq. 8, without its constant: (B, J, 2) poses -> (B,)."""
+        """-log p_Y(y_bar) of Eq. 8 without its constant, N/2 log 2 pi: (B, J, 2) -> (B,)."""
         z, log_det = self(self.project(y))
         return 0.5 * z.square().sum(1) - log_det
-
-    @property
-    def nll_constant(self) -> float:
-        """N/2 log 2 pi, what ``nll`` leaves out of the negative log density."""
-        return 0.5 * len(self.components) * math.log(2 * math.pi)
 
 
 class CouplingBlock(nn.Module):

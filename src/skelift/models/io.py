@@ -4,7 +4,7 @@ Networks are imported where they are built: to run an exported graph the card al
 a server's worker restarts faster without them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,11 +86,8 @@ def load_model(
 ) -> tuple["PosePipeline", dict[str, Any]]:
     """The pipeline in evaluation mode, and its card.
 
-    Args:
-        folder: the model.
-        device: where to.
-        snapshot: the core's weights in the course of the same training, in place of its last ones;
-            the heads stay.
+    ``snapshot`` holds the core's weights in the course of the same training, to take in place of
+    its last ones; the heads stay.
 
     Raises:
         InputError: something is missing, broken or of another model.
@@ -102,7 +99,7 @@ def load_model(
     card, skeleton = load_card(folder)
     config = ModelConfig(**card["model"])
     core = PoseNet(config, skeleton, float(card["scale"]))
-    heads: dict[str, Head] = {name: HEADS[name].of(skeleton) for name in card["heads"]}
+    heads: dict[str, Head] = {name: HEADS[name](skeleton) for name in card["heads"]}
     pipeline = PosePipeline(core, heads, config.flip_test)
     load_weights(pipeline, load_tensors(folder / WEIGHTS, MADE_BY)[0], folder / WEIGHTS, MADE_BY)
     if snapshot:
@@ -120,13 +117,10 @@ def load_card(folder: Path) -> tuple[dict[str, Any], Skeleton]:
         ModelConfig(**card["model"])
         float(card["scale"]), int(card["size"]), float(card["margin"]), float(card["crop_side"])
         _ = card["name"], card["skelift_version"], card["units"], card["frame"]
-        _check_heads(file, card["heads"])
-        return card, Skeleton.from_mapping(card["skeleton"])
+        unknown = [name for name in card["heads"] if name not in HeadsConfig.__dataclass_fields__]
+        skeleton = Skeleton.from_mapping(card["skeleton"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file}: incomplete ({error}); recreate it with `{MADE_BY}`") from None
-
-
-def _check_heads(file: Path, names: Iterable[str]) -> None:
-    known = HeadsConfig.__dataclass_fields__
-    if unknown := [name for name in names if name not in known]:
+    if unknown:
         raise InputError(f"{file}: unknown heads {', '.join(unknown)}; update skelift")
+    return card, skeleton

@@ -40,11 +40,6 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         self.running_var.lerp_(variance * count / (count - 1), self.momentum)
 
 
-def instance_norm(channels: int) -> nn.Module:
-    """InstanceNorm without learned scale."""
-    return nn.InstanceNorm2d(channels)
-
-
 def unit(inputs: int, outputs: int, norm: Norm, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution without bias, normalisation, ReLU."""
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)

@@ -7,10 +7,7 @@ from torch import Tensor, nn
 class Lifter(nn.Module):
     """Lambda (Section 3, after Martinez et al. and ElePose): 10.5 M parameters at width 1024.
 
-    Args:
-        joints: number J of joints.
-        width: units of every hidden layer.
-        elevation: radians, where the predicted elevation starts.
+    The predicted elevation starts at ``elevation``, in radians.
     """
 
     def __init__(self, joints: int, width: int = 1024, elevation: float = 0.0) -> None:
@@ -39,8 +36,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width) -> (B, width)."""
-        added: Tensor = x + self.layers(x)
-        return added
+        return x + self.layers(x)
 
 
 def _head(width: int, outputs: int) -> nn.Sequential:

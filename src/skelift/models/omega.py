@@ -3,21 +3,18 @@
 import torch
 from torch import Tensor, nn
 
-from skelift.models.layers import Encoder, instance_norm
+from skelift.models.layers import Encoder
 
 
 class Omega(nn.Module):
-    """y = Omega(s): one map a joint, read out as the expectation along each axis.
+    """y = Omega(s): one map per joint, read out as the expectation along each axis.
 
-    Args:
-        channels: channels C of the skeleton image.
-        joints: number J of joints.
-        width: channels of the first stage; 32 in KeypointGAN (1.2 M parameters).
+    Width 32, of the first stage, is KeypointGAN's (1.2 M parameters).
     """
 
     def __init__(self, channels: int, joints: int, width: int = 32) -> None:
         super().__init__()
-        self.encoder = Encoder(channels, width, instance_norm)
+        self.encoder = Encoder(channels, width, nn.InstanceNorm2d)
         self.maps = nn.Conv2d(8 * width, joints, 1)
 
     def forward(self, s: Tensor) -> Tensor:

@@ -8,11 +8,8 @@ from skelift.models.layers import Encoder, GlobalBatchNorm, unit
 class Phi(nn.Module):
     """KeypointGAN's generator with skips: s = Phi(x) (Section 3, "Image to 3D pose mapping").
 
-    The output is linear and as large as the image.
-
-    Args:
-        channels: channels C of the skeleton image.
-        width: channels of the first stage; 32 in KeypointGAN (3.1 M parameters).
+    The output is linear and as large as the image. Width 32, of the first stage, is KeypointGAN's
+    (3.1 M parameters).
     """
 
     def __init__(self, channels: int, width: int = 32) -> None:
@@ -39,5 +36,4 @@ class Phi(nn.Module):
         y = self.enlarge(self.at_eighth(eighth))
         y = self.enlarge(self.at_quarter(cat([y, quarter], 1)))
         y = self.enlarge(self.at_half(cat([y, half], 1)))
-        s: Tensor = self.at_full(cat([y, full], 1))
-        return s
+        return self.at_full(cat([y, full], 1))

@@ -14,19 +14,12 @@ INPUTS = ("crop_rgb", "crop_box", "focal_px")
 
 
 class Poses(NamedTuple):
-    """Poses of B crops.
+    """Poses of B crops."""
 
-    Attributes:
-        joints_3d_mm: (B, J, 3) mm, root-relative, camera frame, the size of a typical body.
-        joints_2d_px: (B, J, 2) pixels of the image.
-        spread_px: (B, J) spread of the 2D joints in the same pixels.
-        skeleton_image: (B, C, S, S) skeleton images Phi(x).
-    """
-
-    joints_3d_mm: Tensor
-    joints_2d_px: Tensor
-    spread_px: Tensor
-    skeleton_image: Tensor
+    joints_3d_mm: Tensor  # (B, J, 3) mm, root-relative, camera frame, of a typical body's size
+    joints_2d_px: Tensor  # (B, J, 2) pixels of the image
+    spread_px: Tensor  # (B, J) spread of the 2D joints in the same pixels
+    skeleton_image: Tensor  # (B, C, S, S) skeleton images Phi(x)
 
 
 OUTPUTS = Poses._fields

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skelift.config import ModelConfig
-from skelift.geometry import CropCamera, Units, lift, normalise, root_relative_2d
+from skelift.geometry import CropCamera, lift, normalise, root_relative_2d
 from skelift.models.lifter import Lifter
 from skelift.models.omega import Omega
 from skelift.models.phi import Phi
@@ -17,10 +17,7 @@ from skelift.skeleton import Skeleton
 class PoseNet(nn.Module):
     """Phi, Omega and Lambda, with the constants that join them.
 
-    Args:
-        config: widths, channels and units.
-        skeleton: the body.
-        scale: the data set's constant (mean root-to-head length of the prior in ``config.units``).
+    ``scale`` is the data set's: the mean root-to-head length of its prior, in ``config.units``.
     """
 
     bone_indices: Tensor
@@ -32,7 +29,7 @@ class PoseNet(nn.Module):
         sides = config.channels == "sides"
         channels = len(skeleton.channel_names) if sides else 1
         self.skeleton = skeleton
-        self.units: Units = "camera" if config.units == "camera" else "crop"
+        self.units = config.units
         self.phi = Phi(channels, config.width)
         self.omega = Omega(channels, len(skeleton), config.width)
         # Rx(e) takes the camera frame upright: it is negative where the camera looks down.
@@ -64,10 +61,5 @@ class PoseNet(nn.Module):
 
 def kappa_for(config: ModelConfig, skeleton: Skeleton, size: int) -> Kappa:
     """The renderer whose images Phi imitates."""
-    return Kappa.of(
-        skeleton,
-        size,
-        sides=config.channels == "sides",
-        gamma=config.gamma,
-        squared=config.squared,
-    )
+    sides = config.channels == "sides"
+    return Kappa.of(skeleton, size, sides=sides, gamma=config.gamma, squared=config.squared)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.errors import InputError
-from skelift.reporting.style import INK, LINES, PIXELS_PER_INCH, quiet
+from skelift.reporting.style import LINES, PIXELS_PER_INCH, legend, quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,11 +22,9 @@ _COLUMNS = 3
 
 
 def read_statistics(model: Path) -> dict[str, dict[str, Curve]]:
-    """Read the statistics of a model folder, or of each variant's folder in it.
+    """Read ``stats.jsonl`` of a model folder, or of each variant's folder in it.
 
-    Args:
-        model: folder that holds ``stats.jsonl``, or one folder per variant that does. Each line is
-            one object: ``step`` and any numbers, such as ``loss/gan`` or ``images_per_s``.
+    Each line is one object: ``step`` and any numbers, such as ``loss/gan`` or ``per_second``.
 
     Returns:
         Model name -> quantity -> (steps, values).
@@ -34,11 +32,7 @@ def read_statistics(model: Path) -> dict[str, dict[str, Curve]]:
     Raises:
         InputError: there are none, or a line is not such an object.
     """
-    files = [
-        file
-        for file in (model / STATISTICS, *sorted(model.glob(f"*/{STATISTICS}")))
-        if file.exists()
-    ]
+    files = [*model.glob(STATISTICS), *sorted(model.glob(f"*/{STATISTICS}"))]
     if not files:
         raise InputError(f"{model / STATISTICS}: not found; run `skelift train` first")
     return {file.parent.name: _read(file) for file in files}
@@ -62,13 +56,7 @@ def plot_curves(statistics: Mapping[str, Mapping[str, Curve]]) -> "Figure":
     for axes in list(grid)[len(names) :]:
         axes.set_visible(False)
     if len(statistics) > 1:
-        figure.legend(
-            *grid[0].get_legend_handles_labels(),
-            loc="outside lower center",
-            ncols=4,
-            frameon=False,
-            labelcolor=INK,
-        )
+        legend(figure, grid[0], columns=4)
     return figure
 
 
@@ -81,8 +69,7 @@ def _plot(axes: "Axes", name: str, curves: Sequence[tuple[str, Curve]]) -> None:
         axes.set_yscale("log")
     else:
         axes.ticklabel_format(useOffset=False)
-    axes.set_title(name.removeprefix("loss/").replace("_", " "), loc="left", fontsize=9, color=INK)
-    quiet(axes)
+    quiet(axes, name.removeprefix("loss/").replace("_", " "))
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:

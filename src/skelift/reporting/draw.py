@@ -95,16 +95,10 @@ def channel_colours(skeleton: Skeleton) -> list[Colour]:
 
 
 def draw_pose_2d(image: Image, joints_2d: ArrayLike, skeleton: Skeleton) -> Image:
-    """Draw a 2D pose over an image.
+    """A copy of an image (H, W, 3) with a 2D pose drawn over it.
 
-    Args:
-        image: (H, W, 3) uint8 RGB; left as it is.
-        joints_2d: (J, 2) pixels of the image, continuous (a pixel's centre is at + 0.5).
-            Joints that are not finite are left out.
-        skeleton: the pose's skeleton.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
+    ``joints_2d`` (J, 2) are pixels of the image, continuous (a pixel's centre is at + 0.5); joints
+    that are not finite are left out.
     """
     canvas = np.ascontiguousarray(image).copy()
     joints = np.asarray(joints_2d, dtype=np.float64)
@@ -156,8 +150,7 @@ def draw_skeleton_image(maps: ArrayLike, skeleton: Skeleton) -> Image:
     maps = np.clip(np.asarray(maps, dtype=np.float64), 0.0, 1.0)
     # A single channel is drawn white: it tells no side from another.
     tints = np.array([(255, 255, 255)] if len(maps) == 1 else channel_colours(skeleton))
-    mixed: Image = np.einsum("chw,ck->hwk", maps, tints).clip(0, 255).round().astype(np.uint8)
-    return mixed
+    return np.einsum("chw,ck->hwk", maps, tints).clip(0, 255).round().astype(np.uint8)
 
 
 def enlarge(image: Image, height: int) -> Image:
@@ -191,9 +184,6 @@ def draw_prediction(
         skeleton: the pose's skeleton.
         height: of the drawing, in pixels.
         window: what the 3D views show; by default this pose.
-
-    Returns:
-        (height, W', 3) uint8 RGB.
     """
     window = window or Window.around(joints_mm)
     views = [

@@ -1,6 +1,7 @@
 """Grids of images: predictions beside the truth, and the worst cases."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,24 +57,22 @@ def worst_grid(predictions: Predictions, skeleton: Skeleton) -> "Figure":
     rows = []
     for n, truth in enumerate(predictions.joints_3d_true_mm):
         window = Window.around(truth, aligned[n])
-        row = [
-            enlarge(predictions.images[n], PANEL),
-            overlay(predictions.images[n], predictions.joints_2d[n], skeleton, PANEL),
-        ]
-        for view in views:
-            panel = draw_pose_3d(truth, skeleton, view, size=PANEL, window=window, colour=TRUTH)
-            row.append(
-                draw_pose_3d(
-                    aligned[n],
-                    skeleton,
-                    view,
-                    size=PANEL,
-                    window=window,
-                    colour=PREDICTION,
-                    onto=panel,
-                )
-            )
-        rows.append(row)
+        draw = partial(draw_pose_3d, skeleton=skeleton, size=PANEL, window=window)
+        rows.append(
+            [
+                enlarge(predictions.images[n], PANEL),
+                overlay(predictions.images[n], predictions.joints_2d[n], skeleton, PANEL),
+                *(
+                    draw(
+                        aligned[n],
+                        view=view,
+                        colour=PREDICTION,
+                        onto=draw(truth, view=view, colour=TRUTH),
+                    )
+                    for view in views
+                ),
+            ]
+        )
     titles = ["image", "2D", *(f"aligned {view.name}" for view in views)]
     return panel_grid(rows, titles, _captions(predictions))
 

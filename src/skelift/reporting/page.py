@@ -34,7 +34,6 @@ CAPTIONS = {
     ),
 }
 
-
 CARDS = {
     "p_mpjpe_mm": "P-MPJPE",
     "pck_150": "PCK 150",
@@ -45,15 +44,12 @@ CARDS = {
 
 
 def render(metrics: Mapping[str, Any], images: Mapping[str, bytes], configuration: str) -> str:
-    """Fill the page.
+    """The page's HTML.
 
     Args:
         metrics: content of ``metrics.json``.
         images: PNG files by name (keys of ``CAPTIONS``).
         configuration: the run's whole configuration, as text.
-
-    Returns:
-        HTML.
     """
     template = Template((files("skelift.reporting") / "page.html").read_text(encoding="utf-8"))
     return template.substitute(
@@ -62,10 +58,7 @@ def render(metrics: Mapping[str, Any], images: Mapping[str, bytes], configuratio
         notice=_notice(metrics),
         cards=_cards(metrics),
         scores=_scores(metrics),
-        samples=_figure("samples", images),
-        worst=_figure("worst", images),
-        curves=_figure("curves", images),
-        selection=_figure("selection", images),
+        **{name: _figure(name, images) for name in CAPTIONS},
         groups=_groups(metrics),
         protocol=_protocol(metrics),
         configuration=escape(configuration),
@@ -134,12 +127,9 @@ def _groups(metrics: Mapping[str, Any]) -> str:
 
 
 def _protocol(metrics: Mapping[str, Any]) -> str:
-    entries = [f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in _notes(metrics).items()]
+    notes = {f"data: {k}": v for k, v in metrics["data"].items()} | metrics["protocol"]
+    entries = [f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in notes.items()]
     return f"<dl>{''.join(entries)}</dl>"
-
-
-def _notes(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"data: {k}": v for k, v in metrics["data"].items()} | dict(metrics["protocol"])
 
 
 def _figure(name: str, images: Mapping[str, bytes]) -> str:

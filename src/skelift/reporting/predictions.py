@@ -18,29 +18,18 @@ MADE_BY = "skelift evaluate"
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions for n test images: the content of ``predictions.npz``.
+    """Predictions for n test images: the content of ``predictions.npz``."""
 
-    Attributes:
-        images: (n, S, S, 3) uint8 RGB.
-        skeleton_images: (n, C, S, S) in [0, 1].
-        joints_2d: (n, J, 2) predicted, pixels of the crop.
-        joints_3d_mm: (n, J, 3) predicted, root-relative mm in the camera frame.
-        activity: (n,) names.
-        kind: (n,) ``sample`` (chosen at random) or ``worst`` (largest P-MPJPE).
-        joints_2d_true: (n, J, 2), or None where unknown.
-        joints_3d_true_mm: (n, J, 3) root-relative, or None where unknown.
-        p_mpjpe_mm: (n,) score of each image, or None without 3D truth.
-    """
-
-    images: NDArray[np.uint8]
-    skeleton_images: NDArray[np.floating]
-    joints_2d: NDArray[np.floating]
-    joints_3d_mm: NDArray[np.floating]
-    activity: NDArray[np.str_]
-    kind: NDArray[np.str_]
-    joints_2d_true: NDArray[np.floating] | None = None
-    joints_3d_true_mm: NDArray[np.floating] | None = None
-    p_mpjpe_mm: NDArray[np.floating] | None = None
+    images: NDArray[np.uint8]  # (n, S, S, 3) RGB
+    skeleton_images: NDArray[np.floating]  # (n, C, S, S) in [0, 1]
+    joints_2d: NDArray[np.floating]  # (n, J, 2) pixels of the crop
+    joints_3d_mm: NDArray[np.floating]  # (n, J, 3) root-relative, camera frame
+    activity: NDArray[np.str_]  # (n,)
+    kind: NDArray[np.str_]  # (n,) ``sample`` (chosen at random) or ``worst`` (largest P-MPJPE)
+    # None where unknown:
+    joints_2d_true: NDArray[np.floating] | None = None  # (n, J, 2)
+    joints_3d_true_mm: NDArray[np.floating] | None = None  # (n, J, 3) root-relative
+    p_mpjpe_mm: NDArray[np.floating] | None = None  # (n,)
 
     def save(self, path: Path) -> None:
         """Write the .npz file atomically; unknown truth is left out."""

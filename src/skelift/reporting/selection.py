@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from skelift.evaluation.selection import LABEL_FREE, TRUTH
-from skelift.reporting.style import INK, LINES, PIXELS_PER_INCH, quiet
+from skelift.reporting.style import INK, LINES, PIXELS_PER_INCH, legend, quiet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 def plot_selection(selection: Mapping[str, Any]) -> "Figure":
     """One small plot per label-free score: one dot per snapshot, one line per training.
 
-    Args:
-        selection: ``metrics.json``'s entry: ``snapshots`` and their ``rank_correlation``.
+    ``selection`` is the entry of ``metrics.json``: ``snapshots`` and their ``rank_correlation``.
     """
     from matplotlib.figure import Figure
 
@@ -30,15 +29,8 @@ def plot_selection(selection: Mapping[str, Any]) -> "Figure":
             axes.scatter(x, y, color=colour, s=14, label=name)
         agreement = selection["rank_correlation"][score].get("all", float("nan"))
         title = f"{score.replace('_', ' ')}: rank correlation {agreement:.2f}"
-        axes.set_title(title, loc="left", fontsize=9, color=INK)
         axes.set_xlabel("per cent", fontsize=8, color=INK)
-        quiet(axes)
+        quiet(axes, title)
     plots[0].set_ylabel("P-MPJPE, mm", fontsize=8, color=INK)
-    figure.legend(
-        *plots[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=6,
-        frameon=False,
-        labelcolor=INK,
-    )
+    legend(figure, plots[0], columns=6)
     return figure

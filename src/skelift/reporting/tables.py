@@ -29,6 +29,8 @@ class Column:
         return f"{scores[self.key]:.{self.digits}f}" if self.key in scores else "-"
 
 
+Labelled = tuple[tuple[str, ...], Mapping[str, float]]  # words in front of scores, the scores
+
 NO_BREAK = "\N{NO-BREAK SPACE}"
 IMAGES = Column("images", "Images", "", better="", digits=0)
 HEADLINE = Column("p_mpjpe_mm", "P-MPJPE", "mm")
@@ -109,16 +111,14 @@ def activity_table(metrics: Mapping[str, Any]) -> Table:
     return Table(headings, ("", *(HEADLINE.measure for _ in scored)), tuple(rows), labels=1)
 
 
-def _over_seeds(
-    rows: Mapping[str, Any],
-) -> dict[str, tuple[tuple[str, ...], Mapping[str, float]]]:
+def _over_seeds(rows: Mapping[str, Any]) -> dict[str, Labelled]:
     """Mean and spread of rows that differ in their seed alone: NAME_0, NAME_1, ..."""
     seeds: dict[str, list[Mapping[str, float]]] = {}
     for row, scores in rows.items():
         name, _, seed = row.rpartition("_")
         if name and seed.isdecimal():
             seeds.setdefault(name, []).append(scores["overall"])
-    lines: dict[str, tuple[tuple[str, ...], Mapping[str, float]]] = {}
+    lines: dict[str, Labelled] = {}
     for name, scores in seeds.items():
         if len(scores) > 1:
             columns = {key: [each[key] for each in scores] for key in scores[0]}
@@ -134,12 +134,7 @@ def row_labels(row: str) -> tuple[str, str, str]:
 
 
 def print_scores(metrics: Mapping[str, Any], console: "Console | None" = None) -> None:
-    """Print the score table to the terminal.
-
-    Args:
-        metrics: content of ``metrics.json``.
-        console: where to; by default standard output.
-    """
+    """Print the score table of ``metrics.json`` to the terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -179,7 +174,7 @@ def describe_data(data: Mapping[str, Any]) -> str:
 
 def _table(
     labels: tuple[str, ...],
-    labelled: Mapping[str, tuple[tuple[str, ...], Mapping[str, float]]],
+    labelled: Mapping[str, Labelled],
     columns: tuple[Column, ...],
     ours: str = "",
 ) -> Table:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from skelift.config import Config
 from skelift.data.format import Dataset
-from skelift.geometry import Units
 from skelift.training.distributed import join
 from skelift.training.flow import pretrain
 
@@ -13,5 +12,5 @@ def run(config: Config) -> Path:
     """Pretrain the flow on the unpaired 2D poses of ``paths.data``; writes ``paths.flow``."""
     data = Dataset(config.paths.data)
     with join(config.train.device) as world:
-        units: Units = "camera" if config.model.units == "camera" else "crop"
-        return pretrain(data, config.flow, units, Path(config.paths.flow), world.device)
+        flow = Path(config.paths.flow)
+        return pretrain(data, config.flow, config.model.units, flow, world.device)

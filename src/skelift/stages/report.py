@@ -9,16 +9,7 @@ def run(config: Config) -> Path:
     """Write ``report.html`` and its figures beside the metrics.
 
     Reads ``metrics.json`` and ``predictions.npz`` of ``paths.reports`` and ``stats.jsonl`` of
-    ``paths.model`` (or of each variant's folder in it).
-
-    Args:
-        config: the run.
-
-    Returns:
-        Path of ``report.html``.
-
-    Raises:
-        InputError: a file is missing or broken.
+    ``paths.model`` (or of each variant's folder in it); InputError where one is missing or broken.
     """
     from skelift.reporting.curves import read_statistics
     from skelift.reporting.report import write_report

@@ -19,8 +19,9 @@ from skelift.files import atomic_file, read_json, write_json
 from skelift.models.io import load_model
 from skelift.models.pipeline import PosePipeline
 from skelift.sweep.space import Values, apply, overrides
+from skelift.training.callbacks import Reporting
 from skelift.training.distributed import World, join
-from skelift.training.train import Reporting, train_model
+from skelift.training.train import train_model
 
 LABEL_FREE = "label_free"
 BEST = "best.yaml"

@@ -14,15 +14,10 @@ _STREAM = 1  # sets these numbers apart from the row orders, which the seed feed
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to the images of a step, derived from (seed, step) alone.
+    """What happens to the images of a step, derived from (seed, step) alone."""
 
-    Attributes:
-        flip: (B,) bool, which images are mirrored.
-        gain: (B, 3) factor on each colour channel.
-    """
-
-    flip: Tensor
-    gain: Tensor
+    flip: Tensor  # (B,) bool, which images are mirrored
+    gain: Tensor  # (B, 3) factor on each colour channel
 
     @classmethod
     def at(cls, config: AugmentConfig, seed: int, step: int, batch: int) -> "Augmentation":

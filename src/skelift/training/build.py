@@ -18,7 +18,7 @@ from skelift.training.distributed import World
 from skelift.training.flow import TrainedFlow, load_flow
 from skelift.training.objective import Discrimination, SelfSupervised
 from skelift.training.optim import Optimisers, Recipe
-from skelift.training.trainer import Networks, Trainer, TrainingData
+from skelift.training.trainer import Trainer, TrainingData
 from skelift.weights import SHIPPED
 
 # What has to be equal for weights to mean the same.
@@ -42,15 +42,16 @@ def build_trainer(
     if start:
         core.load_state_dict(start.core.state_dict())
     disc = Discriminator(kappa.channels, model.disc_width, model.disc_scales)
-    memory = torch.channels_last
     for network in (core, disc):
-        network.to(world.device, memory_format=memory)  # type: ignore[call-overload]
+        network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     read = training_data(data, core, config.loss, world.device)
     trainer = Trainer(
         train,
         config.loss,
-        networks=Networks(core, disc, flow.flow),
-        data=read,
+        core,
+        disc,
+        flow.flow,
+        read,
         objective=world.parallel(SelfSupervised(config.loss, core, kappa)),
         discrimination=world.parallel(Discrimination(config.loss.gan_form, disc)),
         optimisers=optimisers(train, core, disc, len(read.images)),
@@ -77,7 +78,7 @@ def training_data(
     prior = PoseLoader(data.prior, data.info.size, device)
     u = name_canonical_sides(prior.u, data.skeleton) if loss.canonical_sides else prior.u
     relative = prior.root_relative(data.skeleton.root_index, core.units)
-    return TrainingData(images, prior, u, normalise(relative, core.scale))
+    return TrainingData(images, u, normalise(relative, core.scale))
 
 
 def matching_flow(

@@ -4,12 +4,13 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from skelift.config import TrainConfig
+from skelift.data.format import Split
 from skelift.errors import InputError
 from skelift.files import atomic_file
 from skelift.models.io import MADE_BY, SNAPSHOTS, save_snapshot, snapshots
@@ -25,26 +26,23 @@ LABEL_FREE, IDENTITY = "label_free", "identity"
 Score = Callable[[PosePipeline], float]
 
 
+@dataclass
 class Checkpoints:
-    """Saves all that the next step depends on; a killed run is resumed from there.
+    """Saves all that the next step depends on; a killed run is resumed from there."""
 
-    Args:
-        folder: where ``last.safetensors`` and the snapshots lie.
-        trainer: the run.
-        identity: of the run, see ``identity.identity``.
-        train: when to save; whether another run's checkpoint may be replaced.
-    """
+    folder: Path  # where ``last.safetensors`` and the snapshots lie
+    trainer: Trainer
+    identity: dict[str, Any]  # of the run, see ``identity.identity``
+    saved: int = 0  # steps
 
-    def __init__(
-        self, folder: Path, trainer: Trainer, identity: dict[str, Any], train: TrainConfig
-    ) -> None:
-        self.folder, self.file, self.trainer = folder, folder / CHECKPOINT, trainer
-        self.identity, self.train = identity, train
-        self.saved = 0  # steps
+    @property
+    def file(self) -> Path:
+        """The last checkpoint."""
+        return self.folder / CHECKPOINT
 
     def __call__(self, interval: Interval) -> None:
         """Save every ``checkpoint_every`` steps, and at the last."""
-        train = self.train
+        train = self.trainer.train
         if interval.step - self.saved >= train.checkpoint_every or interval.step == train.steps:
             about = {"step": str(interval.step), IDENTITY: json.dumps(self.identity)}
             save_tensors(self.file, self.trainer.state(), about)
@@ -61,7 +59,7 @@ class Checkpoints:
             return 0
         state, about = load_tensors(files[0], MADE_BY)
         if changed := differences(json.loads(about.get(IDENTITY, "{}")), self.identity):
-            if self.train.restart:
+            if self.trainer.train.restart:
                 return 0
             raise InputError(
                 f"{files[0]}: a checkpoint of another run (different: {', '.join(changed)}); set "
@@ -126,14 +124,11 @@ class Curves:
 
 
 class Validation:
-    """Keeps snapshots, scores them without labels, and ends a run that does not improve.
+    """Keeps snapshots beside the checkpoints and ends a run that does not improve.
 
-    A run that is killed and started again reads the scores of its earlier snapshots.
-
-    Args:
-        trainer: the run; its first process scores, for all.
-        checkpoints: of the run; snapshots are kept beside them.
-        score: label-free score of a pipeline on training images; lower is better.
+    The first process scores, for all, by a label-free ``score`` of a pipeline on training images;
+    lower is better. A run that is killed and started again reads the scores of its earlier
+    snapshots.
     """
 
     def __init__(self, trainer: Trainer, checkpoints: Checkpoints, score: Score) -> None:
@@ -177,28 +172,25 @@ class Validation:
         return self.best, load_tensors(snapshots(self.folder)[self.best], MADE_BY)[0]
 
 
+@dataclass(frozen=True)
+class Reporting:
+    """How a sweep follows a trial."""
+
+    images: Split  # held out, scored in its course
+    score: Callable[[PosePipeline, Split], float]  # lower is better
+    report: Callable[[float, int], bool]  # is told score and step; True ends the trial
+    count: int  # scores in its course
+
+
 class SweepReport:
     """Scores the weights that would ship in the course of a trial; the search may end it.
 
-    Args:
-        trainer: the trial; its first process scores, for all.
-        validation: which weights would ship.
-        reports: how many scores in the course of the run.
-        score: of a pipeline on held-out images; lower is better.
-        report: is told score and step; True ends the trial.
+    The first process scores, for all.
     """
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        validation: Validation,
-        reports: int,
-        score: Score,
-        report: Callable[[float, int], bool],
-    ) -> None:
-        self.trainer, self.validation = trainer, validation
-        self.score, self.report = score, report
-        self.every = max(trainer.train.steps // (reports + 1), 1)
+    def __init__(self, trainer: Trainer, validation: Validation, reporting: Reporting) -> None:
+        self.trainer, self.validation, self.reporting = trainer, validation, reporting
+        self.every = max(trainer.train.steps // (reporting.count + 1), 1)
         self.next = self.every
         self.pruned = False
 
@@ -207,10 +199,10 @@ class SweepReport:
         if interval.step < self.next or interval.step >= self.trainer.train.steps:
             return False
         self.next = interval.step + self.every
-        core, worse = self.trainer.core, False
+        core, to, worse = self.trainer.core, self.reporting, False
         if self.trainer.world.is_main:
             with evaluating(core, self.validation.shipped()[1]):
-                worse = self.report(self.score(PosePipeline(core)), interval.step)
+                worse = to.report(to.score(PosePipeline(core), to.images), interval.step)
         self.pruned = self.trainer.world.agree(worse)
         return self.pruned
 

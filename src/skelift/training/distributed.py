@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
+from skelift.collective import total
 from skelift.errors import InputError
 
 
@@ -38,11 +39,7 @@ class World:
 
     def mean(self, local: Tensor) -> Tensor:
         """Mean of a tensor over all processes; no gradient."""
-        if self.size == 1:
-            return local
-        total = local.clone()
-        dist.all_reduce(total)
-        return total / self.size
+        return total(local.detach()) / self.size
 
     def agree(self, mine: bool) -> bool:
         """Whether any process says so; all processes ask, and get the same answer."""

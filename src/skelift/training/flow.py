@@ -26,37 +26,23 @@ _EVALUATED = 4096  # poses of each side that an evaluation looks at
 
 @dataclass(frozen=True)
 class TrainedFlow:
-    """A pretrained flow and the constant of the data set that it was trained on.
+    """A pretrained flow and the constant of the data set that it was trained on."""
 
-    Attributes:
-        flow: frozen, in evaluation mode.
-        scale: mean root-to-head length of the prior, in ``units``.
-        units: coordinates of the poses.
-    """
-
-    flow: PoseFlow
-    scale: float
-    units: Units
+    flow: PoseFlow  # frozen, in evaluation mode
+    scale: float  # mean root-to-head length of the prior, in ``units``
+    units: str  # ``Units`` of the poses
 
 
 def pretrain(
     data: Dataset, config: FlowConfig, units: Units, out: Path, device: torch.device
 ) -> Path:
-    """Train the flow on the prior's poses and write ``flow.safetensors`` and ``flow.json``.
+    """Train the flow on the prior of ``data``; write ``flow.safetensors`` and ``flow.json``.
 
     A tenth of the prior's clips is held out: the flow fits its own poses to any density, and an
-    overfitted flow misleads the lifter. The weights of the best held-out NLL
-    are kept.
-
-    Args:
-        data: the data set whose prior is learned.
-        config: sizes, steps, noise.
-        units: ``camera`` or ``crop``.
-        out: folder to write to.
-        device: where to train.
+    overfitted flow misleads the lifter. The weights of the best held-out NLL are kept.
 
     Returns:
-        ``out``.
+        ``out``, the folder.
     """
     torch.manual_seed(config.seed)
     skeleton = data.skeleton
@@ -83,8 +69,7 @@ def load_flow(folder: Path, joints: int, config: FlowConfig, device: torch.devic
     flow = PoseFlow(joints, config.pca, config.blocks, config.hidden, config.seed)
     load_weights(flow, tensors, folder / WEIGHTS, MADE_BY)
     flow.eval().requires_grad_(False).to(device)
-    units: Units = "camera" if about["units"] == "camera" else "crop"
-    return TrainedFlow(flow, float(about["scale"]), units)
+    return TrainedFlow(flow, float(about["scale"]), about["units"])
 
 
 def _optimise(
@@ -118,13 +103,12 @@ def _optimise(
         if nll[1] <= min(row["nll_held_out"] for row in history):
             best.update({name: t.clone() for name, t in flow.state_dict().items()})
 
-    interval = max(config.steps // 20, 1)
     fit(
         take_step,
         config.steps,
         title="pretrain-flow",
         batch=config.batch,
-        interval=interval,
+        interval=max(config.steps // 20, 1),
         callbacks=[evaluate],
     )
     flow.load_state_dict(best)
@@ -132,9 +116,9 @@ def _optimise(
 
 
 def _held_out(clips: NDArray[np.str_], config: FlowConfig) -> NDArray[np.bool_]:
-    if not 0 < config.held_out < 1 or round(config.held_out * len(clips)) in (0, len(clips)):
+    if round(config.held_out * len(clips)) in (0, len(clips)):
         raise InputError(
             f"flow.held_out={config.held_out} of {len(clips)} poses leaves none on one side; "
-            "take a share between 0 and 1, or more poses"
+            "take another share, or more poses"
         )
     return held_out_rows(clips, config.held_out, config.seed)

@@ -1,7 +1,8 @@
 """Fitting of the heads, when the core has its final weights."""
 
+from typing import cast
+
 import torch
-from torch import nn
 
 from skelift.config import Config, HeadConfig, HeadsConfig
 from skelift.data.format import Dataset
@@ -41,7 +42,7 @@ def fit_heads(
             fitted[name] = fit_head(name, data, section.steps, seed, f"{title}: {name}")
         else:
             assert start is not None  # see check_heads
-            fitted[name] = _of(start, name)
+            fitted[name] = cast(Head, start.heads[name])
     return fitted
 
 
@@ -52,7 +53,7 @@ def fit_head(name: str, data: FitData, steps: int, seed: int, title: str) -> Hea
     """
     device = data.poses.device
     torch.manual_seed(seed)
-    head = HEADS[name].of(data.core.skeleton).to(device)
+    head = HEADS[name](data.core.skeleton).to(device)
     examples = head.examples(data)
     order = EpochSampler(len(examples[0]), head.batch, seed)
     rng = torch.Generator().manual_seed(seed)
@@ -69,9 +70,3 @@ def fit_head(name: str, data: FitData, steps: int, seed: int, title: str) -> Hea
 
     fit(step, steps, title=title, batch=head.batch)
     return head.eval()
-
-
-def _of(start: PosePipeline, name: str) -> Head:
-    head: nn.Module = start.heads[name]
-    assert isinstance(head, Head)
-    return head

@@ -5,17 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TextColumn
 from torch import Tensor
 
 from skelift.errors import RunError
+from skelift.progress import progress_bar
 
 Terms = dict[str, Tensor]
 Statistics = dict[str, float]
@@ -54,8 +48,8 @@ def fit(
         take_step: does step number n and returns its loss terms (scalars on the device).
         steps: number of the last step + 1.
         title: what the progress bar says.
-        batch: images (or poses) a step, for the speed in the statistics.
-        interval: steps a line of statistics; the losses are read from the device only then.
+        batch: images (or poses) per step, for the speed in the statistics.
+        interval: steps per line of statistics; the losses are read from the device only then.
         first: the first step (after a resume).
         callbacks: called in order after each interval; one that returns True ends the training.
         over_all: averages statistics over the processes that train together.
@@ -65,7 +59,8 @@ def fit(
         NonFiniteLoss: a term is NaN or infinite. Checked before the callbacks are called, so
             nothing that they save comes from a broken step.
     """
-    with _progress(show) as progress:
+    note = TextColumn("{task.fields[note]}")
+    with progress_bar(note, show=show, transient=False) as progress:
         task = progress.add_task(title, total=steps, completed=first, note="")
         window: list[Terms] = []
         started = time.perf_counter()
@@ -77,7 +72,7 @@ def fit(
             means = _means(window, step + 1 - len(window), over_all)
             speed = batch * len(window) / (time.perf_counter() - started)
             done = Interval(step + 1, means | {"per_second": speed})
-            progress.update(task, note=_note(means, speed))
+            progress.update(task, note=f"loss {sum(means.values()):.4g}  {speed:.0f}/s")
             ends = [callback(done) for callback in callbacks]  # each of them is called
             if any(ends):
                 return
@@ -87,10 +82,8 @@ def fit(
 def _means(window: list[Terms], first: int, over_all: Callable[[Tensor], Tensor]) -> Statistics:
     names = list(dict.fromkeys(name for terms in window for name in terms))
     zero = torch.zeros_like(window[0][names[0]])  # of a term that is not in all steps
-    table = torch.stack(
-        [torch.stack([terms.get(name, zero) for name in names]) for terms in window]
-    )
-    table = over_all(table).cpu()
+    rows = [torch.stack([terms.get(name, zero) for name in names]) for terms in window]
+    table = over_all(torch.stack(rows)).cpu()
     bad = (~table.isfinite()).nonzero()
     if len(bad):
         row, column = bad[0].tolist()
@@ -98,20 +91,3 @@ def _means(window: list[Terms], first: int, over_all: Callable[[Tensor], Tensor]
             f"loss term {names[column]!r} is {table[row, column].item()} at step {first + row}"
         )
     return {f"loss/{name}": mean for name, mean in zip(names, table.mean(0).tolist(), strict=True)}
-
-
-def _note(means: Statistics, speed: float) -> str:
-    total = sum(means.values())
-    return f"loss {total:.4g}  {speed:.0f}/s"
-
-
-def _progress(show: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        disable=not show,
-    )

@@ -1,9 +1,10 @@
-"""What is minimised: the paper's objective (Eq. 12), and those of the supervised references.
+"""What is minimised: the paper's objective (Eq. 12).
 
 Each objective is a module whose forward gives the weighted terms of one step, so that
 DistributedDataParallel sees one forward and one backward.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,28 +14,21 @@ from skelift import losses
 from skelift.collective import gather
 from skelift.config import LossConfig
 from skelift.data.loading import ImageBatch
-from skelift.geometry import bone_lengths, project, random_view, rotate
+from skelift.geometry import project, random_view, rotate
 from skelift.models.discriminator import Discriminator
 from skelift.models.flow import PoseFlow
 from skelift.models.posenet import PoseNet
 from skelift.render import Kappa, silhouette_kappa
-
-Terms = dict[str, Tensor]
+from skelift.training.loop import Terms
 
 
 @dataclass(frozen=True)
 class StepNoise:
-    """The random numbers of a step for the global batch, derived from (seed, step) alone.
+    """The random numbers of a step for the global batch, derived from (seed, step) alone."""
 
-    Attributes:
-        azimuth: (B,) uniform in [-pi, pi].
-        elevation: (B,) standard normal, for the fresh elevation.
-        shuffle: (B,) permutation, for the pairs of Eq. 6.
-    """
-
-    azimuth: Tensor
-    elevation: Tensor
-    shuffle: Tensor
+    azimuth: Tensor  # (B,) uniform in [-pi, pi]
+    elevation: Tensor  # (B,) standard normal, for the fresh elevation
+    shuffle: Tensor  # (B,) permutation, for the pairs of Eq. 6
 
     @classmethod
     def at(cls, seed: int, step: int, batch: int, device: torch.device) -> "StepNoise":
@@ -98,13 +92,7 @@ class Lifting(nn.Module):
 
 
 class SelfSupervised(nn.Module):
-    """Eq. 12 as Phi, Omega and Lambda see it.
-
-    Args:
-        config: weights and forms of the terms.
-        pose: the three networks.
-        kappa: renderer of the skeleton images.
-    """
+    """Eq. 12 as Phi, Omega and Lambda see it."""
 
     def __init__(self, config: LossConfig, pose: PoseNet, kappa: Kappa) -> None:
         super().__init__()
@@ -194,48 +182,6 @@ class Discrimination(nn.Module):
         return {"discriminator": losses.discriminator_loss(real, fake, self.form)}
 
 
-class SupervisedLifting(nn.Module):
-    """Martinez et al.: Lambda from true 2D to true 3D (root-relative, mean bone 1)."""
-
-    def __init__(self, pose: PoseNet) -> None:
-        super().__init__()
-        self.pose = pose
-
-    def forward(self, y: Tensor, joints_3d_mm: Tensor) -> Terms:
-        """Squared error of the lifted normalised poses y (B, J, 2)."""
-        v, _ = self.pose.lift(y)
-        return {"lift": _supervised_3d(self.pose, v, joints_3d_mm)}
-
-
-class SupervisedImage(nn.Module):
-    """Upper bound: the same networks, trained on the true 2D and 3D joints of the images."""
-
-    def __init__(self, pose: PoseNet) -> None:
-        super().__init__()
-        self.pose = pose
-
-    def forward(self, images: ImageBatch) -> Terms:
-        """Squared errors in 2D (over the crop) and 3D (root-relative, mean bone 1)."""
-        _, y, _ = self.pose.predict_2d(images.x)
-        v, _ = self.pose.lift(self.pose.normalise(y.float(), images.camera))
-        assert images.joints_2d is not None
-        assert images.joints_3d_mm is not None
-        return {
-            "joints_2d": losses.pose_from_skeleton_loss(y, images.joints_2d),
-            "lift": 0.1 * _supervised_3d(self.pose, v, images.joints_3d_mm),
-        }
-
-
-def _supervised_3d(pose: PoseNet, v: Tensor, joints_3d_mm: Tensor) -> Tensor:
-    root = pose.skeleton.root_index
-    true = joints_3d_mm - joints_3d_mm[:, root : root + 1]
-    return (_in_mean_bones(pose, v) - _in_mean_bones(pose, true)).square().flatten(1).sum(1).mean()
-
-
-def _in_mean_bones(pose: PoseNet, v: Tensor) -> Tensor:
-    return v / bone_lengths(v, pose.bone_indices).mean(1)[:, None, None]
-
-
 def _scale_gradient(y: Tensor, factor: float) -> Tensor:
     """The identity, whose gradient is multiplied by ``factor``."""
     if factor == 1:
@@ -245,6 +191,6 @@ def _scale_gradient(y: Tensor, factor: float) -> Tensor:
     return y.detach() + factor * (y - y.detach())
 
 
-def _weighted(terms: dict) -> Terms:  # type: ignore[type-arg]
+def _weighted(terms: Mapping[str, tuple[float, Callable[[], Tensor]]]) -> Terms:
     """Compute the terms whose weight is not zero, weighted."""
     return {name: weight * loss() for name, (weight, loss) in terms.items() if weight}

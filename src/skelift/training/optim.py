@@ -11,27 +11,15 @@ from skelift.config import TrainConfig
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network moves.
+    """How one network moves."""
 
-    Attributes:
-        learning_rate: at the first step.
-        weight_decay: Adam's, that is of the L2 norm.
-        per_step: factor on the learning rate each step, besides the common schedule.
-    """
-
-    learning_rate: float
-    weight_decay: float = 0.0
-    per_step: float = 1.0
+    learning_rate: float  # at the first step
+    weight_decay: float = 0.0  # Adam's, that is of the L2 norm
+    per_step: float = 1.0  # factor on the learning rate per step, besides the common schedule
 
 
 class Optimisers:
-    """One Adam a network, gradients clipped and learning rates scheduled alike.
-
-    Args:
-        networks: name -> network.
-        recipes: name -> how it moves.
-        config: betas, clipping and decay.
-    """
+    """One Adam per network, by name; gradients clipped and learning rates scheduled alike."""
 
     def __init__(
         self,
@@ -40,7 +28,7 @@ class Optimisers:
         config: TrainConfig,
     ) -> None:
         self.clip, self.decay, self.steps = config.clip, config.decay, config.steps
-        self.recipes = dict(recipes)
+        self.recipes = recipes
         self.weights = {name: list(network.parameters()) for name, network in networks.items()}
         beta1, beta2 = config.betas
         self.adams = {
@@ -67,7 +55,7 @@ class Optimisers:
             adam.step()
 
     def rate(self, name: str, step: int) -> float:
-        """A network's learning rate: linear down to ``decay``, times its own factor a step."""
+        """A network's learning rate: linear down to ``decay``, times its own factor per step."""
         linear = 1 - (1 - self.decay) * step / max(self.steps - 1, 1)
         recipe = self.recipes[name]
         return recipe.learning_rate * linear * recipe.per_step**step

@@ -1,7 +1,7 @@
 """One model, from its first step or its last checkpoint to its files."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -14,31 +14,12 @@ from skelift.models.heads import FitData
 from skelift.models.io import save_model
 from skelift.models.pipeline import PosePipeline
 from skelift.training.build import build_trainer, load_start
-from skelift.training.callbacks import Checkpoints, Curves, SweepReport, Validation
+from skelift.training.callbacks import Checkpoints, Curves, Reporting, SweepReport, Validation
 from skelift.training.distributed import World
 from skelift.training.heads import check_heads, fit_heads
 from skelift.training.identity import identity
 from skelift.training.loop import Callback, NonFiniteLoss, fit
 from skelift.training.trainer import Trainer
-
-ScoreImages = Callable[[PosePipeline, Split], float]
-
-
-@dataclass(frozen=True)
-class Reporting:
-    """How a sweep follows a trial.
-
-    Attributes:
-        images: held-out images that are scored in its course.
-        score: of a pipeline on them; lower is better.
-        report: is told score and step; True ends the trial.
-        count: scores in its course.
-    """
-
-    images: Split
-    score: ScoreImages
-    report: Callable[[float, int], bool]
-    count: int
 
 
 def train_model(
@@ -46,7 +27,7 @@ def train_model(
     data: Dataset,
     world: World,
     title: str,
-    label_free: ScoreImages,
+    label_free: Callable[[PosePipeline, Split], float],
     reporting: Reporting | None = None,
 ) -> bool:
     """Train one model from scratch, or from the last checkpoint of the same run.
@@ -67,7 +48,7 @@ def train_model(
     check_heads(config, data, start)
     trainer = build_trainer(config, data, world, start)
 
-    checkpoints = Checkpoints(checkpoint_folder, trainer, identity(config, data), train)
+    checkpoints = Checkpoints(checkpoint_folder, trainer, identity(config, data))
     first = checkpoints.resume()
     _check_same(first, checkpoint_folder, world)
     if world.is_main and not first:
@@ -80,7 +61,7 @@ def train_model(
         curves = Curves(checkpoint_folder, Path(config.paths.model), first, live=train.dvclive)
         callbacks += [curves, checkpoints]
     callbacks.append(validation)
-    report = _report(trainer, validation, reporting) if reporting else None
+    report = SweepReport(trainer, validation, reporting) if reporting else None
     if report:
         callbacks.append(report)
 
@@ -137,10 +118,6 @@ def _write_model(
         name=config.name,
         crop_side=trainer.data.images.typical_crop_side,
     )
-
-
-def _report(trainer: Trainer, validation: Validation, r: Reporting) -> SweepReport:
-    return SweepReport(trainer, validation, r.count, lambda p: r.score(p, r.images), r.report)
 
 
 def _check_same(first: int, folder: Path, world: World) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skelift.config import LossConfig, TrainConfig
-from skelift.data.loading import EpochSampler, ImageBatch, ImageLoader, PoseLoader
+from skelift.data.loading import EpochSampler, ImageBatch, ImageLoader
 from skelift.models.discriminator import Discriminator
 from skelift.models.flow import PoseFlow
 from skelift.models.posenet import PoseNet
@@ -21,72 +21,40 @@ _GENERATOR = ("phi", "omega", "lifter")
 
 
 @dataclass(frozen=True)
-class Networks:
-    """What learns, and the frozen flow."""
-
-    core: PoseNet
-    disc: Discriminator
-    flow: PoseFlow
-
-
-@dataclass(frozen=True)
 class TrainingData:
-    """What a step reads.
-
-    Attributes:
-        images: the training images.
-        prior: the unpaired 2D poses.
-        u: (M, J, 2) the same as D and Omega see them: [-1, 1] over the crop.
-        normalised: (M, J, 2) the same as Lambda sees them.
-    """
+    """What a step reads: images, and M unpaired 2D poses."""
 
     images: ImageLoader
-    prior: PoseLoader
-    u: Tensor
-    normalised: Tensor
+    u: Tensor  # (M, J, 2) as D and Omega see them: [-1, 1] over the crop
+    normalised: Tensor  # (M, J, 2) as Lambda sees them
 
 
+@dataclass(eq=False)
 class Trainer:
     """All that a run moves, and one step of it; ``build.build_trainer`` makes one.
 
     A step is a function of the state and the step's number alone: row order, prior poses and random
     rotations are derived from (seed, step). So a resumed run repeats the killed one bit by bit.
-
-    Args:
-        train: the section of the configuration.
-        loss: likewise.
-        networks: what learns.
-        data: what it learns from.
-        objective: ``SelfSupervised``, for one process or several.
-        discrimination: ``Discrimination``, likewise.
-        optimisers: one per network.
-        world: this process and its device.
-        bf16: whether the image networks run in bf16.
     """
 
-    def __init__(
-        self,
-        train: TrainConfig,
-        loss: LossConfig,
-        *,
-        networks: Networks,
-        data: TrainingData,
-        objective: nn.Module,
-        discrimination: nn.Module,
-        optimisers: Optimisers,
-        world: World,
-        bf16: bool,
-    ) -> None:
-        self.train, self.loss, self.world, self.bf16 = train, loss, world, bf16
-        self.core, self.disc, self.flow = networks.core, networks.disc, networks.flow
-        self.data = data
-        self.objective, self.discrimination = objective, discrimination
-        self.optimisers = optimisers
-        self.share = world.share(train.batch)
-        count, seed = len(data.prior), train.seed
-        self.image_order = EpochSampler(len(data.images), train.batch, seed)
-        self.pose_order = EpochSampler(count, train.batch, seed + 1)
-        self.lifted_order = EpochSampler(count, loss.lifted_prior, seed + 2)
+    train: TrainConfig
+    loss: LossConfig
+    core: PoseNet
+    disc: Discriminator
+    flow: PoseFlow  # frozen
+    data: TrainingData
+    objective: nn.Module  # ``SelfSupervised``, for one process or several
+    discrimination: nn.Module  # ``Discrimination``, likewise
+    optimisers: Optimisers
+    world: World
+    bf16: bool  # whether the image networks run in bf16
+
+    def __post_init__(self) -> None:
+        batch, seed, poses = self.train.batch, self.train.seed, len(self.data.u)
+        self.share = self.world.share(batch)
+        self.image_order = EpochSampler(len(self.data.images), batch, seed)
+        self.pose_order = EpochSampler(poses, batch, seed + 1)
+        self.lifted_order = EpochSampler(poses, self.loss.lifted_prior, seed + 2)
 
     def step(self, step: int) -> Terms:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""

@@ -1,7 +1,5 @@
 """FrontBack: does the body in an image face the camera?"""
 
-from typing import Self
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,11 +25,8 @@ class FrontBack(Head):
     """Tells front from back, which a skeleton image does not show, by the head of the body.
 
     It sees a patch around the head alone: from whole images it would overfit to the poses of those
-    who move, and fail on all others.
-
-    Args:
-        skeleton: the body; the patch lies around the middle of the bone that ends in its head.
-        width: channels of the first of three convolutions.
+    who move, and fail on all others. The patch lies around the middle of the bone that ends in the
+    skeleton's head.
     """
 
     batch = 64
@@ -41,7 +36,7 @@ class FrontBack(Head):
     swap: Tensor
 
     def __init__(self, skeleton: Skeleton, width: int = 16) -> None:
-        super().__init__()
+        super().__init__(skeleton)
         last = next(bone for bone in skeleton.bones if bone[1] == skeleton.head)
         ends = torch.tensor([skeleton.index(name) for name in last])
         self.register_buffer("ends", ends, persistent=False)
@@ -57,11 +52,6 @@ class FrontBack(Head):
             nn.Dropout(0.3),
             nn.Linear(4 * width * (PATCH // 4) ** 2, 1),
         )
-
-    @classmethod
-    def of(cls, skeleton: Skeleton) -> Self:
-        """See ``Head``."""
-        return cls(skeleton)
 
     @staticmethod
     def check(config: Config, data: Dataset) -> None:
@@ -99,8 +89,7 @@ class FrontBack(Head):
 
     def logits(self, patches: Tensor) -> Tensor:
         """(B, 3, PATCH, PATCH) -> (B,) log-odds."""
-        logit: Tensor = self.network(patches)[:, 0]
-        return logit
+        return self.network(patches)[:, 0]
 
     @torch.no_grad()
     def examples(self, data: FitData) -> tuple[Tensor, ...]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,31 +15,22 @@ from skelift.skeleton import Skeleton
 
 @dataclass(frozen=True)
 class FitData:
-    """What heads learn from.
+    """What heads learn from: the training images, and M unpaired 2D poses."""
 
-    Attributes:
-        core: Phi, Omega and Lambda with their final weights, in evaluation mode.
-        images: the training images.
-        poses: (M, J, 2) the unpaired 2D poses as Omega sees them, [-1, 1] over the crop.
-        batch: images per forward pass of the core.
-    """
-
-    core: PoseNet
+    core: PoseNet  # with its final weights, in evaluation mode
     images: Split
-    poses: Tensor
-    batch: int
+    poses: Tensor  # (M, J, 2) as Omega sees them, [-1, 1] over the crop
+    batch: int  # images per forward pass of the core
 
 
 class Head(nn.Module, ABC):
-    """Base class of heads; docs: "Add a head" in CONTRIBUTING.md."""
+    """Base class of heads, untrained for a body; docs: "Add a head" in CONTRIBUTING.md."""
 
     batch: ClassVar[int]  # examples per step of the fit
     weight_decay: ClassVar[float] = 0.0
 
-    @classmethod
-    @abstractmethod
-    def of(cls, skeleton: Skeleton) -> Self:
-        """An untrained head for a body."""
+    def __init__(self, skeleton: Skeleton) -> None:
+        super().__init__()
 
     @staticmethod
     def check(config: Config, data: Dataset) -> None:

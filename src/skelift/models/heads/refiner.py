@@ -1,7 +1,5 @@
 """Refiner: 2D pose -> the likely pose near it."""
 
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 
@@ -18,28 +16,20 @@ class Refiner(Head):
     """A denoising autoencoder (Vincent et al., 2008) of the unpaired 2D poses: y + r(y).
 
     Where Omega bends an arm as no arm bends, it gives the likely arm near it.
-
-    Args:
-        joints: number J of joints.
-        width: units of both hidden layers.
     """
 
     batch = 256
 
-    def __init__(self, joints: int, width: int = 512) -> None:
-        super().__init__()
+    def __init__(self, skeleton: Skeleton, width: int = 512) -> None:
+        super().__init__(skeleton)
+        coordinates = 2 * len(skeleton)
         self.layers = nn.Sequential(
-            nn.Linear(2 * joints, width),
+            nn.Linear(coordinates, width),
             nn.ReLU(),
             nn.Linear(width, width),
             nn.ReLU(),
-            nn.Linear(width, 2 * joints),
+            nn.Linear(width, coordinates),
         )
-
-    @classmethod
-    def of(cls, skeleton: Skeleton) -> Self:
-        """See ``Head``."""
-        return cls(len(skeleton))
 
     def forward(self, x: Tensor, read: Tensor, y: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Head``."""
@@ -47,8 +37,7 @@ class Refiner(Head):
 
     def denoise(self, y: Tensor) -> Tensor:
         """Poses (B, J, 2) over the crop, sides as Omega names them -> the same, refined."""
-        refined: Tensor = y + self.layers(y.flatten(1)).view_as(y)
-        return refined
+        return y + self.layers(y.flatten(1)).view_as(y)
 
     def examples(self, data: FitData) -> tuple[Tensor, ...]:
         """The unpaired poses (M, J, 2)."""
