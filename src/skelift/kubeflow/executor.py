@@ -48,14 +48,17 @@ class Task:
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise InputError(f"--executor-input: not an ExecutorInput of KFP ({error!r})") from None
         self._carried = os.environ.get(CARRIED)
+        self._fetched: dict[str, Path] = {}
         self.outputs = {name: self._output(name, about) for name, about in made.items()}
 
     def input(self, name: str) -> Path:
         """The file or folder of an input artifact, on this machine."""
         about = self._inputs[name]
-        if self._carried and is_remote(about["uri"]):
-            return fetch(about["uri"], Path(mkdtemp(prefix=f"{name}-")))
-        return _local(about)
+        if not (self._carried and is_remote(about["uri"])):
+            return _local(about)
+        if name not in self._fetched:
+            self._fetched[name] = fetch(about["uri"], Path(mkdtemp(prefix=f"{name}-")))
+        return self._fetched[name]
 
     def input_uri(self, name: str) -> str:
         """Where an input artifact lies, for people."""

@@ -224,8 +224,10 @@ def _config(task: Task) -> Config:
 def _checkpoints(task: Task, part: str = "final") -> Iterator[Path]:
     """A folder of the run's own, in a bucket or on a volume, that outlives the step."""
     place = str(task.parameters["checkpoints"])
-    # The same configuration goes on; another one starts over beside it.
-    own = f"{sha256(task.input('config').read_bytes()).hexdigest()[:12]}/{part}"
+    # The same configuration on the same data and flow resumes; another one starts beside it.
+    read = ("config", ""), ("data", "dataset.json"), ("flow", "flow.safetensors")
+    same = b"".join((task.input(name) / file).read_bytes() for name, file in read)
+    own = f"{sha256(same).hexdigest()[:12]}/{part}"
     if not is_remote(place):
         yield Path(place) / own if place else _scratch()
         return

@@ -58,9 +58,14 @@ class Checkpoints:
         if not files:
             return 0
         state, about = load_tensors(files[0], MADE_BY)
-        if changed := differences(json.loads(about.get(IDENTITY, "{}")), self.identity):
-            if self.trainer.train.restart:
-                return 0
+        if IDENTITY not in about:
+            changed = ["the version of skelift"]
+        else:
+            changed = differences(json.loads(about[IDENTITY]), self.identity)
+        if changed and self.trainer.train.restart:
+            print(f"{files[0]}: of another run (different: {', '.join(changed)}); starting over")
+            return 0
+        if changed:
             raise InputError(
                 f"{files[0]}: a checkpoint of another run (different: {', '.join(changed)}); set "
                 "train.restart=true to start over, or another paths.checkpoints"
