@@ -556,7 +556,7 @@ SPOILS: dict[str, tuple[Callable[[Path], Any], str]] = {
         "background=magic: must be keep, median or subtractor",
     ),
     "unknown layout": (lambda t: {"layout": "x/y"}, "layout=x/y: must be any of"),
-    "fraction": (lambda t: {"test_fraction": 1.5}, "test_fraction=1.5: must be between 0 and 1"),
+    "fraction": (lambda t: {"test_fraction": 1.5}, "test_fraction=1.5: must be below 1"),
     "every": (lambda t: {"every": 0}, "every=0: must be 1 or more"),
     "name too long": (lambda t: {"images": str(long_name(t)), "masks": ""}, "rename it"),
 }

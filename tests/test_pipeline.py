@@ -51,7 +51,8 @@ def test_stages_are_verbs_in_order() -> None:
     assert list(PIPELINE) == ORDER
     for name, stage in PIPELINE.items():
         assert name in STAGES
-        assert stage["cmd"] == f"skelift {name} --config params.yaml"
+        more = " train.restart=true" if name == "train" else ""
+        assert stage["cmd"] == f"skelift {name} --config params.yaml{more}"
 
 
 @pytest.mark.parametrize("name", ORDER)

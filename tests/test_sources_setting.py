@@ -57,7 +57,7 @@ def test_a_missing_source_is_one_line_that_names_the_setting(
     monkeypatch.chdir(tmp_path)
     assert main([VERB, "experiment=people"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"={tmp_path}/cmu_mocap_12fps.npz: not found; set SKELIFT_DATA to the folder" in line
+    assert f"={tmp_path}/people_clothed.npz: not found; set SKELIFT_DATA to the folder" in line
     assert "docs/datasets.md" in line
     assert not list(tmp_path.iterdir())
 

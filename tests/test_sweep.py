@@ -84,7 +84,7 @@ def test_values_of_a_trial_reach_the_configuration() -> None:
         ("+sweep.space={loss.gan: {low: 2, high: 1}}", "low=2.0, high=1.0"),
         ("+sweep.space={loss.gan: {low: 0, high: 1, log: true}}", "above 0"),
         ("+sweep.space={train.batch: {low: 1.5, high: 2.5}}", "train.batch"),
-        ("sweep.held_out=1", "between"),
+        ("sweep.held_out=1", "must be below 1"),
         ("+variants.a=['train.steps=1']", "one model"),
         ("sweep.score=pck", "must be label_free, p_mpjpe_mm"),
     ],

@@ -305,7 +305,7 @@ def test_the_refiner_is_near_the_best_that_noise_allows() -> None:
         {
             "name": "six",
             "joints": list("abcdef"),
-            "bones": ["ab", "bc", "cd", "de", "ef"],
+            "bones": [list(bone) for bone in ("ab", "bc", "cd", "de", "ef")],
             "bone_lengths_mm": [1] * 5,
             "root": "a",
             "head": "f",
