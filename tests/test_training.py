@@ -571,10 +571,11 @@ def test_two_processes_have_the_curve_of_one_in_fp32(
     home: Path, recipe: Callable[..., list[str]], departures: list[str]
 ) -> None:
     name, program = recipe.__name__, ["-m", "skelift", "train"]
-    # Sums in another order: fp32 rounding grows from step to step; float64 is the strict test.
-    more = ["train.steps=2", *departures]
+    # Adam's first update has one size whatever the gradient's: where rounding decides a sign, fp32
+    # runs part there. So fp32 is compared before it, and float64 (above) after five updates.
+    more = ["train.steps=1", *departures]
     for row, other in curves_of_one_and_two(home, name, program, *more, recipe=recipe):
-        assert_same_losses(row, other, rel=1e-3)
+        assert_same_losses(row, other, rel=1e-4)
 
 
 @pytest.mark.slow
