@@ -575,7 +575,7 @@ def test_two_processes_have_the_curve_of_one_in_fp32(
     # runs part there. So fp32 is compared before it, and float64 (above) after five updates.
     more = ["train.steps=1", *departures]
     for row, other in curves_of_one_and_two(home, name, program, *more, recipe=recipe):
-        assert_same_losses(row, other, rel=1e-4)
+        assert_same_losses(row, other, rel=1e-3)
 
 
 @pytest.mark.slow
