@@ -139,14 +139,14 @@ def test_pck_is_strict_and_auc_agrees_with_a_loop(rng):
 
 def test_swapped_2d_error_takes_the_better_naming_of_each_image(rng):
     truth = rng.uniform(0, 64, (20, 17, 2))
-    exchanged = rng.random(20) < 0.5
+    swapped = rng.random(20) < 0.5
     predicted = truth + rng.normal(scale=0.5, size=truth.shape)
     partner = {BODY.index(a): BODY.index(b) for pair in BODY.pairs for a, b in (pair, pair[::-1])}
     order = [partner.get(joint, joint) for joint in range(17)]
     renamed = np.array([[pose[joint] for joint in order] for pose in predicted])
-    shown = np.where(exchanged[:, None, None], renamed, predicted)
+    shown = np.where(swapped[:, None, None], renamed, predicted)
 
-    np.testing.assert_array_equal(metrics.is_swapped(shown, truth, BODY.swap), exchanged)
+    np.testing.assert_array_equal(metrics.is_swapped(shown, truth, BODY.swap), swapped)
     loop = [
         min(mean_distance(pose, g), mean_distance(pose[order], g))
         for pose, g in zip(shown, truth, strict=True)

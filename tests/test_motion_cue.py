@@ -1,4 +1,4 @@
-"""Who comes nearer: read off boxes, found in films, and rendered."""
+"""Who approaches the camera: read off boxes, found in films, and rendered."""
 
 from dataclasses import replace
 from pathlib import Path

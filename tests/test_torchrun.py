@@ -95,7 +95,7 @@ def test_a_killed_process_is_started_again_and_the_training_goes_on(home: Path) 
 @pytest.mark.slow
 @pytest.mark.load
 def test_a_lost_pod_ends_the_attempt_and_the_next_one_goes_on(home: Path) -> None:
-    """What the JobSet does: one pod fails, so all are started anew."""
+    """What the JobSet does: one pod fails, so all are started again."""
     cluster = Cluster(home, "pod", nodes=2, processes=1)
     pods = cluster.start()
     cluster.train_for_a_while(pods)

@@ -13,6 +13,8 @@ from typing import Any
 
 from skelift.errors import InputError
 
+STATISTICS = "stats.jsonl"  # one JSON line per interval of a training, beside its model
+
 
 @contextmanager
 def atomic_file(path: Path, suffix: str = ".tmp") -> Iterator[Path]:

@@ -20,7 +20,7 @@ def radial_motion(
 ) -> NDArray[np.floating]:
     """How much nearer a body has come: above 0 nearer, below 0 further off.
 
-    Who comes nearer grows in the image and, where the camera looks down, their feet sink in it.
+    A body that approaches grows in the image and, where the camera looks down, its feet sink in it.
     A raised arm grows and a jump rises, too, so both must say the same, and the lesser counts.
 
     Args:

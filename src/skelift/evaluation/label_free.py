@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from skelift.data.format import Split
+from skelift.data.loading import over_crop
 from skelift.evaluation.metrics import Array
 from skelift.evaluation.predictions import predict_split
 from skelift.models.pipeline import PosePipeline
@@ -69,10 +70,10 @@ def _overlap(skeleton: Skeleton, joints_2d_px: ArrayLike, masks: NDArray[np.uint
     """(N,) intersection over union of drawn bodies and masks."""
     size = masks.shape[-1]
     draw = silhouette_kappa(skeleton, size)
-    poses = np.asarray(joints_2d_px, dtype=np.float32) * (2 / size) - 1
+    poses = over_crop(np.asarray(joints_2d_px), size)
     overlaps = []
     for start in range(0, len(poses), _CHUNK):
-        body = draw(torch.from_numpy(poses[start : start + _CHUNK]))[:, 0].numpy()
+        body = draw(poses[start : start + _CHUNK])[:, 0].numpy()
         mask = masks[start : start + _CHUNK].astype(np.float32) / 255
         both, either = np.minimum(body, mask), np.maximum(body, mask)
         overlaps.append(both.sum((1, 2)) / either.sum((1, 2)).clip(min=1e-6))

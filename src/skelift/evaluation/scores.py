@@ -101,8 +101,8 @@ def protocol(skeleton: Skeleton, size: int) -> dict[str, str]:
         f"..._all: all {everything}, the always-correct root among them",
         "error_2d_px": f"{pixels}, left and right as predicted",
         "error_2d_swapped_px": f"{pixels}; for each image the smaller of the error as it is and "
-        "the error with all left and right joints exchanged at once",
-        "swapped_share": "per cent of images where the exchanged pose is strictly nearer",
+        "the error with all left and right joints swapped at once",
+        "swapped_share": "per cent of images where the swapped pose is strictly nearer",
         "label_free": "silhouette_misfit + proportion_spread: needs no truth; only beside overall",
         "silhouette_misfit": "100 minus the per cent that the drawn 2D pose and the mask overlap",
         "proportion_spread": "per cent by which the relative 3D bone lengths of a person vary",

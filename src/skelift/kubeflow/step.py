@@ -19,7 +19,7 @@ from typing import Any
 from skelift import cli
 from skelift.config import Config, compose, to_yaml
 from skelift.errors import InputError, RunError
-from skelift.files import read_json
+from skelift.files import STATISTICS, read_json
 from skelift.kubeflow.bucket import fetch, fetch_if_there, is_remote, upload
 from skelift.kubeflow.executor import Task
 from skelift.kubeflow.parameters import configuration_of
@@ -119,7 +119,7 @@ def train(task: Task) -> None:
         _verb("train", task, **_inputs(task), checkpoints=checkpoints, model=model)
     config = _config(task)
     task.log("model", {"name": config.name, "framework": "skelift", "steps": config.train.steps})
-    last = json.loads((model / "stats.jsonl").read_text().splitlines()[-1])
+    last = json.loads((model / STATISTICS).read_text().splitlines()[-1])
     task.log("metrics", {k.replace("/", "_"): v for k, v in last.items() if k != "per_second"})
 
 

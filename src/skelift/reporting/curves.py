@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.errors import InputError
+from skelift.files import STATISTICS
 from skelift.reporting.style import LINES, PIXELS_PER_INCH, legend, quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STATISTICS = "stats.jsonl"
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # steps, values
 _COLUMNS = 3
 

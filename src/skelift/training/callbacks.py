@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skelift.data.format import Split
 from skelift.errors import InputError
-from skelift.files import atomic_file
+from skelift.files import STATISTICS, atomic_file
 from skelift.models.io import MADE_BY, SNAPSHOTS, save_snapshot, snapshots
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
@@ -21,7 +21,7 @@ from skelift.training.identity import differences
 from skelift.training.loop import Interval
 from skelift.training.trainer import Trainer
 
-CHECKPOINT, STATISTICS = "last.safetensors", "stats.jsonl"
+CHECKPOINT = "last.safetensors"
 LABEL_FREE, IDENTITY = "label_free", "identity"
 Score = Callable[[PosePipeline], float]
 
