@@ -283,3 +283,25 @@ def test_a_whole_group_in_a_variant_takes_its_own_defaults() -> None:
     ((_, paper),) = each_variant(config)
     assert paper.loss == LossConfig()
     assert paper.train == config.train
+
+
+def test_an_enabled_head_keeps_its_own_default_of_steps() -> None:
+    heads = compose(["experiment=people"]).heads
+    assert (heads.front_back.enabled, heads.front_back.steps, heads.refiner.steps) == (
+        True,
+        1500,
+        4000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["loss=paper", "loss.lift_images_from=null"], "leaves Lambda without a loss"),
+        (["loss.lifted_prior=1"], "loss.lifted_prior=1: must be 0, or 2 or more"),
+        (["train.seed=99999999999"], "train.seed=99999999999: must be"),
+    ],
+)
+def test_settings_that_train_nothing_are_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        compose(overrides)

@@ -198,8 +198,10 @@ def test_search_is_gone_on_with(
     assert after["trials"][:3] == first
     assert first[0]["values"] == {}
     assert compose(file=best) == apply(config, after["best"]["values"])
-    with pytest.raises(InputError, match="another space, score or data set"):
+    with pytest.raises(InputError, match="another configuration, space or data set"):
         sweep.run(compose(overrides(home, "study", "sweep.score=p_mpjpe_mm")))
+    with pytest.raises(InputError, match="another configuration, space or data set"):
+        sweep.run(compose(overrides(home, "study", "sweep.trials=6", "train.learning_rate=0.01")))
 
 
 def test_hopeless_trials_are_stopped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

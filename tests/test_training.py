@@ -216,6 +216,22 @@ def test_a_sweep_scores_the_weights_that_would_ship(home: Path) -> None:
         assert torch.equal(weight, snapshot["omega.maps.weight"]), step
 
 
+def test_patience_may_be_set_for_a_run_whose_snapshots_have_no_scores(home: Path) -> None:
+    more = ["train.snapshot_every=5", "train.steps=10"]
+    train.run(compose(overrides(home, "late", *more)))
+    train.run(compose(overrides(home, "late", *more, "train.patience=2")))
+    card = json.loads((home / "late" / "model" / "model.json").read_text())
+    assert card["steps"] == 10
+
+
+def test_a_start_whose_sides_mean_something_else_is_refused(home: Path, tmp_path: Path) -> None:
+    data = tiny_dataset(tmp_path / "images", size=48)
+    own = ["experiment=finetune", f"paths.data={data}", "loss.canonical_sides=false"]
+    own += ["heads.front_back.enabled=false", f"paths.checkpoints={tmp_path / 'checkpoints'}"]
+    with pytest.raises(InputError, match=r"its loss\.canonical_sides is True; set the same"):
+        train.run(compose(own))
+
+
 def test_fit_reports_means_of_each_interval() -> None:
     seen = []
     fit(
@@ -257,7 +273,8 @@ def test_every_image_comes_once_an_epoch_in_a_new_order() -> None:
 def test_poses_of_images_are_lifted_from_a_step_on(
     home: Path, start: str, lifted: list[int]
 ) -> None:
-    config = compose(overrides(home, "lifted", f"loss.lift_images_from={start}"))
+    more = [f"loss.lift_images_from={start}", "train.lifter_learning_rate=0"]
+    config = compose(overrides(home, "lifted", *more))
     with join("cpu") as world:
         trainer = build_trainer(config, Dataset(config.paths.data), world)
         assert [step for step in range(3) if "l2d" in trainer.step(step)] == lifted

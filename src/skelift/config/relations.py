@@ -40,6 +40,16 @@ def check_relations(c: Config) -> None:
             not c.heads.front_back.enabled or c.loss.canonical_sides,
             "heads.front_back.enabled=true needs loss.canonical_sides=true: it swaps them",
         ),
+        (
+            c.loss.lift_images_from is not None
+            or bool(c.loss.lifted_prior)
+            or not train.lifter_learning_rate,
+            "loss.lift_images_from=null leaves Lambda without a loss; set loss.lifted_prior too",
+        ),
+        (
+            c.loss.lifted_prior != 1 or c.loss.lift_images_from == 0,
+            "loss.lifted_prior=1: must be 0, or 2 or more: the losses compare poses",
+        ),
     ):
         if not holds:
             raise InputError(message)

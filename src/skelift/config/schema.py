@@ -27,6 +27,7 @@ from skelift.config.fields import (
     Pairs,
     Positive,
     Rising,
+    Seed,
     Share,
     Spread,
     Text,
@@ -202,7 +203,7 @@ class DataConfig:
     size: Count = 128
     # Free border around the body, as a fraction of its larger side.
     margin: NonNegative = 0.13
-    seed: Whole = 0
+    seed: Seed = 0
     synth: SynthConfig | None = None
     folder: FolderConfig | None = None
     h36m: H36mConfig | None = None
@@ -229,7 +230,7 @@ class FlowConfig:
     mirror: Flag = True
     # Share of the prior's clips that validates the flow.
     held_out: Share = 0.1
-    seed: Whole = 0
+    seed: Seed = 0
 
 
 @dataclass
@@ -351,7 +352,7 @@ class TrainConfig:
     # Early stopping: end after this many snapshots without a better label-free score (on training
     # images) and keep the best. 0: take all steps and keep the last weights.
     patience: Whole = 0
-    seed: Whole = 0
+    seed: Seed = 0
 
 
 @dataclass
@@ -364,6 +365,13 @@ class HeadConfig:
 
 
 @dataclass
+class FrontBackConfig(HeadConfig):
+    """See ``skelift.models.heads.front_back``."""
+
+    steps: Whole = 1500
+
+
+@dataclass
 class HeadsConfig:
     """The optional networks of ``skelift.models.heads``; departures."""
 
@@ -371,7 +379,7 @@ class HeadsConfig:
     refiner: HeadConfig = field(default_factory=HeadConfig)
     # Tells front from back by the head; its pseudo-labels (64 images per step) come from people who
     # approach a static camera or recede from it. Needs loss.canonical_sides.
-    front_back: HeadConfig = field(default_factory=lambda: HeadConfig(steps=1500))
+    front_back: FrontBackConfig = field(default_factory=FrontBackConfig)
 
 
 @dataclass
@@ -432,7 +440,7 @@ class SweepConfig:
     held_out: Share = 0.2
     # Intermediate scores per trial, by which the search may stop it.
     reports: Count = 4
-    seed: Whole = 0
+    seed: Seed = 0
     # Run this trial alone; 0 is the configuration as it stands.
     trial: Whole | None = None
     # Results of trials that ran elsewhere: choose the winner among them.

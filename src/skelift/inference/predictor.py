@@ -94,7 +94,7 @@ class Predictor:
     ) -> None:
         if runtime not in NAMES:
             raise InputError(f"runtime {runtime}: choose one of {', '.join(NAMES)}")
-        folder = Path(model or SHIPPED)
+        folder = SHIPPED if model is None else Path(model)
         self._limits = limits or Limits()
         self._run: Runtime
         if runtime == "onnx":

@@ -19,7 +19,7 @@ def check_sweep(config: Config) -> None:
     """InputError, in one line, unless every trial of ``config.sweep`` can be composed."""
     sweep = config.sweep
     if config.variants:
-        raise InputError("variants: a sweep trains one model; set variants={}")
+        raise InputError("variants: a sweep trains one model; drop them with ~variants")
     if not sweep.space:
         raise InputError("sweep.space: empty; choose sweep=quickstart or name keys and ranges")
     for key, values in sweep.space.items():

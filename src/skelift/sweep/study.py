@@ -1,8 +1,10 @@
 """The search on one machine: Optuna's TPE, median pruning, a study that can be resumed."""
 
+import json
 import math
 import time
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from skelift.errors import InputError, RunError
 from skelift.files import locked
 from skelift.sweep.space import Values, bounds, overrides
 from skelift.sweep.trial import Trial, run_trial
+from skelift.training.identity import identity
 from skelift.training.loop import NonFiniteLoss
 
 if TYPE_CHECKING:
@@ -82,13 +85,14 @@ def _open_study(config: Config, folder: Path) -> "optuna.Study":
         "score": sweep.score,
         "held_out": [sweep.held_out, sweep.seed],
         "overrides": list(sweep.overrides),
-        "keys": sorted(sweep.space),
-        "data": Dataset(config.paths.data).checksums,
+        "space": {key: asdict(values) for key, values in sorted(sweep.space.items())},
+        "run": identity(config, Dataset(config.paths.data)),
     }
+    judged = json.loads(json.dumps(judged))  # as the journal keeps it
     if study.user_attrs.setdefault("judged", judged) != judged:
         raise InputError(
-            f"{folder / STUDY}: a study of another space, score or data set; take another "
-            "paths.reports, or remove the file"
+            f"{folder / STUDY}: a study of another configuration, space or data set; take "
+            "another paths.reports, or remove the file"
         )
     study.set_user_attr("judged", judged)
     return study

@@ -115,7 +115,9 @@ def start_file(start: str) -> Path:
     return (SHIPPED if start == "shipped" else Path(start)) / WEIGHTS
 
 
-def load_start(start: str, model: ModelConfig, skeleton: Skeleton) -> PosePipeline:
+def load_start(
+    start: str, model: ModelConfig, skeleton: Skeleton, *, canonical_sides: bool
+) -> PosePipeline:
     """The finished model that a run starts from; its images may be of another size.
 
     Raises:
@@ -128,6 +130,11 @@ def load_start(start: str, model: ModelConfig, skeleton: Skeleton) -> PosePipeli
         has, needs = getattr(theirs, key), getattr(model, key)
         if has != needs:
             raise InputError(f"{folder}: its model.{key} is {has}, not {needs}; set the same")
+    if card.get("loss", {}).get("canonical_sides", canonical_sides) != canonical_sides:
+        raise InputError(
+            f"{folder}: its loss.canonical_sides is {not canonical_sides}; set the same, or sides "
+            "mean something else"
+        )
     if pipeline.core.skeleton.joints != skeleton.joints:
         raise InputError(
             f"{folder}: a model of the skeleton {pipeline.core.skeleton.name}, and the images are "

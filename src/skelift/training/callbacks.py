@@ -57,7 +57,10 @@ class Checkpoints:
         files = [file for file in (self.file, *snapshots(self.folder).values()) if file.exists()]
         if not files:
             return 0
-        state, about = load_tensors(files[0], MADE_BY)
+        try:
+            state, about = load_tensors(files[0], MADE_BY)
+        except InputError:
+            raise InputError(f"{files[0]}: cannot be read; remove it to start over") from None
         if IDENTITY not in about:
             changed = ["the version of skelift"]
         else:
@@ -144,7 +147,9 @@ class Validation:
         if self.patience and trainer.world.is_main:
             kept = {n: f for n, f in snapshots(self.folder).items() if n <= checkpoints.saved}
             self.scores = {
-                n: float(load_tensors(file, MADE_BY)[1][LABEL_FREE]) for n, file in kept.items()
+                n: float(about[LABEL_FREE])
+                for n, about in ((n, load_tensors(file, MADE_BY)[1]) for n, file in kept.items())
+                if LABEL_FREE in about  # not if patience was off when it was kept
             }
 
     def __call__(self, interval: Interval) -> bool:

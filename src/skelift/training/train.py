@@ -44,21 +44,24 @@ def train_model(
         False where ``reporting`` ended the run; no model is written then.
     """
     train, checkpoint_folder = config.train, Path(config.paths.checkpoints)
-    start = load_start(train.start, config.model, data.skeleton) if train.start else None
+    start = None
+    if train.start:
+        sides = config.loss.canonical_sides
+        start = load_start(train.start, config.model, data.skeleton, canonical_sides=sides)
     check_heads(config, data, start)
     trainer = build_trainer(config, data, world, start)
 
     checkpoints = Checkpoints(checkpoint_folder, trainer, identity(config, data))
     first = checkpoints.resume()
     _check_same(first, checkpoint_folder, world)
-    if world.is_main and not first:
-        checkpoints.clear()
     images = spread(data.split("train"), config.evaluate.snapshot_images)
     validation = Validation(trainer, checkpoints, lambda p: label_free(p, images))
     curves = None
     callbacks: list[Callback] = []
     if world.is_main:
         curves = Curves(checkpoint_folder, Path(config.paths.model), first, live=train.dvclive)
+        if not first:
+            checkpoints.clear()
         callbacks += [curves, checkpoints]
     callbacks.append(validation)
     report = SweepReport(trainer, validation, reporting) if reporting else None
