@@ -6,12 +6,14 @@ Coordinates are those of the image, [-1, 1] in x and y (y down); pixel i of S ha
 The plain form, a broadcast over pixels x limbs, is the slowest operation of a training step. Here
 the nearest limb of every pixel is found without gradient, and only that limb is differentiated
 (the minimum's gradient is that of its argument), in one pass over the pixels forward and one
-backward: by numba's kernels on the CPU, by ``render_device`` elsewhere.
+backward: by numba's kernels on the CPU, by Triton's on CUDA devices (``render_cuda``), in torch's
+operations elsewhere (``render_device``).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numba
@@ -115,11 +117,11 @@ class _OnCpu(torch.autograd.Function):
 
 
 class _OnDevice(torch.autograd.Function):
-    """The same on any other device, in torch's operations."""
+    """The same on any other device."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, kappa: Kappa) -> Tensor:
-        drawn, nearest = render_device.draw(u.detach(), kappa.limbs, kappa.size, kappa.fall_off)
+        drawn, nearest = _passes(u).draw(u.detach(), kappa.limbs, kappa.size, kappa.fall_off)
         ctx.save_for_backward(u, drawn, nearest)
         ctx.kappa = kappa
         return drawn
@@ -129,10 +131,18 @@ class _OnDevice(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         u, drawn, nearest = ctx.saved_tensors
         kappa: Kappa = ctx.kappa
-        moved = render_device.gradient(
+        moved = _passes(u).gradient(
             u.detach(), kappa.limbs, kappa.fall_off, drawn, nearest, gradient
         )
         return moved, None
+
+
+def _passes(u: Tensor) -> ModuleType:
+    if u.device.type == "cuda":
+        from skelift import render_cuda  # Triton comes with torch's CUDA builds only
+
+        return render_cuda
+    return render_device
 
 
 @contextmanager

@@ -1,12 +1,8 @@
-"""kappa's two passes in torch's operations: the renderer of every device but the CPU.
+"""kappa's two passes in torch's operations: the renderer of devices without kernels.
 
-Written as loops over limbs of operations on whole images, so that torch.compile makes one kernel of
-each pass on a GPU: the poses are read from the cache, and no pixels x limbs array is written.
-Uncompiled it gives the same numbers, in the dtype of the poses; the tests compare it in float64.
+A loop over limbs of operations on whole images, in the dtype of the poses.
 """
 
-from collections.abc import Callable
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -24,18 +20,10 @@ class FallOff(NamedTuple):
 
 
 def draw(u: Tensor, limbs: Limbs, size: int, fall_off: FallOff) -> tuple[Tensor, Tensor]:
-    """Skeleton images (B, C, S, S) of poses (B, J, 2), and the nearest limb of each pixel, uint8."""
-    return _compiled(_draw, u.device.type)(u, limbs, size, fall_off)
+    """Skeleton images (B, C, S, S) of poses (B, J, 2), and the nearest limb of each pixel, uint8.
 
-
-def gradient(
-    u: Tensor, limbs: Limbs, fall_off: FallOff, drawn: Tensor, nearest: Tensor, upstream: Tensor
-) -> Tensor:
-    """(B, J, 2) gradient of ``draw`` with respect to the poses, for (B, C, S, S) ``upstream``."""
-    return _compiled(_gradient, u.device.type)(u, limbs, fall_off, drawn, nearest, upstream)
-
-
-def _draw(u: Tensor, limbs: Limbs, size: int, fall_off: FallOff) -> tuple[Tensor, Tensor]:
+    The number of a limb is its place in the channel's tuple of ``limbs``.
+    """
     x, y = _pixels(u, size)
     images, owners = [], []
     for own in limbs:
@@ -53,18 +41,18 @@ def _draw(u: Tensor, limbs: Limbs, size: int, fall_off: FallOff) -> tuple[Tensor
     return torch.stack(images, 1), torch.stack(owners, 1)
 
 
-def _gradient(
+def gradient(
     u: Tensor, limbs: Limbs, fall_off: FallOff, drawn: Tensor, nearest: Tensor, upstream: Tensor
 ) -> Tensor:
+    """(B, J, 2) gradient of ``draw`` with respect to the poses, for (B, C, S, S) ``upstream``."""
     x, y = _pixels(u, drawn.shape[-1])
     moved = [[torch.zeros_like(u[:, 0])] for _ in range(u.shape[1])]
     for c, own in enumerate(limbs):
         slope = -fall_off.gamma * drawn[:, c] * upstream[:, c]
         for n, (i, j) in enumerate(own):
             r, qx, qy = _to_limb(u, (i, j), x, y)
-            if fall_off.squared:
-                steep = 2 * slope
-            else:
+            steep = 2 * slope
+            if not fall_off.squared:
                 steep = slope / (qx * qx + qy * qy + _TINY).sqrt()
             steep = torch.where(nearest[:, c] == n, steep, 0)
             # At the nearest point the distance does not change with r.
@@ -78,7 +66,7 @@ def _gradient(
 def _to_limb(
     u: Tensor, limb: tuple[int, int], x: Tensor, y: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Place r in [0, 1] on a limb that is nearest to each pixel, and the way (qx, qy) from there."""
+    """The place r in [0, 1] on a limb nearest to each pixel, and the way (qx, qy) from there."""
     (ax, ay), (bx, by) = (u[:, joint, :, None, None].unbind(1) for joint in limb)
     dx, dy = bx - ax, by - ay
     r = ((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy + _TINY)
@@ -90,8 +78,3 @@ def _pixels(u: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Centres of the columns (1, 1, S) and rows (1, S, 1)."""
     axis = (2 * torch.arange(size, device=u.device, dtype=u.dtype) + 1) / size - 1
     return axis[None, None], axis[None, :, None]
-
-
-@cache
-def _compiled(function: Callable[..., object], device: str) -> Callable[..., object]:
-    return torch.compile(function, dynamic=False) if device == "cuda" else function

@@ -253,6 +253,8 @@ class ModelConfig:
     elevation_deg: Tilt = 0.0
     # Units of the 2D coordinates that Lambda and the flow see.
     units: Literal["camera", "crop"] = "camera"
+    # How weights are written: fp16 halves the file.
+    storage: Literal["fp32", "fp16"] = "fp32"
     # Fall-off of kappa: exp(-gamma d).
     gamma: Positive = 25.0
     # kappa: exp(-gamma d^2) instead.
@@ -302,7 +304,7 @@ class LossConfig:
 
 @dataclass
 class AugmentConfig:
-    """Random changes of the training images at each step; all off by default."""
+    """Random changes of the training images, and of the prior, at each step; off by default."""
 
     # Chance that an image is mirrored.
     flip: Fraction = 0.0
@@ -310,6 +312,16 @@ class AugmentConfig:
     brightness: Fraction = 0.0
     # Each colour channel is multiplied by a factor uniform in 1 -+ this.
     colour: Fraction = 0.0
+    # Images, and the prior's poses before they are drawn, are turned by up to this, either way:
+    # for cameras that roll and bodies that lean.
+    turn_deg: Spread = 0.0
+    # Both become larger or smaller by up to this factor (0.2: 20 %), and lie off the crop's middle
+    # by up to half of it, where half a side is 1: crops around wrong masks.
+    jitter: Fraction = 0.0
+    # How bad exposure, light, focus and noise are: 1 is a phone at night.
+    photo: Fraction = 0.0
+    # Chance of each fault of a mask: holes, pieces of the room, a part cut off, ragged edges.
+    mask: Fraction = 0.0
 
 
 @dataclass
