@@ -5,6 +5,8 @@ gradient per limb and writes it down; torch adds the blocks, in the same order e
 two runs agree bit by bit.
 """
 
+from functools import cache
+
 import torch
 import triton
 import triton.language as tl
@@ -18,7 +20,7 @@ _BLOCK = 1024  # pixels
 def draw(u: Tensor, limbs: Limbs, size: int, fall_off: FallOff) -> tuple[Tensor, Tensor]:
     """``render_device.draw``."""
     u = u.contiguous()
-    table, first = _table(limbs, u.device)
+    table, first, _ = _table(limbs, u.shape[1], u.device)
     shape = (len(u), len(limbs), size, size)
     image, nearest = u.new_empty(shape), u.new_empty(shape, dtype=torch.uint8)
     _draw[_grid(shape)](
@@ -33,7 +35,7 @@ def gradient(
 ) -> Tensor:
     """``render_device.gradient``."""
     u, joints = u.contiguous(), u.shape[1]
-    table, first = _table(limbs, u.device)
+    table, first, is_end = _table(limbs, joints, u.device)
     grid = _grid(drawn.shape)
     ends = u.new_zeros((len(u), grid[1], len(table), 4), dtype=torch.float64)
     _gradient[grid](
@@ -41,17 +43,23 @@ def gradient(
         drawn.shape[-1], fall_off.gamma, SQUARED=fall_off.squared, BLOCK=_BLOCK,
     )  # fmt: skip
     of_limb = ends.sum(1).unflatten(2, (2, 2))  # (B, N, start or end, 2)
-    is_end = torch.nn.functional.one_hot(table.long(), joints).double()  # (N, 2, J)
     return torch.einsum("bnex,nej->bjx", of_limb, is_end).to(u.dtype)
 
 
-def _table(limbs: Limbs, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(N, 2) joints of the limbs, channel by channel, and (C + 1,) where each channel's begin."""
+@cache  # else each drawing waits for the device
+def _table(limbs: Limbs, joints: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What the kernels read of a skeleton.
+
+    (N, 2) joints of the limbs, channel by channel; (C + 1,) where each channel's begin; and
+    (N, 2, J) the joints as one-hot vectors.
+    """
     pairs = [limb for own in limbs for limb in own]
     first = [0]
     for own in limbs:
         first.append(first[-1] + len(own))
-    return tuple(torch.tensor(t, dtype=torch.int32, device=device) for t in (pairs, first))  # type: ignore[return-value]
+    table = torch.tensor(pairs, dtype=torch.int32, device=device)
+    is_end = torch.nn.functional.one_hot(table.long(), joints).double()
+    return table, torch.tensor(first, dtype=torch.int32, device=device), is_end
 
 
 def _grid(shape: tuple[int, ...] | torch.Size) -> tuple[int, int, int]:
@@ -110,15 +118,16 @@ def _gradient(
     owner = tl.load(nearest + place, inside, 255).to(tl.int32)
     begin = tl.load(first + c)
     for n in range(begin, tl.load(first + c + 1)):
-        r, qx, qy = _to_limb(u, table, n, joints, b, x, y)
         steep = -gamma * tl.where(owner == n - begin, slope, 0.0).to(tl.float64)
-        if SQUARED:
-            steep *= 2
-        else:
-            steep /= tl.sqrt(qx * qx + qy * qy + 1e-30)
-        # At the nearest point the distance does not change with r.
-        out = ends + ((b * tl.num_programs(1) + block) * limbs + n) * 4
-        tl.store(out, tl.sum(-steep * (1 - r) * qx))
-        tl.store(out + 1, tl.sum(-steep * (1 - r) * qy))
-        tl.store(out + 2, tl.sum(-steep * r * qx))
-        tl.store(out + 3, tl.sum(-steep * r * qy))
+        if tl.max(tl.abs(steep)) > 0:  # most limbs are far from most blocks
+            r, qx, qy = _to_limb(u, table, n, joints, b, x, y)
+            if SQUARED:
+                steep *= 2
+            else:
+                steep /= tl.sqrt(qx * qx + qy * qy + 1e-30)
+            # At the nearest point the distance does not change with r.
+            out = ends + ((b * tl.num_programs(1) + block) * limbs + n) * 4
+            tl.store(out, tl.sum(-steep * (1 - r) * qx))
+            tl.store(out + 1, tl.sum(-steep * (1 - r) * qy))
+            tl.store(out + 2, tl.sum(-steep * r * qx))
+            tl.store(out + 3, tl.sum(-steep * r * qy))

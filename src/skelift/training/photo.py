@@ -90,7 +90,7 @@ class MaskDamage(Draws):
         size = x.shape[-1]
         field = interpolate(self.field, size=(size, size), mode="bicubic")
         holes, pieces, cut = (self.wrong[:, n, None, None, None] for n in range(3))
-        near = max_pool2d(mask, _odd(size / 5), 1, _odd(size / 5) // 2)
+        near = _widest(_widest(mask, _odd(size / 5), 1), 1, _odd(size / 5))
         kept = ~((field[:, :1] > 1.2) & holes) & ~(self._beyond(size) & cut)
         added = (field[:, 1:] > 0.9) & pieces & (near > 0) & ~(self._beyond(size) & cut)
         colour = interpolate(self.colour, size=(size, size), mode="bilinear")
@@ -113,6 +113,10 @@ class MaskDamage(Draws):
         edge = self.edge[..., None, None]
         grown = torch.where(inside > 0, x, wide * edge.clamp(min=0))
         return torch.where(edge < 0, x + (narrow - x) * -edge, grown)
+
+
+def _widest(mask: Tensor, height: int, width: int) -> Tensor:
+    return max_pool2d(mask, (height, width), 1, (height // 2, width // 2))
 
 
 def _pattern(seed: Tensor, like: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ class Trainer:
         self.optimisers.restore(group(state, "optimisers"))
 
     def _rows(self, order: EpochSampler, step: int) -> Tensor:
-        return torch.from_numpy(order[step]).to(self.world.device)
+        return torch.from_numpy(order[step]).to(self.world.device, non_blocking=True)
 
     def _images_and_poses(self, step: int) -> tuple[ImageBatch, Tensor]:
         """This process's share of a step's images and of the poses u."""
