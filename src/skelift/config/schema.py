@@ -62,12 +62,34 @@ class CameraConfig:
     azimuth_deg: Annotated[list[Angle], Pair, Rising] = field(default_factory=lambda: [0.0, 360.0])
     # Mean and std; positive: the camera is above the body.
     elevation_deg: Annotated[list[Tilt], Pair, MeanStd] = field(default_factory=lambda: [8.0, 6.0])
+    # Uniform between the two instead; null: see elevation_deg.
+    elevation_range_deg: Annotated[list[Tilt], Pair, Rising] | None = None
     # Std of the angle, across and down, between the aim and the root.
     aim_deg: Spread = 3.0
     # Focal length, in pixels of the source image.
     focal_px: Positive = 1145.0
+    # Instead one per image, the logarithm uniform between the two; null: see focal_px.
+    focal_range_px: Annotated[list[Positive], Pair, Rising] | None = None
+    # Share of images whose border cuts the body; the crop, still around the whole of it, is black
+    # outside.
+    cut: Fraction = 0.0
     # Side of the square source image, in pixels.
     source_size: Count = 1000
+
+
+@dataclass
+class PosesConfig:
+    """Poses of rendered people beyond the captured ones, of images and prior alike."""
+
+    # Share of draws that are spread evenly over kinds of poses; the rest over all frames alike.
+    evenly: Fraction = 0.0
+    # Chance that an arm is raised at random, that both knees are straight and, half of it, that a
+    # leg is raised.
+    limbs: Fraction = 0.0
+    # Greatest lean of the whole body, to any side.
+    lean_deg: Spread = 0.0
+    # Share of bodies that lie.
+    lying: Fraction = 0.0
 
 
 @dataclass
@@ -95,6 +117,12 @@ class SynthConfig:
     wobble_deg: Spread = 0.0
     # Frames per second kept of BVH files.
     fps: Positive = 12.0
+    poses: PosesConfig = field(default_factory=PosesConfig)
+    # varied: heads with and without hair, caps, hoods and masks; bare skin, gloves, socks,
+    # patterns. For people; see skelift.synth.looks.
+    looks: Literal["plain", "varied"] = "plain"
+    # varied: several coloured lights, more or less diffuse, and exposure.
+    light: Literal["plain", "varied"] = "plain"
     camera: CameraConfig = field(default_factory=CameraConfig)
     # Processes; 0: one per core.
     workers: Whole = 0

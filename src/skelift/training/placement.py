@@ -24,8 +24,8 @@ class Placement:
 
     @classmethod
     def draw(cls, config: AugmentConfig, rng: np.random.Generator, batch: int) -> "Placement":
-        """Turns uniform within ``turn_deg``, sizes and places within ``jitter``."""
-        turn = np.deg2rad(config.turn_deg) * rng.uniform(-1, 1, batch)
+        """Turns within ``turn_deg``, small ones more often; sizes and places within ``jitter``."""
+        turn = np.deg2rad(config.turn_deg) * rng.triangular(-1, 0, 1, batch)
         scale = np.exp(config.jitter * rng.uniform(-1, 1, batch))
         shift = config.jitter / 2 * rng.uniform(-1, 1, (batch, 2))
         return cls(*(torch.from_numpy(t.astype("f4")) for t in (turn, scale, shift)))
