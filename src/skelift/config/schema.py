@@ -415,6 +415,9 @@ class FrontBackConfig(HeadConfig):
 class HeadsConfig:
     """The optional networks of ``skelift.models.heads``; departures."""
 
+    # Estimates the camera's roll, which is taken out before the other heads and Lambda see a pose
+    # and put back after; learns from the unpaired poses, turned (256 per step).
+    upright: HeadConfig = field(default_factory=HeadConfig)
     # Moves Omega's pose to a likely one near it; learns from the unpaired poses (256 per step).
     refiner: HeadConfig = field(default_factory=HeadConfig)
     # Tells front from back by the head; its pseudo-labels (64 images per step) come from people who
