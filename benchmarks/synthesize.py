@@ -84,8 +84,8 @@ def main() -> None:
 
 
 def configured(name: str, folder: Path, size: int) -> Config:
-    """A data set of people with the sources in ``folder``, or the quickstart set if it lacks them."""
-    paths = [folder / name for name in ("people_clothed.npz", "cmu_mocap_12fps.npz")]
+    """People with the sources in ``folder``, or the quickstart set if it lacks them."""
+    paths = [folder / file for file in ("people_clothed.npz", "cmu_mocap_12fps.npz")]
     if not all(path.exists() for path in paths):
         return compose(["data=quickstart", f"data.size={size}"])
     named = [

@@ -236,8 +236,8 @@ def _in_source(
     """(N, J) whether joints lie in the source image; all do where its size is unknown."""
     source = to_source(joints, samples["crop"].astype(np.float64), size)
     border = samples["source_size"][:, None]
-    known = (border > 0).all(axis=2)
-    return ~known | ((source >= 0) & (source < border)).all(axis=2)
+    inside = ((source >= 0) & (source < border)).all(axis=2)
+    return np.asarray(inside | (border <= 0).any(axis=2))
 
 
 def _off_body(
