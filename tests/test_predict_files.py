@@ -13,7 +13,8 @@ from tiny import draw, load_skeleton, random_pose
 from tiny_run import random_model
 
 from skelift.commands import predict
-from skelift.data.images import read_image, read_video
+from skelift.data.images import read_image
+from skelift.data.videos import read_video
 from skelift.errors import InputError
 from skelift.inference.engines import BATCH, Answer, LocalEngine, predict_frames
 from skelift.inference.frames import Frame, find_sources
