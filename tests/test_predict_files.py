@@ -184,7 +184,10 @@ def test_masks_lie_beside_or_in_their_folder(model: Path, tmp_path: Path) -> Non
     np.testing.assert_array_equal(frame.mask > 0, mask > 127)
     (answer,) = LocalEngine(model)([frame])["predictions"]
     assert answer["crop"]["from"] == "mask"
-    with pytest.raises(InputError, match=r"masks: no mask for p\.jpg; add p\.png"):
+    with pytest.raises(InputError, match=r"--masks .*masks: not found; name the folder"):
+        find_sources([file], masks=tmp_path / "masks")
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(InputError, match=r"p\.jpg: has no mask; expected .*masks/p\.png"):
         find_sources([file], masks=tmp_path / "masks")
 
 

@@ -4,6 +4,7 @@ Images are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body. There i
 data sets, predictions and servers alike.
 """
 
+import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -184,14 +185,29 @@ def _grey_16(image: Any) -> tuple[ImageArray, NDArray[np.uint8] | None]:
 
 
 def _orientation(image: Any) -> int:
-    """EXIF orientation of a loaded image, 1 to 8."""
+    """EXIF orientation of a loaded image, 1 to 8; 1 where EXIF is too broken to be read."""
     try:
-        # A TIFF is turned by Pillow, which then drops the tag.
-        value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # EXIF too broken to be read turns nothing; the pixels are intact
+        # Pillow gives up at the first odd tag. A TIFF it turns itself, and then drops the tag.
+        value = _find_orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
+        value = value or image.getexif().get(_ORIENTATION)
+    except Exception:  # of any kind; the pixels are intact
         return 1
-    value = value[0] if isinstance(value, tuple) and value else value
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    return value if value in range(1, 9) else 1
+
+
+def _find_orientation(exif: bytes) -> int:
+    """The orientation in the first directory of EXIF (TIFF 6.0, section 2); 0 without one."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if not order:
+        return 0
+    (start,) = struct.unpack_from(f"{order}I", exif, 4)
+    (count,) = struct.unpack_from(f"{order}H", exif, start)
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", exif, entry)
+        if tag == _ORIENTATION:
+            form = order + {1: "B", 4: "I"}.get(kind, "H")
+            return int(struct.unpack_from(form, exif, entry + 8)[0])
+    return 0
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

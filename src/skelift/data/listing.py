@@ -48,11 +48,9 @@ def list_files(root: Path) -> Listing:
     left_out: Counter[str] = Counter()
     for folder in _folders(root, left_out):
         for path in _children(folder):
-            if path.is_dir():
-                left_out[_OF_SYSTEM] += _is_of_the_system(path)
-            elif kind := _kind_left_out(path):
+            if kind := _kind_left_out(path):
                 left_out[kind] += 1
-            else:
+            elif not path.is_dir():
                 files.append(path)
     files.sort(key=lambda path: _order(path.relative_to(root)))
     return Listing(root, tuple(files), left_out)
@@ -80,7 +78,7 @@ _OF_SYSTEM = "of the system"
 def _order(file: Path) -> tuple[list[NaturalKey], tuple[str, ...], NaturalKey, str]:
     folders = folders_of(file)
     # Names with equal numbers, such as 1 and 01, still have one order.
-    return [natural_key(name) for name in folders], folders, natural_key(file.name), file.name
+    return [natural_key(name) for name in folders], folders, natural_key(file.stem), file.name
 
 
 def _folders(root: Path, left_out: Counter[str]) -> Iterator[Path]:
@@ -118,9 +116,11 @@ def _is_of_the_system(path: Path) -> bool:
 
 
 def _kind_left_out(path: Path) -> str:
-    """Why a file is not read; empty for an image or video."""
+    """Why a file or folder is not read; empty for an image, a video, or a folder to look into."""
     if _is_of_the_system(path):
         return _OF_SYSTEM
+    if path.is_dir():
+        return ""
     if path.suffix.lower() not in IMAGES + VIDEOS:
         return path.suffix.lower() or "without a suffix"
     if not path.is_file():

@@ -231,9 +231,10 @@ def _measure_chunk(split: Split, rows: NDArray[np.intp]) -> Table:
 
 
 def _on_border(masks: NDArray[np.uint8], samples: NDArray[np.void]) -> NDArray[np.floating]:
-    """(n,) share of the source images' borders that the (n, S, S) masks cover.
+    """(n,) share that (n, S, S) masks cover of the source image's border, or the crop's if larger.
 
-    Beyond the crop there is no mask; where the image's size is unknown, the share is NaN.
+    Beyond the crop there is no mask; where the image's size is unknown, the crop's border alone is
+    looked at.
     """
     size = masks.shape[1]
     along, zeros = np.linspace(0, 1, SAMPLED), np.zeros(SAMPLED)
@@ -248,7 +249,10 @@ def _on_border(masks: NDArray[np.uint8], samples: NDArray[np.void]) -> NDArray[n
     inside = ((points >= 0) & (points < size)).all(axis=-1)
     x, y = np.moveaxis(points.clip(0, size - 1), -1, 0)
     covered = inside & (masks[np.arange(len(masks))[:, None], y, x] > 127)
-    return np.where((extent > 0).all(axis=1), covered.mean(axis=1), np.nan)
+    of_image = covered.mean(axis=1) * (extent > 0).all(axis=1)
+    edges = masks[:, [0, -1]], masks[:, :, [0, -1]]
+    of_crop = np.mean([(edge > 127).mean(axis=(1, 2)) for edge in edges], axis=0)
+    return np.maximum(of_image, of_crop)
 
 
 def _off_body(mask: NDArray[np.uint8], joints: NDArray[np.floating]) -> float:
