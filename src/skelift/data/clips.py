@@ -14,7 +14,7 @@ import numpy as np
 from skelift.config import FolderConfig
 from skelift.data.format import SAMPLE
 from skelift.data.images import ImageArray, Mask, read_masked_image
-from skelift.data.listing import IMAGES, VIDEOS, folders_of, is_video_file, list_files
+from skelift.data.listing import IMAGES, VIDEOS, folders_of, is_file, is_video_file, list_files
 from skelift.data.videos import frame_count, read_video
 from skelift.errors import InputError
 from skelift.files import printable
@@ -89,6 +89,7 @@ def find_clips(folder: FolderConfig) -> list[Clip]:
             raise InputError(
                 f"{members[0]}: would be the clip {clip.name}, as {other.files[0]} is; rename one"
             )
+    check_masks_differ(clips.values())
     return list(clips.values())
 
 
@@ -111,7 +112,7 @@ def images_of(files: Iterable[Path], masks: Path | None) -> list[Path]:
 def masks_beside(files: Sequence[Path]) -> tuple[Path | None, ...]:
     """The mask beside each file, where there is one; empty where none has one."""
     beside = [file.with_suffix(BESIDE) for file in files]
-    masks = tuple(mask if mask.is_file() else None for mask in beside)
+    masks = tuple(mask if is_file(mask) else None for mask in beside)
     return masks if any(masks) else ()
 
 
@@ -128,7 +129,7 @@ def find_masks(
         flat: whether masks may also lie in ``masks`` itself.
 
     Raises:
-        InputError: a mask is missing, or would be that of two files.
+        InputError: a mask is missing.
     """
     if not masks.exists():
         raise InputError(f"{masks}: not found; name the folder of masks")
@@ -136,14 +137,17 @@ def find_masks(
         if len(files) > 1:
             raise InputError(f"{masks}: is one mask for {len(files)} images; name a folder of them")
         return (masks,)
-    found = tuple(_mask_of(file, base, masks, flat) for file in files)
+    return tuple(_mask_of(file, base, masks, flat) for file in files)
+
+
+def check_masks_differ(clips: Iterable[Clip]) -> None:
+    """InputError where one file would be the mask of two."""
     owners: dict[Path, Path] = {}
-    for file, mask in zip(files, found, strict=True):
-        if owners.setdefault(mask, file) != file:
+    for file, mask in ((f, m) for clip in clips for f, m in zip(clip.files, clip.masks)):  # noqa: B905  no masks, or as many
+        if mask and owners.setdefault(mask, file) != file:
             raise InputError(
                 f"{mask}: would be the mask of {owners[mask]} and of {file}; rename one"
             )
-    return found
 
 
 def _mask_of(file: Path, base: Path, masks: Path, flat: bool) -> Path:
@@ -152,7 +156,7 @@ def _mask_of(file: Path, base: Path, masks: Path, flat: bool) -> Path:
     for place in (twin, masks / file.name) if flat else (twin,):
         for suffix in suffixes:
             for spelled in (suffix, suffix.upper()):
-                if (mask := place.with_suffix(spelled)).is_file():
+                if is_file(mask := place.with_suffix(spelled)):
                     return mask
     expected = twin.with_suffix(file.suffix if is_video_file(file) else ".png")
     raise InputError(f"{file}: has no mask; expected {expected}")

@@ -1,5 +1,6 @@
 """Which files of a folder are images and videos, in which order, and what is left out."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -65,6 +66,11 @@ def natural_key(name: str) -> NaturalKey:
 def is_video_file(file: Path) -> bool:
     """Whether a file's name says that it is a video."""
     return file.suffix.lower() in VIDEOS
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; a name too long for the file system is that of none."""
+    return os.path.isfile(path)  # noqa: PTH113  # Path.is_file raises
 
 
 def folders_of(file: Path) -> tuple[str, ...]:

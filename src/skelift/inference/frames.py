@@ -1,5 +1,6 @@
 """Images and video frames to predict, one at a time, each with its mask where one is known."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -8,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.clips import Clip, find_masks, images_of, masks_beside
-from skelift.data.listing import is_video_file, list_files
+from skelift.data.clips import Clip, check_masks_differ, find_masks, images_of, masks_beside
+from skelift.data.listing import is_file, is_video_file, list_files
 from skelift.data.masked_frames import masked_frames
 from skelift.data.videos import UNSTATED_RATE, frame_count, frame_times, mean_rate
 from skelift.errors import InputError
@@ -91,9 +92,11 @@ def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int =
     ]
     # Images that follow one another in a folder are one camera's, as the frames of a video are.
     groups = groupby(files, lambda f: (f[0] if is_video_file(f[0]) else f[0].parent, f[1]))
-    return [
+    sources = [
         _source(tuple(file for file, _ in group), base, masks, every) for (_, base), group in groups
     ]
+    check_masks_differ(source.clip for source in sources)
+    return sources
 
 
 def left_out(inputs: Sequence[Path]) -> list[str]:
@@ -104,11 +107,11 @@ def left_out(inputs: Sequence[Path]) -> list[str]:
 
 def _expand(path: Path, masks: Path | None) -> tuple[Path, Sequence[Path]]:
     """The folder that was asked for, and the files that an input stands for."""
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises for a name too long
         listing = list_files(path)
         listing.check()
         return path, images_of(listing.files, masks)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path}: not found; name an image, a video or a folder of them")
     return path.parent, [path]
 
