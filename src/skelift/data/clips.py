@@ -143,7 +143,8 @@ def find_masks(
 def check_masks_differ(clips: Iterable[Clip]) -> None:
     """InputError where one file would be the mask of two."""
     owners: dict[Path, Path] = {}
-    for file, mask in ((f, m) for clip in clips for f, m in zip(clip.files, clip.masks)):  # noqa: B905  no masks, or as many
+    masked = (clip for clip in clips if clip.masks)
+    for file, mask in (p for clip in masked for p in zip(clip.files, clip.masks, strict=True)):
         if mask and owners.setdefault(mask, file) != file:
             raise InputError(
                 f"{mask}: would be the mask of {owners[mask]} and of {file}; rename one"
