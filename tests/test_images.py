@@ -265,6 +265,16 @@ def test_several_images_in_one_file_are_refused(tmp_path: Path) -> None:
     assert error.value.status == 415
 
 
+def test_first_image_of_a_phones_jpeg_is_the_photo(tmp_path: Path) -> None:
+    preview = Image.fromarray(colour()[::2, ::2])
+    Image.fromarray(colour()).save(
+        tmp_path / "a.jpg", "MPO", save_all=True, append_images=[preview], quality=100
+    )
+    np.testing.assert_allclose(read_image(tmp_path / "a.jpg").shape, colour().shape)
+    image, _ = decode_image((tmp_path / "a.jpg").read_bytes(), Limits())
+    np.testing.assert_array_equal(image, read_image(tmp_path / "a.jpg"))
+
+
 def test_levels_without_a_known_range_are_refused(tmp_path: Path) -> None:
     for number, kind in enumerate((np.float32, np.int32)):
         Image.fromarray(grey().astype(kind)).save(tmp_path / f"{number}.tif")

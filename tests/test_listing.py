@@ -68,6 +68,12 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     )
 
 
+def test_masks_beside_images_are_no_images(tmp_path: Path) -> None:
+    touch(tmp_path, "1.jpg", "1.mask.png", "2.mask.png", "a.b/3.x.png", "a.b/3.x.mask.png")
+    assert names(tmp_path) == ["1.jpg", "a.b/3.x.png"]
+    assert list_files(tmp_path).left_out == {".mask.png without an image": 1}
+
+
 def test_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
     touch(tmp_path, "a.heic")
     with pytest.raises(InputError, match=r"left out 1 files \(1 \.heic\): no images \(\.png"):

@@ -14,12 +14,19 @@ import numpy as np
 from skelift.config import FolderConfig
 from skelift.data.format import SAMPLE
 from skelift.data.images import ImageArray, Mask, read_masked_image
-from skelift.data.listing import IMAGES, VIDEOS, folders_of, is_file, is_video_file, list_files
+from skelift.data.listing import (
+    BESIDE,
+    IMAGES,
+    VIDEOS,
+    folders_of,
+    is_file,
+    is_video_file,
+    list_files,
+)
 from skelift.data.videos import frame_count, read_video
 from skelift.errors import InputError
 from skelift.files import printable
 
-BESIDE = ".mask.png"  # NAME.mask.png beside NAME.jpg is its mask
 LEVELS = ("person", "clip", "camera", "activity")  # what a folder can stand for
 
 
@@ -74,11 +81,11 @@ def find_clips(folder: FolderConfig) -> list[Clip]:
         )
     masks = Path(folder.masks) if folder.masks else None
     if root.is_dir():
-        base, listing = root, list_files(root)
-        listing.check()
-        files = images_of(listing.files, masks)
+        base, files = root, images_below(root, masks)
     else:
         base, files = root.parent, [root]
+    if not files:
+        raise InputError(f"{root}: holds masks alone; name a folder of images")
     clips: dict[tuple[str, ...], Clip] = {}
     for members in taken_together(files):
         names = _names(folders_of(members[0].relative_to(base)), folder.layout.split("/"), root)
@@ -99,18 +106,20 @@ def taken_together(files: Iterable[Path]) -> Iterator[tuple[Path, ...]]:
         yield tuple(group)
 
 
-def images_of(files: Iterable[Path], masks: Path | None) -> list[Path]:
-    """The files without masks: those beside images, and those in a folder of masks among them."""
+def images_below(root: Path, masks: Path | None) -> Sequence[Path]:
+    """``list_files`` of a folder, without a folder of masks in it; InputError where none is."""
+    listing = list_files(root)
+    listing.check()
     aside = masks and masks.resolve()
-    return [
-        file
-        for file in files
-        if not file.name.endswith(BESIDE) and not (aside and aside in file.resolve().parents)
-    ]
+    if not aside or root.resolve() not in aside.parents:
+        return listing.files
+    return [file for file in listing.files if aside not in file.resolve().parents]
 
 
 def masks_beside(files: Sequence[Path]) -> tuple[Path | None, ...]:
-    """The mask beside each file, where there is one; empty where none has one."""
+    """The mask beside each image, where there is one; empty where none has one."""
+    if is_video_file(files[0]):
+        return ()
     beside = [file.with_suffix(BESIDE) for file in files]
     masks = tuple(mask if is_file(mask) else None for mask in beside)
     return masks if any(masks) else ()

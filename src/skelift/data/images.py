@@ -41,12 +41,18 @@ def read_image(path: Path) -> ImageArray:
 
 def read_masked_image(path: Path) -> tuple[ImageArray, Mask | None]:
     """``read_image``, and the mask that its alpha channel is; None where nothing is transparent."""
+    from PIL import UnidentifiedImageError
+
     try:
         return decode(path)
     except FileNotFoundError:
         raise InputError(f"{path}: not found; name an existing image") from None
     except UnsupportedImage as error:
         raise InputError(f"{path}: {error}") from None
+    except UnidentifiedImageError:
+        raise InputError(
+            f"{path}: cannot be decoded (no {', '.join(FORMATS)}); convert, replace or remove it"
+        ) from None
     except Exception as error:  # a decoder of broken bytes raises nearly anything
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(

@@ -14,6 +14,7 @@ VIDEOS = (
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"),
     *(".wmv", ".flv", ".3gp"),
 )
+BESIDE = ".mask.png"  # NAME.mask.png beside NAME.jpg is its mask
 # What systems and network drives leave beside files; so is what begins with a dot.
 OF_THE_SYSTEM = (
     *("@eadir", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found"),
@@ -28,7 +29,8 @@ class Listing:
     """What a folder and those below it hold; linked folders are followed, each folder once."""
 
     root: Path
-    files: tuple[Path, ...]  # images and videos, folder by folder, in natural order
+    # Images and videos, folder by folder, in natural order, without the masks beside images.
+    files: tuple[Path, ...]
     left_out: Counter[str]  # all else: how many of which kind
 
     def summary(self) -> str:
@@ -53,8 +55,13 @@ def list_files(root: Path) -> Listing:
                 left_out[kind] += 1
             elif not path.is_dir():
                 files.append(path)
-    files.sort(key=lambda path: _order(path.relative_to(root)))
-    return Listing(root, tuple(files), left_out)
+    images = [file for file in files if not file.name.endswith(BESIDE)]
+    stems = {file.with_suffix("") for file in images}
+    lone = [file for file in files if file.name.endswith(BESIDE) and _owner(file) not in stems]
+    if lone:
+        left_out[f"{BESIDE} without an image"] += len(lone)
+    images.sort(key=lambda path: _order(path.relative_to(root)))
+    return Listing(root, tuple(images), left_out)
 
 
 def natural_key(name: str) -> NaturalKey:
@@ -79,6 +86,11 @@ def folders_of(file: Path) -> tuple[str, ...]:
 
 
 _OF_SYSTEM = "of the system"
+
+
+def _owner(mask: Path) -> Path:
+    """A mask's image, without its suffix."""
+    return mask.with_name(mask.name.removesuffix(BESIDE))
 
 
 def _order(file: Path) -> tuple[list[NaturalKey], tuple[str, ...], NaturalKey, str]:

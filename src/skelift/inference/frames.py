@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.clips import Clip, check_masks_differ, find_masks, images_of, masks_beside
+from skelift.data.clips import Clip, check_masks_differ, find_masks, images_below, masks_beside
 from skelift.data.listing import is_file, is_video_file, list_files
 from skelift.data.masked_frames import masked_frames
 from skelift.data.videos import UNSTATED_RATE, frame_count, frame_times, mean_rate
@@ -108,9 +108,7 @@ def left_out(inputs: Sequence[Path]) -> list[str]:
 def _expand(path: Path, masks: Path | None) -> tuple[Path, Sequence[Path]]:
     """The folder that was asked for, and the files that an input stands for."""
     if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises for a name too long
-        listing = list_files(path)
-        listing.check()
-        return path, images_of(listing.files, masks)
+        return path, images_below(path, masks)
     if not is_file(path):
         raise InputError(f"{path}: not found; name an image, a video or a folder of them")
     return path.parent, [path]
