@@ -245,7 +245,8 @@ def _on_border(masks: NDArray[np.uint8], samples: NDArray[np.void]) -> NDArray[n
     low, high = np.moveaxis(to_crop(corners, samples["crop"].astype(float), size), 1, 0)
     # A pixel of the crop inwards: that on the edge is mixed with the black outside.
     low, high = low + 1, high - 1
-    points = np.floor(low[:, None] + border * (high - low)[:, None]).astype(int)
+    points = np.floor(low[:, None] + border * (high - low)[:, None])
+    points = np.nan_to_num(points, nan=-1).clip(-1, size).astype(int)
     inside = ((points >= 0) & (points < size)).all(axis=-1)
     x, y = np.moveaxis(points.clip(0, size - 1), -1, 0)
     covered = inside & (masks[np.arange(len(masks))[:, None], y, x] > 127)

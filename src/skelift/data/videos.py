@@ -212,7 +212,7 @@ def _ends_of_chunks(stream: BinaryIO, size: int) -> list[int]:
 def _ends_of_elements(stream: BinaryIO, size: int) -> list[int]:
     """Where header and segment of a Matroska or WebM file end (RFC 8794); live ones do not say."""
     ends = [0]
-    for _ in range(2):
+    while len(ends) < 3 and ends[-1] < size:
         stream.seek(ends[-1] + 4)  # both have an ID of four bytes
         first = (stream.read(1) or b"\0")[0]
         width = 9 - first.bit_length()
