@@ -376,7 +376,7 @@ def test_bad_data_stops_with_one_line_and_is_documented(
     failed = [e for e in report["expectations"] if not e["success"]]
     assert {f"{e['table']}/{e['column']}" for e in failed} == expected
     assert all(e["unexpected"] and e["examples"] for e in failed)
-    check_pages(index.parent, "7 of 29 expectations failed")
+    check_pages(index.parent, "8 of 30 expectations failed")
 
 
 def frames_of(clip: str, camera: str, frames: range) -> NDArray[np.void]:
