@@ -27,7 +27,7 @@ _BOXES = b"ftyp moov mdat moof mfra free skip wide uuid sidx styp".split()  # ou
 
 # The library's own complaints about broken files would hide the one line that says what to do.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-cv2.setLogLevel(2)  # errors
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
 def frame_times(video: Path) -> tuple[float, ...]:
