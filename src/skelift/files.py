@@ -23,7 +23,9 @@ def atomic_file(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
     ``suffix`` is the yielded path's, for writers that choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix)
+    # A name may be as long as the file system allows, and its temporary one is longer.
+    prefix = f".{path.name[:40]}."
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=suffix)
     os.close(handle)
     unfinished = Path(name)
     try:
@@ -103,6 +105,27 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    r"""A path as text that any file can hold: bytes that are no UTF-8 as ``\xe9``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def ascii_name(path: Path) -> Iterator[str]:
+    """A name by which libraries in C open a file: absolute, and a link's where it is no UTF-8.
+
+    A relative name could be taken for an address, as in ``12:30.mp4``.
+    """
+    name = str(path.absolute())
+    if printable(name) == name:
+        yield name
+        return
+    with tempfile.TemporaryDirectory(prefix="skelift-") as folder:
+        link = Path(folder) / f"file{path.suffix if path.suffix.isascii() else ''}"
+        link.symlink_to(name)
+        yield str(link)
 
 
 @contextmanager
