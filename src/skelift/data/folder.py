@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,12 +22,18 @@ from skelift.data.format import (
     parts_folder,
     write_dataset,
 )
-from skelift.data.images import ImageArray, Mask, has_black_border, mask_of_black_background
+from skelift.data.images import (
+    BLACK_BACKGROUND,
+    ImageArray,
+    Mask,
+    has_black_border,
+    mask_of_black_background,
+)
 from skelift.data.listing import list_files
 from skelift.data.mask_checks import NOT_BLACK, NOTHING, MaskFaults, mask_fault
 from skelift.data.masked_frames import masked_frames
 from skelift.data.poses import read_poses
-from skelift.data.static_camera import BACKGROUNDS
+from skelift.data.static_camera import BACKGROUNDS, PERSON, SEARCHES
 from skelift.errors import InputError
 from skelift.files import printable
 from skelift.progress import progress_bar
@@ -54,6 +61,10 @@ def prepare(config: Config) -> Path:
     split_by, firsts = split_clips(clips, folder.test_fraction, config.data.seed)
     out = Path(config.paths.data)
     kept = parts_folder(out)
+    details: dict[str, object] = {
+        "folder": {key: _written(value) for key, value in asdict(folder).items()},
+        "split_by": split_by,
+    }
     info = DatasetInfo(
         name=config.data.name,
         skeleton=poses.skeleton,
@@ -64,13 +75,11 @@ def prepare(config: Config) -> Path:
             f"{folder.provenance or f'Images of {folder.images}'}. {poses.provenance}"
         ),
         licence=f"images: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
-        details={
-            "folder": {key: _written(value) for key, value in asdict(folder).items()},
-            "split_by": split_by,
-        },
+        details=details,
     )
     with write_dataset(out, info) as writer:
-        skipped, faults = _write_images(writer, clips, firsts, folder, kept)
+        skipped, faults, sources = _write_images(writer, clips, firsts, folder, kept)
+        details["masks"] = dict(sources)  # how many of each kind
         writer.write_prior(poses.poses_2d, poses.samples)
     shutil.rmtree(kept, ignore_errors=True)
     if skipped:
@@ -130,14 +139,18 @@ def _write_images(
     firsts: Sequence[int],
     folder: FolderConfig,
     kept: Path,
-) -> tuple[int, MaskFaults]:
-    """Fill both splits; returns how many frames show no body, and which have no usable mask."""
+) -> tuple[int, MaskFaults, Counter[str]]:
+    """Fill both splits.
+
+    Returns:
+        How many frames show no body, which have no usable mask, and what gave the others theirs.
+    """
     room = {"train": sum(firsts), "test": sum(len(clip.indices) for clip in clips) - sum(firsts)}
     for name in SPLITS:
         writer.allocate_split(name, room[name], with_2d=False, with_3d=False)
     used = dict.fromkeys(SPLITS, 0)
-    faults = MaskFaults()
-    for clip, position, index, image, found in _all_frames(clips, folder, kept):
+    faults, sources = MaskFaults(), Counter[str]()
+    for clip, position, index, image, found, source in _all_frames(clips, folder, kept):
         mask, fault = _judged(image, found)
         if fault == NOTHING and _may_show_nobody(clips[clip], folder):
             continue
@@ -155,6 +168,7 @@ def _write_images(
             samples=_record(clips[clip], index, box, image, folder.focal_px),
         )
         used[name] += 1
+        sources[source or BLACK_BACKGROUND] += 1
     for name in SPLITS:
         if not used[name]:
             raise InputError(
@@ -162,7 +176,7 @@ def _write_images(
                 "it with 255, and before a static camera it has to move"
             )
         writer.trim_split(name, used[name])
-    return sum(room.values()) - sum(used.values()) - faults.counts.total(), faults
+    return sum(room.values()) - sum(used.values()) - faults.counts.total(), faults, sources
 
 
 def _judged(image: ImageArray, mask: Mask | None) -> tuple[Mask, str]:
@@ -175,15 +189,15 @@ def _judged(image: ImageArray, mask: Mask | None) -> tuple[Mask, str]:
 
 def _may_show_nobody(clip: Clip, folder: FolderConfig) -> bool:
     """Whether an empty mask tells of nobody in sight, not of a broken file."""
-    return clip.is_video or (folder.background in BACKGROUNDS and not clip.masks)
+    return clip.is_video or (folder.background in SEARCHES and not clip.masks)
 
 
 def _check_share(faults: MaskFaults, folder: FolderConfig, total: int) -> None:
     if faults.counts.total() <= folder.bad_masks * total:
         return
     fix = (
-        "give data.folder.masks or, for a static camera, data.folder.background="
-        + " or ".join(BACKGROUNDS)
+        f"give data.folder.masks, for people data.folder.background={PERSON} or, for a static "
+        f"camera, {' or '.join(BACKGROUNDS)}"
         if NOT_BLACK in faults.first
         else "mark the body with white (above 127), all else with black"
     )
@@ -195,8 +209,8 @@ def _check_share(faults: MaskFaults, folder: FolderConfig, total: int) -> None:
 
 def _all_frames(
     clips: Sequence[Clip], folder: FolderConfig, kept: Path
-) -> Iterator[tuple[int, int, int, ImageArray, Mask | None]]:
-    """Yield (clip, position in it, frame index, image, mask), with a progress bar."""
+) -> Iterator[tuple[int, int, int, ImageArray, Mask | None, str]]:
+    """Yield (clip, position in it, frame index, image, mask, what gave it), with a progress bar."""
     with progress_bar() as progress:
         task = progress.add_task("Cutting out", total=sum(len(clip.indices) for clip in clips))
         for number, clip in enumerate(clips):
