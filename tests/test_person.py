@@ -123,9 +123,10 @@ def test_static_camera_is_told_from_photos(
     assert not is_static([*walk, walk[0][:-2]])
 
 
+@pytest.mark.slow
 def test_static_background_helps(people: tuple[list[Array], list[Array]], room: Array) -> None:
     """What the network does not know moves with the person, who hardly leaves the place."""
-    carried = np.s_[150:162, 190:250]
+    carried = np.s_[150:162, 130:250]
     person, mask = people[0][0].copy(), people[1][0].copy()
     person[carried], mask[carried] = (60, 40, 130), 255
     shifts = [0, 8, 20, 60, 100, 100, 60]
@@ -134,7 +135,7 @@ def test_static_background_helps(people: tuple[list[Array], list[Array]], room: 
     for (photo, true), shift in list(zip(pairs, shifts, strict=True))[::3]:
         there = np.s_[70 + 152 : 70 + 160, 40 + shift + 200 : 40 + shift + 250]
         found = together.mask(photo)
-        assert overlap(found, true) > 0.85
+        assert overlap(found, true) > 0.75
         assert (found[there] > 0).mean() > 0.8
         assert (alone.mask(photo)[there] > 0).mean() < 0.5
     assert not together.mask(room).any()  # nobody in sight
@@ -233,7 +234,7 @@ def test_prepare_cuts_people_out(
         paste(np.roll(room, 50 * n, 1), people[0][n % 3], people[1][n % 3], 60 * n, 70)
         for n in range(4)
     ]
-    folder = write_frames(tmp_path / "photos", [*(photo for photo, _ in photos), room])
+    folder = write_frames(tmp_path / "photos", [room, *(photo for photo, _ in photos)])
     config = configure(
         tmp_path, images=folder, poses=save_poses(tmp_path / "poses.npz"), background="person"
     )

@@ -34,7 +34,7 @@ LARGEST = 1024  # pixels of the longer side of the images that a static camera's
 SHARES = (1.0, 0.7, 0.45)  # of the shorter side: sides of the squares that are searched
 STEP = 0.55  # from one square to the next, of their side
 MARGINS = (0.0, 0.2)  # free space around the body in the squares that are looked at last
-SURE, POSSIBLE = 0.5, 0.1  # confidence
+SURE, POSSIBLE = 0.5, 0.3  # confidence
 CANDIDATES = 3  # of the search that are looked at more closely
 STATIC = 0.6  # share of the edges that look alike in most frames of a static camera
 
@@ -62,7 +62,7 @@ class Person:
         if square is None:
             return np.zeros(image.shape[:2], np.uint8)
         frame = _widened(square, MARGINS[-1])
-        seen = clean(_above(look(large, square, frame, SIDE, SIDE), SURE))
+        seen = clean(_above(look_at_arms(large, square, frame, SIDE), SURE))
         height, width = large.shape[:2]
         body = enlarge(placed(seen, frame, _whole(large), width, height), image)
         return body if box is None else _inside(body, box)
@@ -98,7 +98,7 @@ class StaticPerson(MedianBackground):
     def _covered(self, image: ImageArray) -> NDArray[np.uint8]:
         """Where the body may be: no background is learned there."""
         moving, seen = self._look(image)
-        return grow(np.maximum(moving, _above(seen, POSSIBLE))[None], 6)[0]
+        return grow(np.maximum(moving, _above(seen, POSSIBLE))[None], 3)[0]
 
     def _look(self, image: ImageArray) -> tuple[Mask, Confidence]:
         """What differs from the background, and what the network sees there: (h, w) each."""
@@ -154,17 +154,22 @@ def is_static(frames: Iterable[ImageArray]) -> bool:
 def look(image: ImageArray, square: CropBox, onto: CropBox, width: int, height: int) -> Confidence:
     """Confidence in the person who fills a square: the mean of several looks, mirrored too.
 
-    Arms get lost in a large square, so the upper half is looked at by itself as well. See
-    ``placed`` for the last three arguments.
+    See ``placed`` for the last three arguments.
     """
     views = [
         placed(confidence(image, wide, mirrored), wide, onto, width, height)
         for wide in (_widened(square, margin) for margin in MARGINS)
         for mirrored in (False, True)
     ]
+    mean: Confidence = np.mean(views, axis=0, dtype=np.float32)
+    return mean
+
+
+def look_at_arms(image: ImageArray, square: CropBox, onto: CropBox, size: int) -> Confidence:
+    """``look``, and at the upper half by itself: arms get lost in a large square."""
     upper = CropBox(square.x, square.y - square.side / 4, 0.62 * square.side)
-    above = placed(confidence(image, upper), upper, onto, width, height)
-    return np.maximum(np.mean(views, axis=0), above)
+    above = placed(confidence(image, upper), upper, onto, size, size)
+    return np.maximum(look(image, square, onto, size, size), above)
 
 
 def find_person(image: ImageArray) -> CropBox | None:

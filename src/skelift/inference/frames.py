@@ -25,9 +25,9 @@ class Frame:
     file: Path
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     mask: NDArray[np.uint8] | None = None  # (H, W), 255 on the body; None: nothing marks it
-    mask_from: str = ""  # what gave the mask; empty: nothing marks the body
     index: int | None = None  # in the video
     time_s: float | None = None  # since the video's start
+    mask_from: str = ""  # what gave the mask; empty: nothing marks the body
 
     @property
     def empty(self) -> bool:
@@ -77,7 +77,7 @@ class Source:
             if mask is None and background == REMOVE:
                 mask, source = _cut_out(image, corners), REMOVE
             place = (index, times[index]) if times else (None, None)
-            yield Frame(self.clip.file(index), image, mask, source, *place)
+            yield Frame(self.clip.file(index), image, mask, *place, mask_from=source)
 
 
 def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int = 1) -> list[Source]:
