@@ -96,7 +96,7 @@ def run(
     from skelift.data.mask_checks import MaskFaults, mask_fault
     from skelift.data.static_camera import PERSON
     from skelift.files import staged_folder
-    from skelift.inference.cropping import KEEP, REMOVE
+    from skelift.inference.cropping import REMOVE
     from skelift.inference.drawings import drawing, drawn_names
     from skelift.inference.engines import choose_engine, predict_frames
     from skelift.inference.frames import find_sources, left_out
@@ -139,7 +139,7 @@ def run(
 
     write_poses(out, poses())
     _report(counts, faults)
-    if background != KEEP:
+    if background == PERSON:
         used = ", ".join(f"{source} ({count})" for source, count in masks_from.most_common())
         print(f"masks used: {used}", file=sys.stderr)
     for line in left_out(images):
