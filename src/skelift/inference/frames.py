@@ -76,8 +76,8 @@ class Source:
         for index, image, mask, source in masked_frames(self.clip, background, box=corners):
             if mask is None and background == REMOVE:
                 mask, source = _cut_out(image, corners), REMOVE
-            place = (index, times[index]) if times else (None, None)
-            yield Frame(self.clip.file(index), image, mask, *place, mask_from=source)
+            number, time = (index, times[index]) if times else (None, None)
+            yield Frame(self.clip.file(index), image, mask, number, time, source)
 
 
 def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int = 1) -> list[Source]:
