@@ -9,8 +9,8 @@ Plain means torch's defaults: NCHW, float32, eager, kappa as a broadcast over pi
 
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -62,12 +62,7 @@ class PlainImages(ImageLoader):
 def main(overrides: list[str]) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder, join("auto") as world:
-        paths = [f"paths.{name}={folder}/{name}" for name in ("data", "flow", "model")]
-        config = compose([*overrides, *paths, "flow.steps=1", "train.dvclive=false"])
-        write_stick_people(config)
-        with redirect_stdout(sys.stderr):  # its progress bar; standard output is for the JSON
-            pretrain_flow.run(config)
-        data = Dataset(config.paths.data)
+        config, data = sticks(Path(folder), overrides)
         trainers = {
             "skelift": build_trainer(config, data, world),
             "plain": plain_trainer(config, data, world),
@@ -89,6 +84,24 @@ def main(overrides: list[str]) -> None:
             },
             GOALS,
         )
+
+
+def sticks(folder: Path, overrides: Sequence[str]) -> tuple[Config, Dataset]:
+    """A configuration with a flow and a data set of random stick people in a folder."""
+    paths = [f"paths.{name}={folder}/{name}" for name in ("data", "flow", "model")]
+    config = compose([*overrides, *paths, "flow.steps=1", "train.dvclive=false"])
+    write_stick_people(config)
+    with redirect_stdout(sys.stderr):  # its progress bar; standard output is for the JSON
+        pretrain_flow.run(config)
+    return config, Dataset(config.paths.data)
+
+
+@contextmanager
+def quickstart(folder: Path) -> Iterator[Trainer]:
+    """A trainer of the quickstart's sizes; its files come into a folder."""
+    with join("auto") as world:
+        config, data = sticks(folder, [])
+        yield build_trainer(config, data, world)
 
 
 def loss_of(trainer: Trainer, step: int) -> float:
