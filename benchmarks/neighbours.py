@@ -51,11 +51,11 @@ def main() -> None:
             state: {name: [] for name in SETTINGS} for state in ("quiet", "busy")
         }
         for _ in range(args.rounds):
-            for state, rates in seen.items():
+            for state, windows in seen.items():
                 with busy(args.busy if state == "busy" else 0):
                     for name, each in trainers.items():
-                        rates[name].append(images_per_second(each, args.steps))
-    rates = {s: {n: median(each) for n, each in of.items()} for s, of in seen.items()}
+                        windows[name].append(images_per_second(each, args.steps))
+    rates = {s: {n: median(one) for n, one in of.items()} for s, of in seen.items()}
     report(
         {
             "benchmark": "neighbours: images per second of training, quiet and beside others",

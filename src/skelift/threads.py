@@ -13,8 +13,7 @@ from skelift.errors import InputError
 from skelift.processes import cores
 
 VARIABLE = "SKELIFT_THREADS"
-# Which library, once loaded, has read which variables already.
-_COUNTS = {
+_COUNTS = {  # each is read by its library as that is loaded
     "torch": "OMP_NUM_THREADS",
     "numba": "NUMBA_NUM_THREADS",
     "cv2": "OPENCV_FOR_THREADS_NUM",
