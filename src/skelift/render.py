@@ -112,7 +112,7 @@ class _FusedKappa(torch.autograd.Function):
         shape = (len(points), kappa.channels, kappa.size, kappa.size)
         image = np.empty(shape, dtype=np.float32)
         nearest = np.empty(shape, dtype=np.uint8)
-        with _threads_of_torch():
+        with threads_of_torch():
             _draw(points, kappa.bones, kappa.channel, kappa.gamma, kappa.squared, image, nearest)
         drawn = torch.from_numpy(image)
         ctx.save_for_backward(u, drawn)
@@ -127,7 +127,7 @@ class _FusedKappa(torch.autograd.Function):
         points = np.ascontiguousarray(u.detach().numpy())
         moved = np.zeros_like(points)
         upstream = gradient.contiguous().numpy()
-        with _threads_of_torch():
+        with threads_of_torch():
             _draw_gradient(
                 points, kappa.bones, kappa.gamma, kappa.squared,
                 drawn.detach().numpy(), ctx.nearest, upstream, moved,
@@ -136,7 +136,7 @@ class _FusedKappa(torch.autograd.Function):
 
 
 @contextmanager
-def _threads_of_torch() -> Iterator[None]:
+def threads_of_torch() -> Iterator[None]:
     """Run a kernel on as many threads as torch uses, and leave torch that number.
 
     numba and torch share one OpenMP pool: numba's first parallel kernel sets its size to all cores,
