@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks import children
 from benchmarks.measure import best_seconds, report
 from benchmarks.renderer import PlainKappa
 from skelift.config import Config, compose
@@ -83,6 +85,7 @@ def main(overrides: list[str]) -> None:
                 "first_loss_difference": abs(first["skelift"] / first["plain"] - 1),
             },
             GOALS,
+            "train_step",
         )
 
 
@@ -151,4 +154,4 @@ def random_person(
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    children.run(partial(main, sys.argv[1:]))
