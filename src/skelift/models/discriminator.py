@@ -1,7 +1,9 @@
 """D: tells drawn poses of the prior from the skeleton images of Phi."""
 
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d
+
+from skelift.models.layers import InstanceNorm
 
 from skelift.models.layers import InstanceNorm
 
@@ -21,7 +23,11 @@ class Discriminator(nn.Module):
         logits = []
         for number, patch_gan in enumerate(self.patch_gans):
             if number:
+<<<<<<< HEAD
                 s = interpolate(s, scale_factor=0.5, mode="bilinear", align_corners=False)
+=======
+                s = avg_pool2d(s, 2)
+>>>>>>> main
             logits.append(patch_gan(s).float())
         return logits
 

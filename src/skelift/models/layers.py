@@ -54,6 +54,10 @@ class InstanceNorm(nn.InstanceNorm2d):
         """(B, C, H, W) -> the same shape."""
         if fused.fits(x):
             return fused.instance_norm(x, self.eps, self.slope)
+        if x.is_cuda and not torch.compiler.is_compiling():
+            from skelift.models import fused_cuda
+
+            return fused_cuda.instance_norm(x, self.eps, self.slope)
         y = super().forward(x)
         return leaky_relu(y, self.slope, inplace=True) if self.slope else relu(y, inplace=True)
 
