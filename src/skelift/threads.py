@@ -8,6 +8,8 @@ than a container's CPU limit pays for, they keep out the very thread that they w
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from skelift.errors import InputError
 from skelift.processes import cores
@@ -50,3 +52,21 @@ def asked() -> int | None:
     if not value.isdecimal() or not int(value):
         raise InputError(f"{VARIABLE}={value}: not a number of threads; set 1 or more, or unset it")
     return int(value)
+
+
+@contextmanager
+def of_torch() -> Iterator[None]:
+    """Run a kernel of numba on as many threads as torch uses, and leave torch that number.
+
+    numba and torch share one OpenMP pool: numba's first parallel kernel sets its size to all cores,
+    which changes how torch splits its sums from then on, and with that their last bits.
+    """
+    import numba
+    import torch
+
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -5,8 +5,6 @@ from torch.nn.functional import avg_pool2d
 
 from skelift.models.layers import InstanceNorm
 
-from skelift.models.layers import InstanceNorm
-
 
 class Discriminator(nn.Module):
     """PatchGANs at scales 1, 1/2, 1/4 (KeypointGAN; 2.8 M parameters per scale at width 64).
@@ -23,11 +21,7 @@ class Discriminator(nn.Module):
         logits = []
         for number, patch_gan in enumerate(self.patch_gans):
             if number:
-<<<<<<< HEAD
-                s = interpolate(s, scale_factor=0.5, mode="bilinear", align_corners=False)
-=======
                 s = avg_pool2d(s, 2)
->>>>>>> main
             logits.append(patch_gan(s).float())
         return logits
 
