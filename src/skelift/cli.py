@@ -74,7 +74,7 @@ STAGES = {
     "evaluate": Stage(
         "Score the model and its baselines against true 3D joints.",
         "paths.data, paths.flow, paths.model",
-        "paths.reports (metrics.json, predictions.npz)",
+        "paths.reports (metrics.json, predictions.npz, baselines)",
         "evaluate.baselines=[mean_pose]",
     ),
     "report": Stage(
