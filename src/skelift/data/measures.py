@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skelift.data.anatomy import bone_lengths, side_cues
 from skelift.data.counts import count_published
-from skelift.data.crop import to_crop
+from skelift.data.crop import to_crop, to_source
 from skelift.data.format import SPLITS, Dataset, Split
 from skelift.progress import track
 from skelift.skeleton import Skeleton
@@ -223,19 +223,36 @@ def _measure_chunk(split: Split, rows: NDArray[np.intp]) -> Table:
         "thumbnail": _thumbnails(images),
     }
     if split.joints_2d is not None:
-        pairs = zip(masks, split.joints_2d[rows], strict=True)
-        table["off_body"] = np.array([_off_body(mask, joints) for mask, joints in pairs])
+        joints = split.joints_2d[rows]
+        seen = _in_source(joints, split.samples[rows], split.images.shape[1])
+        triples = zip(masks, joints, seen, strict=True)
+        table["off_body"] = np.array([_off_body(mask, pose, on) for mask, pose, on in triples])
     return table
 
 
-def _off_body(mask: NDArray[np.uint8], joints: NDArray[np.floating]) -> float:
-    """Share of the (J, 2) joints that lie off the grown mask; NaN for a non-finite pose."""
-    if not np.isfinite(joints).all():
+def _in_source(
+    joints: NDArray[np.floating], samples: NDArray[np.void], size: int
+) -> NDArray[np.bool_]:
+    """(N, J) whether joints lie in the source image; all do where its size is unknown."""
+    source = to_source(joints, samples["crop"].astype(np.float64), size)
+    border = samples["source_size"][:, None]
+    inside = ((source >= 0) & (source < border)).all(axis=2)
+    return np.asarray(inside | (border <= 0).any(axis=2))
+
+
+def _off_body(
+    mask: NDArray[np.uint8], joints: NDArray[np.floating], seen: NDArray[np.bool_]
+) -> float:
+    """Share of the ``seen`` (J,) ones of (J, 2) joints that lie off the grown mask.
+
+    NaN for a non-finite pose, and where none is seen.
+    """
+    if not np.isfinite(joints).all() or not seen.any():
         return float("nan")
     radius = int(np.ceil(NEAR * len(mask)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     grown = np.asarray(cv2.dilate(mask, disc)) > 127
-    x, y = np.clip(np.floor(joints), 0, len(mask) - 1).astype(int).T
+    x, y = np.clip(np.floor(joints[seen]), 0, len(mask) - 1).astype(int).T
     return float(np.mean(~grown[y, x]))
 
 
