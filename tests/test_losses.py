@@ -379,6 +379,9 @@ def test_a_perfect_lifter_has_nothing_to_gain_from_the_loop(flow: PoseFlow) -> N
             self.v = torch.cat([y * z, z - 10], -1)
             return self.d, torch.zeros(len(y))  # no elevation: R turns about y alone
 
+        def depths(self, y: torch.Tensor) -> torch.Tensor:
+            return self(y)[0]
+
     pose = PoseNet(ModelConfig(width=4, lifter_width=8), SKELETON, scale=1.0)
     d = RNG.normal(0, 0.3, (BATCH, JOINTS))
     d[:, SKELETON.root_index] = 0

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from skelift import __version__
+from skelift import __version__, threads
 from skelift.errors import InputError, RunError
 
 RUN_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -74,7 +74,7 @@ STAGES = {
     "evaluate": Stage(
         "Score the model and its baselines against true 3D joints.",
         "paths.data, paths.flow, paths.model",
-        "paths.reports (metrics.json, predictions.npz)",
+        "paths.reports (metrics.json, predictions.npz, baselines)",
         "evaluate.baselines=[mean_pose]",
     ),
     "report": Stage(
@@ -98,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     arguments = _parser().parse_args(argv)
     try:
+        threads.settle()
         _say(_stage(arguments) if arguments.verb in STAGES else _command(**vars(arguments)))
     except (InputError, RunError) as error:
         print(f"skelift {arguments.verb}: error: {error}", file=sys.stderr)

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from skelift import cli
+from skelift import cli, threads
 from skelift.config import Config, compose, to_yaml
 from skelift.errors import InputError, RunError
 from skelift.files import STATISTICS, read_json
@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--executor-input", required=True, metavar="JSON")
     arguments = parser.parse_args(argv)
     try:
+        threads.settle()
         task = Task(arguments.executor_input)
         STEPS[arguments.step](task)
         task.finish()

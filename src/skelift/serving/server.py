@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from skelift import threads
 from skelift.errors import InputError, RunError
 from skelift.serving.probe import Place, default_state, holds, is_ready, pending, token
 from skelift.serving.settings import LOOPBACK, ServerSettings, write_settings
@@ -161,7 +162,7 @@ def _start(java: str, home: Path, config: Path, place: Place) -> subprocess.Pope
         # Bodies reach the handler as they came: its own parser answers broken ones.
         "TS_DECODE_INPUT_REQUEST": "false",
         # A second thread costs more than it saves.
-        "OMP_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": str(threads.asked() or 1),
         # With bytecode kept, a worker that is restarted is back twice as soon.
         "PYTHONDONTWRITEBYTECODE": "",
     }

@@ -8,7 +8,8 @@ import torch
 from skelift.config import Config, each_variant
 from skelift.data.format import Dataset, Split
 from skelift.data.hold_out import spread
-from skelift.evaluation.baselines import BASELINES, Bench
+from skelift.evaluation.baselines import Bench
+from skelift.evaluation.kept_baselines import predictions
 from skelift.evaluation.label_free import label_free_score
 from skelift.evaluation.metrics import p_mpjpe
 from skelift.evaluation.predictions import Predicted, predict_split, skeleton_images
@@ -25,9 +26,10 @@ from skelift.training.distributed import join
 def run(config: Config) -> Path:
     """Score the model (or each of ``variants``) on the test images of ``paths.data``.
 
-    Baselines are trained here, on the same data, and scored by the same functions. Without true
-    joints there are no baselines, and the label-free scores alone. Writes ``metrics.json`` and
-    ``predictions.npz`` in ``paths.reports``.
+    Baselines are trained here, on the same data, and scored by the same functions; what they
+    predict is kept in ``paths.reports`` for the next model. Without true joints there are no
+    baselines, and the label-free scores alone. Writes ``metrics.json`` and ``predictions.npz`` in
+    ``paths.reports``.
     """
     data = Dataset(config.paths.data)
     test, reports = data.split("test"), Path(config.paths.reports)
@@ -44,7 +46,7 @@ def run(config: Config) -> Path:
         if test.joints_3d_mm is not None:
             bench = Bench(config, data, world.device)
             for baseline in config.evaluate.baselines:
-                rows[baseline] = _scores(data, test, BASELINES[baseline](bench))
+                rows[baseline] = _scores(data, test, predictions(bench, baseline))
     metrics: dict[str, Any] = {
         "protocol": protocol(data.skeleton, data.info.size),
         "data": {
