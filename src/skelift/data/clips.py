@@ -30,7 +30,7 @@ class Clip:
     activity: str
     files: tuple[Path, ...]  # the images, or one video
     masks: tuple[Path, ...]  # one of each of ``files``; empty where none are given
-    indices: range  # the frames in use
+    indices: Sequence[int]  # the frames in use, in their order
 
     @property
     def is_video(self) -> bool:
@@ -39,6 +39,7 @@ class Clip:
 
     def frames(self, wanted: Collection[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield (index, RGB image) of the wanted frames, one at a time."""
+        wanted = wanted if isinstance(wanted, range) else frozenset(wanted)
         if self.is_video:
             yield from read_video(self.files[0], wanted)
         else:

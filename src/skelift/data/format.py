@@ -217,16 +217,33 @@ class Dataset:
         """Skeleton of every pose in the set."""
         return self.info.skeleton
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those of ``SPLITS`` that it has: a set to evaluate on may have test images alone."""
+        return tuple(name for name in SPLITS if self.counts.get(name))
+
     def split(self, name: str) -> Split:
-        """The images of ``train`` or ``test``."""
-        if name not in self.counts:
-            raise InputError(f"{self.folder}: has no split {name!r}; it has {sorted(self.counts)}")
+        """The images of ``train`` or ``test``; InputError where it has none."""
+        self._require(name, f"{name} images")
         return Split(self.folder / name)
 
     @property
+    def has_prior(self) -> bool:
+        """Whether it has unpaired poses."""
+        return bool(self.counts.get("prior"))
+
+    @property
     def prior(self) -> Prior:
-        """The unpaired 2D poses."""
+        """The unpaired 2D poses; InputError where it has none."""
+        self._require("prior", "unpaired poses")
         return Prior(self.folder / "prior")
+
+    def _require(self, part: str, what: str) -> None:
+        if not self.counts.get(part):
+            raise InputError(
+                f"{self.folder}: has no {what}, only {', '.join(sorted(self.counts))}; choose a "
+                "data set that was prepared with them"
+            )
 
     def verify(self) -> None:
         """Compare every file with its checksum; InputError names the first that differs."""

@@ -54,10 +54,10 @@ def joint_weights(skeleton: Skeleton, source: Sequence[str]) -> NDArray[np.float
     Raises:
         KeyError: a joint that the source neither names nor lets derive.
     """
-    names = [_short(name) for name in source]
+    names = [short_name(name) for name in source]
     weights = np.zeros((len(skeleton), len(names)))
     for row, joint in zip(weights, skeleton.joints, strict=True):
-        parts = {_short(joint): 1.0} if _short(joint) in names else DERIVED.get(joint, {})
+        parts = {short_name(joint): 1.0} if short_name(joint) in names else DERIVED.get(joint, {})
         if not parts or not set(parts) <= set(names):
             raise KeyError(joint)
         for name, weight in parts.items():
@@ -65,7 +65,7 @@ def joint_weights(skeleton: Skeleton, source: Sequence[str]) -> NDArray[np.float
     return weights
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """One spelling of a joint's name: ``Left Shoulder`` and ``LShoulder`` -> ``l_shoulder``."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=^[LR])(?=[A-Z])", "_", name)
     snake = re.sub(r"[\s\-.]+", "_", snake.strip()).lower()

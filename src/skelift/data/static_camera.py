@@ -1,6 +1,6 @@
 """Bodies before a static camera: the masks of a clip's frames, on all cores."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from itertools import islice
@@ -67,7 +67,7 @@ def _learn(clip: Clip, background: str) -> Background:
     return BACKGROUNDS[background](image for _, image in _frames_of_one_size(clip, wanted))
 
 
-def _frames_of_one_size(clip: Clip, wanted: range | set[int]) -> Iterator[tuple[int, ImageArray]]:
+def _frames_of_one_size(clip: Clip, wanted: Collection[int]) -> Iterator[tuple[int, ImageArray]]:
     """Yield (index, image) of the wanted frames; InputError where one has another size."""
     shape: tuple[int, ...] | None = None
     for index, image in clip.frames(wanted):

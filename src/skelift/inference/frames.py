@@ -50,7 +50,8 @@ class Source:
     def rate(self) -> float:
         """Frames in use per second; 25 for images."""
         stated = frame_rate(self.clip.files[0]) if self.clip.is_video else 0
-        return (stated or UNSTATED_RATE) / self.clip.indices.step
+        first, second = (*self.clip.indices[:2], 1)[:2] if self.clip.indices else (0, 1)
+        return (stated or UNSTATED_RATE) / max(second - first, 1)
 
     def frames(self, background: str = KEEP) -> Iterator[Frame]:
         """Read the frames in their order, one at a time.
