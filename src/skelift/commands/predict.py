@@ -10,6 +10,7 @@ Examples:
   skelift predict horse.png --model models/horse/model --out pose.json
   skelift predict walk.mp4 --background median --out walk.csv --draw drawn/
   skelift predict frames/ --masks masks/ --out poses.npz
+  skelift predict videos/ --background median --camera calibration.toml --out poses.npz
   skelift predict person.png --endpoint http://127.0.0.1:8080 --out pose.json
 """
 
@@ -18,6 +19,7 @@ from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,8 @@ from skelift.commands.options import add_model
 from skelift.errors import InputError
 
 if TYPE_CHECKING:
+    from skelift.data.cameras import Camera
+    from skelift.inference.frames import Source
     from skelift.inference.pose_files import Entry, Header
 
 NOBODY = "nobody"
@@ -56,6 +60,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--focal", type=float, metavar="PX", help="focal length in pixels, where it is known"
     )
+    parser.add_argument(
+        "--camera",
+        metavar="FILE[:NAME]",
+        help="calibration of the camera (docs/datasets.md), in place of --focal; without NAME the "
+        "camera is called as the input's folder or video, or is the only one",
+    )
 
 
 def run(
@@ -68,6 +78,7 @@ def run(
     background: str = "keep",
     every: int = 1,
     endpoint: str | None = None,
+    camera: str | None = None,
 ) -> Path:
     """Predict the pose in each image and video frame, and write one file.
 
@@ -83,7 +94,10 @@ def run(
     from skelift.progress import progress_bar
 
     check_suffix(out)
+    if camera and focal is not None:
+        raise InputError("--camera and --focal: a calibration has its focal length; give one")
     sources = find_sources(images, masks, every)
+    cameras = [_camera_of(source, camera) if camera else None for source in sources]
     names = drawn_names(sources) if draw else {}
     engine, _ = choose_engine(model, endpoint)
     counts: Counter[str] = Counter()
@@ -92,9 +106,9 @@ def run(
         staging = staged_folder(draw) if draw else nullcontext()
         with staging as staged, progress_bar() as bar:
             task = bar.add_task("Predicting", total=sum(len(s.clip.indices) for s in sources))
-            for source in sources:
+            for source, own in zip(sources, cameras, strict=True):
                 with drawing(source, staged, names) if staged else nullcontext() as drawer:
-                    frames = source.frames(background)
+                    frames = (replace(f, camera=own) for f in source.frames(background))
                     for frame, header, entry in predict_frames(engine, frames, focal):
                         counts[entry["crop"]["from"] if entry else NOBODY] += 1
                         if drawer:
@@ -111,6 +125,19 @@ def run(
     write_poses(out, poses())
     _report(counts)
     return out
+
+
+def _camera_of(source: "Source", given: str) -> "Camera":
+    """The camera that ``--camera FILE[:NAME]`` gives to a source."""
+    from skelift.data.cameras import find_camera, read_cameras
+    from skelift.data.clips import is_video_file
+
+    file, _, name = given.rpartition(":")
+    path, name = (Path(file), name) if file and not Path(given).exists() else (Path(given), "")
+    cameras = read_cameras(path)
+    first = source.clip.files[0]
+    own = first.stem if is_video_file(first) else first.parent.name
+    return find_camera(cameras, name or ("" if len(cameras) == 1 else own), path)
 
 
 def _report(counts: Counter[str]) -> None:

@@ -51,7 +51,11 @@ class LocalEngine:
         prepared = []
         for frame in frames:
             try:
-                prepared.append(self._predictor.prepare(frame.image, frame.mask, focal_px=focal_px))
+                prepared.append(
+                    self._predictor.prepare(
+                        frame.image, frame.mask, focal_px=focal_px, camera=frame.camera
+                    )
+                )
             except InputError as error:
                 raise InputError(f"{frame.label}: {error}") from None
         names = (str(frame.file) for frame in frames)
@@ -67,6 +71,10 @@ class RemoteEngine:
 
     def __call__(self, frames: Sequence[Frame], focal_px: float | None = None) -> Answer:
         """See ``Engine``: one request per frame, several at once."""
+        if any(frame.camera for frame in frames):
+            raise InputError(
+                "--camera: a server takes no calibration; predict here, or give --focal"
+            )
         with ThreadPoolExecutor(AT_ONCE) as pool:
             answers = list(pool.map(lambda frame: self._ask(frame, focal_px), frames))
         return answers[0] | {"predictions": [a["predictions"][0] for a in answers]}

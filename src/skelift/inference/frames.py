@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.data.cameras import Camera
 from skelift.data.clips import Clip, is_video_file, readable_below
 from skelift.data.folder import frames_with_mask_video
 from skelift.data.images import IMAGES, UNSTATED_RATE, VIDEOS, frame_count, frame_rate, read_mask
@@ -27,6 +28,7 @@ class Frame:
     mask: NDArray[np.uint8] | None = None  # (H, W), 255 on the body; None: nothing marks it
     index: int | None = None  # in the video
     time_s: float | None = None  # since the video's start
+    camera: Camera | None = None  # that took it, where it is known
 
     @property
     def empty(self) -> bool:

@@ -1,7 +1,7 @@
 """A trained model, ready for images: the one way from an image to a pose in mm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skelift.data.cameras import Camera
 from skelift.data.decoding import Limits, decode_image, decode_mask
 from skelift.data.images import read_image, read_mask
 from skelift.errors import InputError, RequestError, RunError
@@ -115,6 +116,7 @@ class Predictor:
         box: Box | None = None,
         focal_px: float | None = None,
         background: str = KEEP,
+        camera: Camera | None = None,
     ) -> Prediction:
         """The pose of one body in one image; see ``prepare_image`` for how the body is found.
 
@@ -124,6 +126,8 @@ class Predictor:
             box: x and y of the upper left corner, width and height, in pixels.
             focal_px: focal length in pixels of the image, where it is known.
             background: ``keep``, or ``remove`` to cut the body out by its colours.
+            camera: the calibrated camera (``skelift.data.cameras.read_cameras``), in place of
+                ``focal_px``.
 
         Raises:
             InputError: a file is missing or broken, or an argument cannot be used.
@@ -134,7 +138,7 @@ class Predictor:
         if isinstance(mask, str | PathLike):
             mask = read_mask(Path(mask), like=pixels)
         try:
-            prepared = self.prepare(pixels, mask, box, focal_px, background)
+            prepared = self.prepare(pixels, mask, box, focal_px, background, camera)
         except InputError as error:
             raise InputError(f"{name}{error}") from None
         return self.predict([prepared])[0]
@@ -157,7 +161,7 @@ class Predictor:
             np.stack([p.crop.as_array() for p in images]),
             np.array([[p.focal_px] for p in images], dtype=np.float32),
         )
-        return [Prediction(*of) for of in zip(*poses, images, strict=True)]
+        return [_in_image(Prediction(*of)) for of in zip(*poses, images, strict=True)]
 
     def answer(self, named: Sequence[tuple[str, Prediction]]) -> dict[str, Any]:
         """The JSON answer for named predictions, with units, frame and joint names."""
@@ -171,6 +175,18 @@ class Predictor:
             "skeleton": self.skeleton.to_mapping(),
             "predictions": [{"image": name, **p.as_json()} for name, p in named],
         }
+
+
+def _in_image(prediction: Prediction) -> Prediction:
+    """A pose found in a view, in the camera frame and in pixels of the image."""
+    view = prediction.prepared.view
+    if view is None:
+        return prediction
+    return replace(
+        prediction,
+        joints_3d_mm=view.turn_back(prediction.joints_3d_mm).astype(np.float32),
+        joints_2d_px=view.to_image(prediction.joints_2d_px).astype(np.float32),
+    )
 
 
 def _rounded(numbers: NDArray[np.float32]) -> Any:
