@@ -232,7 +232,7 @@ def test_broken_set_is_named(tmp_path: Path, spoil: Any, says: str) -> None:
 
 def test_unknown_split_is_named(tmp_path: Path) -> None:
     data = Dataset(tiny_dataset(tmp_path / "set", train=4, test=2, prior=4, size=8))
-    with pytest.raises(InputError, match="no split 'val'"):
+    with pytest.raises(InputError, match="has no val images, only prior, test, train"):
         data.split("val")
 
 

@@ -189,8 +189,8 @@ def read_cameras(path: Path) -> tuple[Camera, ...]:
         raise InputError(
             f"{path}: cannot be read as a calibration ({error}); correct or export it again"
         ) from None
-    except cv2.error as error:
-        raise InputError(f"{path}: OpenCV cannot read it ({error.err}); export it again") from None
+    except (cv2.error, SystemError):  # of its own binding, for a file that it cannot parse
+        raise InputError(f"{path}: OpenCV cannot read it; export the calibration again") from None
     if not cameras:
         raise InputError(f"{path}: has no camera in it; export the calibration again")
     names = [camera.name for camera in cameras]

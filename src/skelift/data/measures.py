@@ -23,6 +23,7 @@ MOST_IMAGES = 4000  # of a split, at random, whose pixels are checked
 CHUNK = 1024  # images in memory at a time
 NEAR = 0.04  # a joint this close to the mask is on the body, as a fraction of the crop's side
 THUMBNAIL = 16
+OFF_BODY, LABELS_OFF_BODY = "off_body", "labels_off_body"
 FEWEST_BENT = 20  # poses of a person from which on the mean bend of the knees says something
 
 Table = dict[str, NDArray[Any]]
@@ -101,7 +102,7 @@ def _images_table(data: Dataset) -> Table:
     chosen = {name: _spread(data.counts[name]) for name in data.splits}
     counts = [data.counts[name] for name in data.splits]
     names = np.split(_row_names(data), np.cumsum(counts)[:-1])
-    off_body = "labels_off_body" if has_truth_file(data) else "off_body"
+    off_body = LABELS_OFF_BODY if has_truth_file(data) else OFF_BODY
     parts = [
         _measure_pixels(data.split(name), chosen[name], off_body) | {"row": rows[chosen[name]]}
         for name, rows in zip(data.splits, names, strict=True)
@@ -235,10 +236,12 @@ def _measure_chunk(split: Split, rows: NDArray[np.intp], off_body: str) -> Table
     }
     if split.joints_2d is not None:
         poses = split.joints_2d[rows]
-        if off_body == "off_body":  # a pose of which a part is unknown is wrong as a whole
+        if off_body == OFF_BODY:  # a pose of which a part is unknown is wrong as a whole
             poses = np.where(np.isfinite(poses).all(axis=(1, 2), keepdims=True), poses, np.nan)
         pairs = zip(masks, poses, strict=True)
         table[off_body] = np.array([_off_body(mask, joints) for mask, joints in pairs])
+    elif off_body == LABELS_OFF_BODY:  # a training image beside labelled ones
+        table[off_body] = np.full(len(rows), np.nan)
     return table
 
 

@@ -78,7 +78,7 @@ def mean_pose(bench: Bench) -> Predicted:
     )
 
 
-def test_mean_pose(test: Split) -> Predicted:
+def mean_of_test_poses(test: Split) -> Predicted:
     """One pose for all: the mean of the very poses that are scored, which no model knows."""
     assert test.joints_3d_mm is not None
     pose_3d = labelled_mean_pose(test.joints_3d_mm)

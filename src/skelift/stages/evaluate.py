@@ -12,7 +12,7 @@ from skelift.data.format import Dataset, Split
 from skelift.data.hold_out import spread
 from skelift.data.measures import has_truth_file
 from skelift.errors import InputError
-from skelift.evaluation.baselines import BASELINES, Bench, test_mean_pose
+from skelift.evaluation.baselines import BASELINES, Bench, mean_of_test_poses
 from skelift.evaluation.label_free import label_free_score
 from skelift.evaluation.metrics import p_mpjpe, relative
 from skelift.evaluation.predictions import Predicted, predict_split, skeleton_images
@@ -50,7 +50,7 @@ def run(config: Config) -> Path:
         shown = _shown(config, pipeline, test, predicted, world.device)
         if test.joints_3d_mm is not None and has_truth_file(data):
             # No training image has a true pose: nothing can learn from them.
-            rows["test_mean_pose"] = _scores(data, test, test_mean_pose(test))
+            rows["test_mean_pose"] = _scores(data, test, mean_of_test_poses(test))
         elif test.joints_3d_mm is not None:
             bench = Bench(config, data, world.device)
             for baseline in config.evaluate.baselines:
