@@ -3,7 +3,7 @@
 Reads ``$SKELIFT_DATA/real_video``: videos/cam0N.mp4 of Pose2Sim's single-person demo (BSD-3), and
 truth.npz with what was measured of them (triangulated key points ``X`` (T, K, 3) in mm with names
 ``J``; cameras ``R``, ``t``, ``K``, ``D``; ``shift``, the frames by which each camera lags). Writes
-to OUT::
+to OUT (default: data/sources/real_person, where ``experiment=real_person`` reads)::
 
     frames/cam0N/FFF.png     every third frame
     cameras.json             data.folder.cameras
@@ -13,7 +13,7 @@ to OUT::
 The truth holds twelve joints: hips, knees, ankles, shoulders, elbows and wrists. docs/evaluation.md
 has the commands that follow.
 
-    SKELIFT_DATA=DIR python scripts/real_video_truth.py OUT
+    SKELIFT_DATA=DIR python scripts/real_video_truth.py [OUT]
 """
 
 import argparse
@@ -40,7 +40,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path)
+    default = Path("data/sources/real_person")  # where experiment=real_person reads
+    parser.add_argument("out", type=Path, nargs="?", default=default, help=f"default: {default}")
     out = parser.parse_args().out
     source = Path(os.environ.get("SKELIFT_DATA", "data/sources")) / "real_video"
     with np.load(source / "truth.npz") as archive:
