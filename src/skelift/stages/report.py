@@ -13,6 +13,8 @@ def run(config: Config) -> Path:
     """
     from skelift.reporting.curves import read_statistics
     from skelift.reporting.report import write_report
+    from skelift.weights import SHIPPED_NAME
 
-    statistics = read_statistics(Path(config.paths.model))
+    trained = config.paths.model != SHIPPED_NAME  # of the package's model no curves are kept
+    statistics = read_statistics(Path(config.paths.model)) if trained else {}
     return write_report(Path(config.paths.reports), statistics, config.body, to_yaml(config))
