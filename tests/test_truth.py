@@ -177,6 +177,11 @@ def test_clips_and_times_are_chosen_for_testing(tmp_path: Path) -> None:
     walk = chosen.split("train").samples
     walk = walk[walk["clip"] == "walk"]
     assert set(walk["frame"] - 10) == set(range(5, FRAMES)) - {7}, "labels are never trained on"
+    times = prepared(tmp_path, truth="", test="[walk:14-15]", exclude=2)
+    walk = times.split("train").samples
+    walk = walk[walk["clip"] == "walk"]
+    assert set(walk["frame"] - 10) == {0, 1, *range(8, FRAMES)}
+    assert not measure_dataset(times)["samples"]["moment_shared"].any()
     whole = prepared(tmp_path, truth="", test="[spr*]")
     assert set(whole.split("test").samples["clip"]) == {"sprint"}
     assert set(whole.split("train").samples["clip"]) == {"walk"}
@@ -374,6 +379,7 @@ def test_scores_are_those_of_the_labelled_joints_alone() -> None:
         true_3d_mm=truth,
         predicted_2d_px=predicted[..., :2],
         true_2d_px=truth[..., :2],
+        height_mm=900.0,
     )
     for row in range(len(truth)):
         p, g = predicted[row][~hidden[row]], truth[row][~hidden[row]]
@@ -385,6 +391,10 @@ def test_scores_are_those_of_the_labelled_joints_alone() -> None:
         scaled = np.linalg.norm(scale * p - g, axis=1)
         assert found["n_mpjpe_mm"][row] == pytest.approx(scaled.mean())
         assert found["pck_150_root_all"][row] == pytest.approx(100 * (scaled < 150).mean())
+        known = np.delete(np.arange(len(BODY)), np.flatnonzero(hidden[row]))
+        counted = np.isin(known, BODY.evaluated_indices)
+        expected = 100 * (scaled[counted] < 90).mean()
+        assert found["pck_tenth"][row] == pytest.approx(expected)
         u, s, vt = np.linalg.svd(p.T @ g)
         sign = np.sign(np.linalg.det(u @ vt))
         turned = p @ u @ np.diag([1, 1, sign]) @ vt

@@ -152,7 +152,8 @@ class FolderConfig:
     cameras: File = ""
     # True poses of some frames (docs/datasets.md): those are the test images. Never trained on.
     truth: File = ""
-    # Frames before and after a labelled one that are not trained on, in any camera.
+    # Frames before and after a labelled one, or one of `test`, that are not trained on, in any
+    # camera.
     exclude: Whole = 0
     # Clips, or times of clips, that are for testing alone: CLIP or CLIP:FIRST-LAST (frames); `*`
     # stands for any text. Empty: chosen by test_fraction, or by truth.

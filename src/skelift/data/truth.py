@@ -165,7 +165,7 @@ def split_by_moment(
 
     Test images are those with truth (without a truth file: all) in ``folder.test`` (empty:
     anywhere). Training images are the others, but for those within ``folder.exclude`` frames of a
-    labelled frame or in ``folder.test``, in any camera. Without poses there is no training, and
+    labelled frame or of ``folder.test``, in any camera. Without poses there is no training, and
     no training image.
 
     Args:
@@ -188,7 +188,8 @@ def split_by_moment(
             chosen |= region.holds(clip.name, numbers)
         every = np.isin(np.arange(len(numbers)), clip.indices)
         row = np.full(len(numbers), -1)
-        in_test, kept_out = every & chosen, chosen.copy()
+        in_test = every & chosen
+        kept_out = _near(numbers, np.sort(numbers[chosen]), folder.exclude)
         if truth is not None:
             labelled = truth.frames(clip.name, own_names)
             row[:] = [labelled.get(number, -1) for number in numbers.tolist()]

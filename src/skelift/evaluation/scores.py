@@ -92,7 +92,7 @@ def measure(skeleton: Skeleton, **poses: Unpack[Poses]) -> dict[str, Array]:
     predicted, truth = poses.get("predicted_3d_mm"), poses.get("true_3d_mm")
     if predicted is not None and truth is not None:
         pair = _checked("3D", predicted, truth, (len(skeleton), 3))
-        measured |= _measure_3d(*pair, skeleton)
+        measured |= _measure_3d(*pair, skeleton, poses.get("height_mm"))
     predicted, truth = poses.get("predicted_2d_px"), poses.get("true_2d_px")
     if predicted is not None and truth is not None:
         pair = _checked("2D", predicted, truth, (len(skeleton), 2))
@@ -120,6 +120,7 @@ def protocol(skeleton: Skeleton, size: int) -> dict[str, str]:
         f"the best scale of each pose, {counted} evaluated joints; same as pck_150_root_evaluated",
         "auc": "headline: mean of PCK over 0:5:150 mm (31 thresholds), aligned as pck_150; same "
         "as auc_root_evaluated",
+        "pck_tenth": "the same as pck_150 with a tenth of the body's height for 150 mm",
         "alignments": "..._root_...: root-relative with the best scale of each pose; "
         "..._procrustes_...: similarity alignment without reflection; both fitted to all joints",
         "joints": f"..._evaluated: {', '.join(skeleton.evaluated or skeleton.joints)}; "
@@ -182,7 +183,9 @@ def facing(poses_mm: ArrayLike, skeleton: Skeleton) -> NDArray[np.str_] | None:
     return None if (sides == UNKNOWN).all() else sides
 
 
-def _measure_3d(predicted: Array, truth: Array, skeleton: Skeleton) -> dict[str, Array]:
+def _measure_3d(
+    predicted: Array, truth: Array, skeleton: Skeleton, height_mm: float | None
+) -> dict[str, Array]:
     root = skeleton.root_index
     measured = {
         "p_mpjpe_mm": metrics.p_mpjpe(predicted, truth),
@@ -202,6 +205,9 @@ def _measure_3d(predicted: Array, truth: Array, skeleton: Skeleton) -> dict[str,
             measured[f"pck_150_{alignment}_{subset}"] = metrics.pck(distance[:, joints])
             measured[f"auc_{alignment}_{subset}"] = metrics.auc(distance[:, joints])
     headline = {name: measured[f"{name}_root_evaluated"] for name in ("pck_150", "auc")}
+    if height_mm is not None:
+        tenth = metrics.pck(distances["root"][:, subsets["evaluated"]], height_mm / 10)
+        headline["pck_tenth"] = tenth
     return measured | headline
 
 

@@ -45,11 +45,12 @@ COLUMNS = (
     Column("error_2d_px", "2D error", "px"),
     Column("error_2d_swapped_px", "2D swapped", "px"),
     Column("swapped_share", "share swapped", "%"),
+    Column("pck_tenth", "PCK height/10", "%", "↑"),
     Column("error_2d_mm", "2D error in the world", "mm"),
     Column("error_2d_percent", "2D of height", "%"),
     Column("error_2d_swapped_percent", "2D swapped of height", "%"),
 )
-_IN_THE_WORLD = ("error_2d_mm", "error_2d_percent", "error_2d_swapped_percent")
+_IN_THE_WORLD = ("error_2d_mm", "error_2d_percent", "error_2d_swapped_percent", "pck_tenth")
 # What fits 80 characters.
 PRINTED = tuple(c for c in COLUMNS if c.key not in ("n_mpjpe_mm", *_IN_THE_WORLD))
 PER_CAMERA = tuple(
