@@ -200,6 +200,14 @@ def test_too_few_labels_keep_a_moment_out_of_both_splits(tmp_path: Path) -> None
     assert 7 not in {frame for _, frame in frames_of(data, "train")}
 
 
+def test_labels_without_an_image_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_truth(make(tmp_path), frames=(3, 90, 91))
+    assert len(prepared(tmp_path).split("test")) == len(CAMERAS)
+    assert "truth.npz: 2 labelled frames are of no image here" in capsys.readouterr().err
+
+
 def test_weights_do_not_depend_on_the_truth(tmp_path: Path) -> None:
     weights = []
     for name in ("one", "other"):

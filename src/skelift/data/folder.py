@@ -101,6 +101,9 @@ def prepare(config: Config) -> Path:
             "in no score",
             file=sys.stderr,
         )
+    unseen = truth.unseen([shot.part for shot in shots]) if truth and not folder.test else 0
+    if unseen:
+        print(f"{folder.truth}: {unseen} labelled frames are of no image here", file=sys.stderr)
     if poses and poses.skipped:
         print(f"{folder.poses}: skipped {poses.skipped} incomplete poses", file=sys.stderr)
     return out

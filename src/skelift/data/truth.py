@@ -75,6 +75,11 @@ class Truth:
         fewest = min(int(np.isfinite(p[row]).all(axis=-1).sum()) for p in self.poses.values())
         return fewest >= FEWEST_JOINTS
 
+    def unseen(self, parts: Sequence["Part"]) -> int:
+        """How many rows with labels enough are not among the test images."""
+        seen = {row for part in parts for row in part.row.tolist()}
+        return sum(self.is_scored(row) and row not in seen for row in self.rows.values())
+
     def pose(self, row: int, camera: Camera | None) -> tuple[Array, Array | None]:
         """2D (J, 2) in pixels of the image and 3D (J, 3) mm in the camera frame, NaN unlabelled.
 
