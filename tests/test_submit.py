@@ -203,8 +203,8 @@ def test_token_is_sent_and_asked_for(
     double.executes = False
     double.token = "open sesame"  # noqa: S105
     call = ["submit", "--host", host, "--pipeline", str(pipeline), "data=x"]
-    assert main(call) == 1
-    assert f"refused with 401 (Unauthorized); set {submit.TOKEN}" in capsys.readouterr().err
+    assert main(call) == 2
+    assert f"refused with 401 (no valid token); set {submit.TOKEN}" in capsys.readouterr().err
     monkeypatch.setenv(submit.TOKEN, double.token)
     assert main(call) == 0
     assert double.token not in capsys.readouterr().out
@@ -219,7 +219,7 @@ def test_silent_host_and_missing_pipeline(
     assert main(["submit", "--host", url, "--pipeline", str(pipeline), "data=x"]) == 1
     assert f"{url}: does not answer" in capsys.readouterr().err
     assert main(["submit", "--host", "localhost", "--pipeline", str(pipeline)]) == 2
-    assert "write a URL" in capsys.readouterr().err
+    assert "not an HTTP URL" in capsys.readouterr().err
     assert main(["submit", "--host", url, "--pipeline", "nowhere.py"]) == 2
     assert "nowhere.py: not found" in capsys.readouterr().err
 

@@ -7,18 +7,21 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.error import URLError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 from PIL import Image
 
 from skelift.errors import InputError
+from skelift.http import Unexpected, opener
 
 _SECONDS = 10.0
-Unreachable = (URLError, OSError, ValueError)
+# What a request to a server raises that is gone, starting, or something else.
+Unreachable = (URLError, OSError, HTTPException, Unexpected, ValueError, LookupError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def is_ready(place: Place, version: str = "") -> bool:
     try:
         states = [worker["status"] for worker in describe(place, version)["workers"]]
         return "READY" in states and _answers_canary(place, version)
-    except (*Unreachable, KeyError, IndexError):
+    except Unreachable:
         return False
 
 
@@ -100,7 +103,7 @@ def pending(place: Place) -> int:
         url = f"{place.management}/models/{place.name}/all"
         versions = json.loads(ask(place, url, kind="management"))
         return sum(int(each["jobQueueStatus"]["pendingRequests"]) for each in versions)
-    except (*Unreachable, KeyError):
+    except Unreachable:
         return 0
 
 
@@ -119,12 +122,12 @@ def ask(
     body: bytes | None = None,
     seconds: float = _SECONDS,
 ) -> bytes:
-    """One HTTP request with the token that it needs; raises urllib's errors."""
+    """One HTTP request with the token that it needs; raises ``Unreachable``."""
     headers = {"Content-Type": "application/json"} if body is not None else {}
     if place.tokens:
         headers["Authorization"] = f"Bearer {token(place, kind)}"
     request = Request(url, data=body, headers=headers, method=method)  # noqa: S310 our own server
-    with urlopen(request, timeout=seconds) as answer:  # noqa: S310
+    with opener(url).open(request, timeout=seconds) as answer:
         return bytes(answer.read())
 
 

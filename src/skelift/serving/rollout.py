@@ -27,7 +27,10 @@ def roll_out(archive: Path, place: Place, seconds: float = LOAD_SECONDS) -> str:
         RunError: the new version never was ready. It is removed again; the old one goes on serving.
     """
     name, version = _described(archive)
-    old = str(describe(place)["modelVersion"])
+    try:
+        old = str(describe(place)["modelVersion"])
+    except Unreachable as error:
+        raise RunError(f"{place.management}: does not answer ({error}); is it running?") from None
     if name != place.name or version == old:
         raise InputError(
             f"{archive}: is {name} {version}, but {place.name} {old} runs; package it with "

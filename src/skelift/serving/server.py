@@ -16,8 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from skelift.errors import InputError, RunError
+from skelift.http import LOOPBACK
 from skelift.serving.probe import Place, default_state, holds, is_ready, pending, token
-from skelift.serving.settings import LOOPBACK, ServerSettings, write_settings
+from skelift.serving.settings import ServerSettings, write_settings
 
 START_SECONDS = 180
 DRAIN_SECONDS = 40  # a little more than TorchServe's response timeout

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from skelift.http import LOOPBACK
+
 DEFAULT_NAME = "skelift"
 WORKERS = 2
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_REQUEST_BYTES = 24 * 2**20  # an image of 10 MiB and a mask, in base64
 
 
