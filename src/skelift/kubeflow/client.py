@@ -5,10 +5,11 @@ Imports kfp; only ``skelift.kubeflow.submit`` imports this, when it connects.
 
 import warnings
 from http.client import BadStatusLine, IncompleteRead, LineTooLong, RemoteDisconnected
-from typing import Any
+from typing import Any, Self
 
 import kfp
 from kfp_server_api.rest import RESTClientObject
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import ProtocolError
 from urllib3.util.retry import Retry
 
@@ -24,10 +25,10 @@ class _SameOrigin(Retry):
         self,
         method: str | None = None,
         url: str | None = None,
-        response: Any = None,
+        response: BaseHTTPResponse | None = None,
         *args: Any,
         **kwargs: Any,
-    ) -> "Retry":
+    ) -> Self:
         """See ``Retry``; Unexpected for a redirect to another origin."""
         location = response.get_redirect_location() if response else None
         if location and url:
@@ -35,7 +36,7 @@ class _SameOrigin(Retry):
         return super().increment(method, url, response, *args, **kwargs)
 
 
-class _Rest(RESTClientObject):
+class _Rest(RESTClientObject):  # type: ignore[misc]  # kfp has no types
     """What sends the requests of every API: in time, and with a JSON object as the answer."""
 
     def request(self, method: str, url: str, **kwargs: Any) -> Any:
@@ -54,7 +55,7 @@ class _Rest(RESTClientObject):
         return answer
 
 
-class Client(kfp.Client):
+class Client(kfp.Client):  # type: ignore[misc]  # kfp has no types
     """``kfp.Client`` that has found a healthy API.
 
     Raises:

@@ -11,12 +11,12 @@ from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request
 
 from PIL import Image
 
-from skelift.errors import InputError
+from skelift.errors import InputError, RunError
 from skelift.http import Unexpected, opener
 
 _SECONDS = 10.0
@@ -51,6 +51,16 @@ class Place:
         """A file that workers hold a lock on while they work."""
         return self.folder / "busy"
 
+    @property
+    def failure(self) -> Path:
+        """A file that says why a worker could not start, once that has happened."""
+        return self.folder / "failure"
+
+    @property
+    def store(self) -> Path:
+        """The folder of the archives that the server may load."""
+        return self.folder / "model-store"
+
     def write(self) -> None:
         """Write what ``read_place`` reads."""
         self.busy.touch()
@@ -71,6 +81,9 @@ def is_ready(place: Place, version: str = "") -> bool:
     """Whether a version of the model, or the default one, is READY and answers a canary.
 
     A server that is about to stop is not ready.
+
+    Raises:
+        RunError: the model itself refuses the canary, so it will never be ready.
     """
     if place.draining.exists():
         return False
@@ -141,7 +154,13 @@ def canary() -> bytes:
 def _answers_canary(place: Place, version: str) -> bool:
     body = json.dumps({"instances": [base64.b64encode(canary()).decode()]}).encode()
     url = place.predictions + (f"/{version}" if version else "")
-    answer = ask(place, url, method="POST", body=body)
+    try:
+        answer = ask(place, url, method="POST", body=body)
+    except HTTPError as error:
+        with error:
+            # A worker that died, or a full queue, has no such body.
+            message = json.loads(error.read())["error"]["message"]
+        raise RunError(f"{url}: refuses a test image: {message}") from None
     return len(json.loads(answer)["predictions"]) == 1
 
 

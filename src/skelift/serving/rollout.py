@@ -1,17 +1,15 @@
 """v1 -> v2 on one running server: v2 is loaded and tried beside v1, then takes its place."""
 
-import json
 import shutil
-import zipfile
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 
 from skelift.errors import InputError, RunError
+from skelift.serving.manifest import read_manifest
 from skelift.serving.probe import Place, Unreachable, ask, describe, holds, is_ready, pending
 
 LOAD_SECONDS, FINISH_SECONDS = 120, 35
-_MANIFEST = "MAR-INF/MANIFEST.json"
 
 
 def roll_out(archive: Path, place: Place, seconds: float = LOAD_SECONDS) -> str:
@@ -26,7 +24,7 @@ def roll_out(archive: Path, place: Place, seconds: float = LOAD_SECONDS) -> str:
         InputError: the archive is not one, or is of another model or the same version.
         RunError: the new version never was ready. It is removed again; the old one goes on serving.
     """
-    name, version = _described(archive)
+    name, version = read_manifest(archive)
     try:
         old = str(describe(place)["modelVersion"])
     except Unreachable as error:
@@ -36,16 +34,19 @@ def roll_out(archive: Path, place: Place, seconds: float = LOAD_SECONDS) -> str:
             f"{archive}: is {name} {version}, but {place.name} {old} runs; package it with "
             f"--name {place.name} and another --version"
         )
-    stored = place.folder / "model-store" / f"{name}-{version}.mar"
+    stored = place.store / f"{name}-{version}.mar"
     shutil.copy(archive, stored)
+    place.failure.unlink(missing_ok=True)
     url = f"{place.management}/models"
     try:
         query = urlencode({"url": stored.name, "initial_workers": 0})
         ask(place, f"{url}?{query}", "management", method="POST", seconds=seconds)
         query = urlencode({"min_worker": 2, "max_worker": 2})
         ask(place, f"{url}/{name}/{version}?{query}", "management", method="PUT", seconds=seconds)
-        if not holds(lambda: is_ready(place, version), seconds):
+        if not holds(lambda: place.failure.exists() or is_ready(place, version), seconds):
             raise RunError(f"version {version} was not ready within {seconds:.0f} s")
+        if place.failure.exists():
+            raise RunError(f"its workers cannot start: {place.failure.read_text()}")
         ask(place, f"{url}/{name}/{version}/set-default", "management", method="PUT")
     except (RunError, *Unreachable) as error:
         _drop(place, version)
@@ -65,12 +66,3 @@ def _drop(place: Place, version: str) -> None:
     except HTTPError as error:
         if error.code != 404:  # it was never registered
             raise RunError(f"version {version} cannot be removed ({error.code})") from None
-
-
-def _described(archive: Path) -> tuple[str, str]:
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            model = json.loads(opened.read(_MANIFEST))["model"]
-        return str(model["modelName"]), str(model["modelVersion"])
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        raise InputError(f"{archive}: not an archive; recreate it with `skelift package`") from None
