@@ -14,7 +14,8 @@ _EXCEPTION = re.compile(r"[\w.]*[A-Z]\w*(: .+)?")
 _JAVA = re.compile(
     r"(?:[a-z]\w*\.)+[A-Z]\w*(?:Exception|Error)\b.*|Error: .+|.*insufficient memory.*"
 )
-_FOLLOWS = re.compile(r"RuntimeError: \d{3} - ")  # TorchServe's own, after the model's exception
+# TorchServe's own, after the exception that tells more.
+_FOLLOWS = re.compile(r"RuntimeError: \d{3} - |ModuleNotFoundError: .*'ts\.torch_handler\.")
 _STARTED, _DIED = "Torch worker started.", "Backend worker process died."
 _LOST = ("Load model failed", "Backend worker error")
 _SILENT = "it ends without a word, as when memory is short or somebody kills it"
@@ -81,7 +82,7 @@ class Log:
         elif text == _DIED:
             self._dying = True
         elif logged and logged["logger"] == "MODEL_LOG" and _EXCEPTION.fullmatch(text):
-            if not _FOLLOWS.match(text):
+            if not (self._exception and _FOLLOWS.match(text)):
                 self._exception = text
             if self._dying:
                 self._failed(self._exception or text)

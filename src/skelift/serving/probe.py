@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -52,9 +53,9 @@ class Place:
         return self.folder / "busy"
 
     @property
-    def failure(self) -> Path:
+    def failed(self) -> Path:
         """A file that says why a worker could not start, once that has happened."""
-        return self.folder / "failure"
+        return self.folder / "failed"
 
     @property
     def store(self) -> Path:
@@ -75,6 +76,19 @@ def read_place(folder: Path) -> Place:
         return Place(**described | {"folder": folder})
     except (OSError, ValueError, TypeError):
         raise InputError(f"{folder}: no server found; start one with `skelift serve`") from None
+
+
+def failure(place: Place) -> InputError | RunError | None:
+    """Why a worker could not start, if that has happened: the model's fault, or another."""
+    try:
+        why = place.failed.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    kind, _, message = why.partition(": ")
+    if kind == f"{InputError.__module__}.{InputError.__qualname__}":
+        # Without the folder that the archive was unpacked to.
+        return InputError(re.sub(r"/.*/models/[0-9a-f]+/", "", message))
+    return RunError(f"its workers cannot start: {why}")
 
 
 def is_ready(place: Place, version: str = "") -> bool:

@@ -7,7 +7,16 @@ from urllib.parse import urlencode
 
 from skelift.errors import InputError, RunError
 from skelift.serving.manifest import read_manifest
-from skelift.serving.probe import Place, Unreachable, ask, describe, holds, is_ready, pending
+from skelift.serving.probe import (
+    Place,
+    Unreachable,
+    ask,
+    describe,
+    failure,
+    holds,
+    is_ready,
+    pending,
+)
 
 LOAD_SECONDS, FINISH_SECONDS = 120, 35
 
@@ -36,22 +45,24 @@ def roll_out(archive: Path, place: Place, seconds: float = LOAD_SECONDS) -> str:
         )
     stored = place.store / f"{name}-{version}.mar"
     shutil.copy(archive, stored)
-    place.failure.unlink(missing_ok=True)
+    place.failed.unlink(missing_ok=True)
     url = f"{place.management}/models"
     try:
         query = urlencode({"url": stored.name, "initial_workers": 0})
         ask(place, f"{url}?{query}", "management", method="POST", seconds=seconds)
         query = urlencode({"min_worker": 2, "max_worker": 2})
         ask(place, f"{url}/{name}/{version}?{query}", "management", method="PUT", seconds=seconds)
-        if not holds(lambda: place.failure.exists() or is_ready(place, version), seconds):
+        if not holds(lambda: place.failed.exists() or is_ready(place, version), seconds):
             raise RunError(f"version {version} was not ready within {seconds:.0f} s")
-        if place.failure.exists():
-            raise RunError(f"its workers cannot start: {place.failure.read_text()}")
+        if broken := failure(place):
+            raise broken
         ask(place, f"{url}/{name}/{version}/set-default", "management", method="PUT")
-    except (RunError, *Unreachable) as error:
+    except (InputError, RunError, *Unreachable) as error:
         _drop(place, version)
         stored.unlink(missing_ok=True)
-        why = f"{error.code}" if isinstance(error, HTTPError) else str(error)
+        why: object = error
+        if isinstance(error, HTTPError):  # of a worker that died: the log is a little later
+            why = failure(place) if holds(place.failed.exists, 1) else error.code
         raise RunError(f"{archive}: not taken ({why}); {name} {old} goes on serving") from None
     # What was sent to the old version is answered first.
     holds(lambda: pending(place) == 0, FINISH_SECONDS, times=5, step=0.2)

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import re
 import shutil
 import signal
 import socket
@@ -22,7 +21,7 @@ from skelift.files import atomic_file, locked
 from skelift.http import LOOPBACK
 from skelift.serving.log import Log
 from skelift.serving.manifest import read_manifest
-from skelift.serving.probe import Place, default_state, holds, is_ready, pending, token
+from skelift.serving.probe import Place, default_state, failure, holds, is_ready, pending, token
 from skelift.serving.settings import ServerSettings, write_settings
 
 START_SECONDS = 180
@@ -57,8 +56,11 @@ class Server:
         while not is_ready(self.place):
             if stop and stop.is_set():
                 return False
-            if self.place.failure.exists():
-                raise self._failure(self.place.failure.read_text(encoding="utf-8"))
+            error = failure(self.place)
+            if isinstance(error, InputError):
+                raise InputError(f"{self.archive}: {error}")
+            if error:
+                raise self._lasting(str(error))
             if self.process.poll() is not None:
                 raise self._lasting(f"TorchServe ended ({self.log.end()})")
             if time.monotonic() > end:
@@ -66,14 +68,6 @@ class Server:
             time.sleep(_STEP)
         self.log.release()
         return True
-
-    def _failure(self, why: str) -> InputError | RunError:
-        """Why workers cannot start, by the exception of one."""
-        kind, _, message = why.partition(": ")
-        if kind == f"{InputError.__module__}.{InputError.__qualname__}":
-            # Without the folder that the archive was unpacked to.
-            return InputError(f"{self.archive}: {re.sub(r'/.*/models/[0-9a-f]+/', '', message)}")
-        return self._lasting(f"its workers cannot start: {why}")
 
     def _lasting(self, why: str) -> RunError:
         return RunError(f"{self.archive}: {why}; the whole log is in {self.log.keep()}")
@@ -181,13 +175,12 @@ def _scratch(folder: Path, stack: ExitStack) -> Path:
         return own
     for place in _SHORT_PLACES:
         if os.access(place, os.W_OK | os.X_OK):
-            made = tempfile.TemporaryDirectory(
-                dir=place, prefix="skelift-", ignore_cleanup_errors=True
-            )
-            return Path(stack.enter_context(made))
+            made = Path(tempfile.mkdtemp(dir=place, prefix="skelift-"))
+            stack.callback(shutil.rmtree, made, ignore_errors=True)
+            return made
     raise InputError(
-        f"{folder}: too long for the sockets of workers; name a shorter --state, or let "
-        f"{_SHORT_PLACES[0]} be writable"
+        f"{folder}: too long for the sockets of workers; name a shorter --state, or make one of "
+        f"{', '.join(_SHORT_PLACES)} writable"
     )
 
 
@@ -195,7 +188,7 @@ def _failure_of(place: Place) -> Callable[[str], None]:
     """What writes down why a worker cannot start."""
 
     def write(why: str) -> None:
-        with suppress(FileNotFoundError), atomic_file(place.failure) as unfinished:
+        with suppress(FileNotFoundError), atomic_file(place.failed) as unfinished:
             unfinished.write_text(why, encoding="utf-8")
 
     return write
@@ -275,7 +268,8 @@ def _own_folder(folder: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True)
         return folder.resolve()
     except UnicodeEncodeError:
-        raise InputError(f"{folder}: its name is not UTF-8; name another --state") from None
+        shown = str(folder).encode(errors="backslashreplace").decode()
+        raise InputError(f"{shown}: its name is not UTF-8; name another --state") from None
     except BlockingIOError:
         raise InputError(f"{folder}: a running server has it; name another --state") from None
     except OSError as error:
