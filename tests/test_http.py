@@ -16,6 +16,7 @@ from skelift.cli import main
 from skelift.errors import InputError
 from skelift.http import check_redirect, check_url, opener, origin, proxy_of, read_token
 from skelift.inference.engines import TOKEN as ENDPOINT_TOKEN
+from skelift.kubeflow.bucket import fetch, upload
 from skelift.kubeflow.submit import TOKEN as KFP_TOKEN
 from skelift.serving.probe import Place, ask, is_ready
 
@@ -67,13 +68,13 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             for name, value in {"Content-Length": str(len(site.body)), **site.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(site.body)
+            self.wfile.write(site.body if self.command != "HEAD" else b"")
             self.close_connection = True
 
         def log_message(self, *args: object) -> None:
             pass
 
-    for method in ("GET", "POST", "PUT", "DELETE"):
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
         setattr(Handler, f"do_{method}", Handler._answer)
     return Handler
 
@@ -320,3 +321,52 @@ def test_the_probe_of_an_own_server_redirects_nowhere(
 def test_opener_follows_a_redirect_within_the_origin(sites: tuple[Site, Site]) -> None:
     named, _ = sites
     assert opener(named.url).open(named.url).read() == PAGE
+
+
+@pytest.fixture
+def bucket(sites: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch) -> None:
+    named, other = sites
+    monkeypatch.setenv("AWS_ENDPOINT_URL", named.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "name")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "word")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", SECRET)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("http_proxy", other.url)
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize("status", [301, 302, 307])
+@pytest.mark.parametrize("region", [{}, {"x-amz-bucket-region": "eu-west-9"}])
+def test_credentials_of_a_bucket_are_led_nowhere_else(
+    sites: tuple[Site, Site],
+    tmp_path: Path,
+    status: int,
+    region: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    named, other = sites
+    named.status, named.headers = status, region | {"Location": f"http://localhost:{other.port}/"}
+    for command in (
+        ["pull", "s3://b/x", str(tmp_path / "in")],
+        ["push", str(tmp_path), "s3://b/x"],
+    ):
+        assert main(command) == 2
+        printed = capsys.readouterr()
+        assert f"{named.url}: redirects to http://localhost:{other.port}/" in printed.err
+        assert printed.err.count("\n") == 1
+        assert printed.out == ""
+    for act in (lambda: fetch("s3://b/x", tmp_path), lambda: upload(PIPELINE, "s3://b/x")):
+        with pytest.raises(InputError, match="redirects to"):
+            act()
+    assert not other.asked  # neither as the target nor as a proxy
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_page_is_no_bucket(sites: tuple[Site, Site], tmp_path: Path) -> None:
+    named, _ = sites
+    for act in (lambda: fetch("s3://b/x", tmp_path), lambda: upload(PIPELINE, "s3://b/x")):
+        with pytest.raises(InputError, match=f"{named.url}: answers with a page"):
+            act()
+    named.headers["ETag"] = '"1"'
+    named.body = b""  # some servers say so of nothing
+    upload(PIPELINE, "s3://b/x")
