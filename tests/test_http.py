@@ -348,7 +348,7 @@ def test_credentials_of_a_bucket_are_led_nowhere_else(
     named.status, named.headers = status, region | {"Location": f"http://localhost:{other.port}/"}
     for command in (
         ["pull", "s3://b/x", str(tmp_path / "in")],
-        ["push", str(tmp_path), "s3://b/x"],
+        ["push", str(PIPELINE.parent), "s3://b/x"],
     ):
         assert main(command) == 2
         printed = capsys.readouterr()

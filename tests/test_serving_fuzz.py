@@ -23,7 +23,7 @@ from skelift.serving.client import Client
 from skelift.serving.service import Service
 
 FUZZED = settings(
-    max_examples=int(os.environ.get("SKELIFT_FUZZ_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("SKELIFT_FUZZ_EXAMPLES", "40")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
