@@ -70,10 +70,9 @@ def run(
     """Serve until SIGTERM or Ctrl-C; then answer the requests under way, and stop.
 
     Raises:
-        InputError: no model, no Java, or the port is taken.
+        InputError: no model, a broken one, no Java, or the port or the state's folder is taken.
         RunError: the model was never ready, or TorchServe ended.
     """
-    from skelift.serving.archive import package
     from skelift.serving.server import check_host, curl_line, serving
     from skelift.serving.settings import ServerSettings
     from skelift.weights import SHIPPED
@@ -87,6 +86,8 @@ def run(
     with ExitStack() as stack:
         archive = model or SHIPPED
         if archive.suffix != ".mar":
+            from skelift.serving.archive import package  # loads PyTorch
+
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             _say(f"packaging {archive}")
             archive = package(archive, Path(folder))
