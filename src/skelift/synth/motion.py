@@ -98,13 +98,30 @@ def _of_bvh(path: Path, fps: float) -> tuple[NDArray[np.float32], NDArray[np.flo
     joint_of = parts_of([joint.name for joint in bvh.joints], str(path))
     every = max(round(1 / (fps * bvh.frame_time)), 1)
     thinned = Bvh(bvh.joints, bvh.frame_time * every, bvh.values[::every])
-    rotations, places = thinned.rotations(), bvh.rest()
-    rest = {part: places[joint] for part, joint in joint_of.items()}
-    turned = {part: rotations[:, joint] for part, joint in joint_of.items()}
-    return (
-        canonical_rotations(turned, rest, str(path)),
-        canonical_places(thinned.root_places(), rest, str(path)),
-    )
+    rotations = thinned.rotations()
+    places = thinned.places(rotations)[:, joint_of["hips"]]
+    # Joints above the hips may turn the whole skeleton, such as from Z up to Y up: upright is what
+    # they make of the zero pose.
+    above = bvh.joints[joint_of["hips"]].parent
+    upright = _nearest_turn(rotations[0, above]) if above >= 0 else np.eye(3)
+    at_rest = bvh.rest() @ upright.T
+    rest = {part: at_rest[joint] for part, joint in joint_of.items()}
+    turned = {part: rotations[:, joint] @ upright.T for part, joint in joint_of.items()}
+    canonical = canonical_rotations(turned, rest, str(path))
+    hips = canonical_places(places, rest, str(path))
+    if not (np.isfinite(canonical).all() and np.isfinite(hips).all()):
+        raise InputError(
+            f"{path}: broken BVH file (limbs without length, or places too far to count); export "
+            "it again"
+        )
+    return canonical, hips
+
+
+def _nearest_turn(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, 3) of the 24 rotations that turn axes to axes, the nearest."""
+    turns = Rotation.create_group("O").as_matrix().round()
+    nearest: NDArray[np.float64] = turns[np.einsum("nij,ij->n", turns, rotation).argmax()]
+    return nearest
 
 
 def _of_npz(source: str, fps: float) -> Motion:
