@@ -54,11 +54,11 @@ def read_deeplabcut(path: Path) -> RawPoses:
     for column, series in zip(columns, values.T, strict=True):
         place = animals.index(column[:-2]), slice(None), parts.index(column[-2])
         poses[(*place, COORDS.index(column[-1]))] = series
-    poses = poses.reshape(-1, len(parts), len(COORDS))
-    samples = records(len(poses))
+    rows = poses.reshape(-1, len(parts), len(COORDS))
+    samples = records(len(rows))
     samples["frame"] %= max(len(values), 1)
     samples["clip"] = path.stem[:64]
-    return RawPoses(parts, poses[..., :2], poses[..., 2], samples)
+    return RawPoses(parts, rows[..., :2], rows[..., 2], samples)
 
 
 def _read_csv(path: Path) -> Table:

@@ -232,13 +232,12 @@ def _column(path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...])
 def _from_dataset(data: Dataset, skeleton: Skeleton, size: int, margin: float) -> UnpairedPoses:
     """The prior of another data set, cropped again for this size and margin."""
     weights = _weights(data.folder, skeleton, data.skeleton.joints)
-    finite = np.isfinite(data.prior.poses_2d).all(axis=(1, 2))
-    left_out = Counter({"are not finite": int((~finite).sum())})
-    _need_any(data.folder, finite[finite], left_out, len(finite))
+    poses, total = data.prior.poses_2d, len(data.prior.poses_2d)
+    finite = np.flatnonzero(np.isfinite(poses).all(axis=(1, 2)))
+    left_out = Counter({"are not finite": total - len(finite)})
+    _need_any(data.folder, finite, left_out, total)
     samples = np.array(data.prior.samples[finite])
-    pixels = to_source(
-        weights @ data.prior.poses_2d[finite].astype(np.float64), samples["crop"], data.info.size
-    )
+    pixels = to_source(weights @ poses[finite].astype(np.float64), samples["crop"], data.info.size)
     samples["crop"][:, 2] *= (1 + margin) / (1 + data.info.margin)
     same_bones = (data.skeleton.joints, data.skeleton.bones) == (skeleton.joints, skeleton.bones)
     return UnpairedPoses(
@@ -248,7 +247,7 @@ def _from_dataset(data: Dataset, skeleton: Skeleton, size: int, margin: float) -
         provenance=f"2D poses: the prior of data set {data.info.name} ({data.info.provenance})",
         licence=data.info.licence,
         left_out=left_out,
-        total=len(finite),
+        total=total,
     )
 
 

@@ -120,7 +120,9 @@ def _motion(text: str, channels: int) -> tuple[float, NDArray[np.float64]]:
     if not frames or not channels or not SHORTEST <= frame_time < np.inf:
         raise ValueError("no frames, no channels or no frame time")
     if len(values) != frames * channels:
-        raise ValueError(f"{len(values)} numbers, not {frames} frames of {channels} channels")
+        raise ValueError(
+            f"{len(values) / channels:g} frames of {channels} numbers, but Frames: {frames}"
+        )
     if not np.isfinite(values).all():
         raise ValueError("NaN or infinity among the numbers")
     return frame_time, values.reshape(frames, channels)
@@ -158,7 +160,7 @@ def _hierarchy(words: Iterator[str]) -> list[Joint]:
 
 def _name(words: Iterator[str]) -> str:
     """The words up to the brace that opens a joint's block."""
-    name = []
+    name: list[str] = []
     for word in words:
         if word == "{":
             return " ".join(name)
