@@ -38,9 +38,11 @@ def read_coco(
     images: dict[str, list[str]] = {key: [] for key in used}
     left_out: Counter[str] = Counter()
     for place, annotation in _entries(path, content, "annotations", left_out):
-        key = str(annotation.get("category_id", next(iter(used))))
-        if annotation.get("category_id") is None and len(used) > 1:
-            raise InputError(f"{path}: {place} has no category_id; name its category")
+        key = str(annotation.get("category_id"))
+        if annotation.get("category_id") is None and "None" not in used:
+            if len(used) > 1:
+                raise InputError(f"{path}: {place} has no category_id; name its category")
+            key = next(iter(used))
         if key not in used:
             left_out[f"of category {names_of.get(key, key)}"] += 1
         elif annotation.get("iscrowd"):

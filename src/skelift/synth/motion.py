@@ -61,9 +61,10 @@ def load_motion(source: str, fps: float) -> Motion:
     Raises:
         InputError: nothing there, unreadable, or a skeleton whose joints have unknown names.
     """
-    if source != ASSETS and Path(source).is_dir():
-        return _of_bvh_folder(Path(source), fps)
-    return _of_npz(source, fps)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # checked at the end
+        if source != ASSETS and Path(source).is_dir():
+            return _of_bvh_folder(Path(source), fps)
+        return _of_npz(source, fps)
 
 
 def _of_bvh_folder(folder: Path, fps: float) -> Motion:
