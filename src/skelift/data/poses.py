@@ -177,7 +177,7 @@ def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive)
     except Exception as error:  # NumPy and zipfile meet a broken file with whatever they ran into
         reason = " ".join(str(error).split()) or type(error).__name__
