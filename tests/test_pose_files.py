@@ -418,6 +418,15 @@ def test_csv_that_cannot_be_read_names_the_line(
     assert "p.csv: " in str(raised.value)
 
 
+def test_cells_may_hold_words(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, POSES, np.ones(POSES.shape[:2]))
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    for row, word in zip(rows[3:], ("True", "NA", "false", "None"), strict=True):
+        row[3] = word  # the likelihood of the first joint
+    path.write_text("\n".join(map(",".join, rows)))
+    np.testing.assert_allclose(pixels(read(path)), POSES[:1], atol=0.01)
+
+
 def in_blocks(
     columns: list[tuple[str, ...]], values: NDArray[np.float64]
 ) -> tuple[list[Block], NDArray[np.float64]]:
@@ -473,7 +482,7 @@ def test_of_several_tables_deeplabcuts_is_read(tmp_path: Path) -> None:
     path = fixed_h5(tmp_path / "p.h5", columns, [(columns, values * 2)], key="a")
     assert len(read(path).poses_2d) == 4, "the only table, of whatever name"
     table_h5(path, columns, [(columns, values * 3)], key="deep/er")
-    with pytest.raises(InputError, match=r"holds 2 tables \(a, deep/er\)"):
+    with pytest.raises(InputError, match=r"holds 2 tables: a, deep/er"):
         read(path)
     fixed_h5(path, columns, [(columns, values)])
     np.testing.assert_allclose(pixels(read(path)), POSES, atol=0.01)

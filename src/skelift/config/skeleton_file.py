@@ -49,5 +49,5 @@ def read_names(file: Path) -> Any:
         return yaml.load(read_text(file), _Names)  # noqa: S506, a SafeLoader
     except FileNotFoundError:
         raise InputError(f"{file}: not found; name an existing YAML file") from None
-    except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
+    except Exception as error:  # PyYAML meets a broken file with whatever it ran into
         raise InputError(f"{file}: is not readable YAML ({' '.join(str(error).split())})") from None

@@ -22,6 +22,8 @@ from skelift.text import read_text
 
 COORDS = ("x", "y", "likelihood")
 DELIMITERS = ",;\t"
+# What a cell may hold instead of a number.
+WORDS = dict.fromkeys(("", "na", "n/a", "#n/a", "null", "none"), np.nan) | {"true": 1, "false": 0}
 KEY = "df_with_missing"  # under which DeepLabCut stores its table
 
 Column = tuple[str, ...]  # levels of a column's name, from the scorer down to the coordinate
@@ -49,8 +51,7 @@ def read_deeplabcut(path: Path) -> RawPoses:
     parts = list(dict.fromkeys(column[-2] for column in columns))
     animals = list(dict.fromkeys(column[:-2] for column in columns))
     poses = np.full((len(animals), len(values), len(parts), len(COORDS)), np.nan)
-    if not any(column[-1] == "likelihood" for column in columns):
-        poses[..., 2] = 1
+    poses[..., 2] = 1  # where the table has no likelihood
     for column, series in zip(columns, values.T, strict=True):
         place = animals.index(column[:-2]), slice(None), parts.index(column[-2])
         poses[(*place, COORDS.index(column[-1]))] = series
@@ -101,10 +102,16 @@ def _csv_row(
             f"{path}: line {number} has {len(row)} cells, its header {width}; restore the file"
         )
     cells = [*row, *[""] * (width - len(row))]
-    try:  # some languages write 1,5
-        return [float(cells[i].strip().replace(",", ".") or "nan") for i in used]
+    try:
+        return [_number(cells[i].strip().lower()) for i in used]
     except ValueError as error:
         raise InputError(f"{path}: line {number} is broken ({error}); restore it") from None
+
+
+def _number(cell: str) -> float:
+    if cell in WORDS:
+        return WORDS[cell]
+    return float(cell.replace(",", "."))  # some languages write 1,5
 
 
 def _read_h5(path: Path) -> Table:
@@ -139,9 +146,11 @@ def _table_in(path: Path, file: Any) -> Any:
     file.visititems(visit)
     if KEY in tables:
         return tables[KEY]
+    if not tables:
+        raise InputError(f"{path}: holds no table of pandas; give one that DeepLabCut wrote")
     if len(tables) != 1:
         raise InputError(
-            f"{path}: holds {len(tables)} tables ({', '.join(tables)}); give a file with one, or "
+            f"{path}: holds {len(tables)} tables: {', '.join(tables)}; give a file with one, or "
             f"with {KEY}, as DeepLabCut writes it"
         )
     return next(iter(tables.values()))
