@@ -1,6 +1,6 @@
 """Damaged files of poses, motion and skeletons give a result or one line that names the file.
 
-``FUZZ_EXAMPLES=2000 pytest tests/test_fuzz_poses.py`` looks longer.
+``FUZZ_EXAMPLES=2000 pytest tests/test_fuzz_poses.py`` looks longer, and elsewhere each time.
 """
 
 import io
@@ -29,13 +29,14 @@ from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth.motion import load_motion
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 BODY = load_skeleton("h36m17")
 PLACES = np.random.default_rng(0).uniform(20, 300, (3, 17, 2)).round(1)
 SURE = np.ones((3, 17))
 
 fuzz = settings(
-    max_examples=EXAMPLES,
+    max_examples=EXAMPLES or 25,
+    derandomize=not EXAMPLES,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -386,6 +386,7 @@ def test_csv_as_other_programs_save_it(tmp_path: Path) -> None:
         "quoted": "\n".join(
             ",".join(f'"{cell}"' for cell in line.split(",")) for line in lines.splitlines()
         ).encode(),
+        "a note of the separator": b"sep=;\n" + lines.replace(",", ";").encode(),
         "capitals": lines.replace("coords,x,y", "Coords,X,Y").encode(),
     }
     for name, content in forms.items():
@@ -528,6 +529,13 @@ def test_npz_that_cannot_be_read_names_the_array(
     with pytest.raises(InputError, match=says) as raised:
         read(tmp_path / "p.npz")
     assert "p.npz: " in str(raised.value)
+
+
+def test_names_in_the_file_go_before_a_named_order(tmp_path: Path) -> None:
+    np.savez(tmp_path / "p.npz", poses_2d=POSES, joints=[j.upper() for j in BODY.joints])
+    np.testing.assert_allclose(pixels(read(tmp_path / "p.npz", "h36m17")), POSES, atol=0.01)
+    with pytest.raises(InputError, match=r"another order than data\.folder\.joints=mpi17"):
+        read(tmp_path / "p.npz", "mpi17")
 
 
 def test_npz_may_leave_cameras_open(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ where a part is not seen.
 import csv
 import io
 import pickle  # restricted below: lists, tuples and strings, and never a class
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ def read_deeplabcut(path: Path) -> RawPoses:
 
 def _read_csv(path: Path) -> Table:
     try:
-        text = read_text(path)
+        text = re.sub(r"\A\s*sep=.\n", "", read_text(path))  # a note of spreadsheets
         lines = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error}); restore the file") from None

@@ -20,7 +20,7 @@ from skelift.data.format import Dataset
 from skelift.data.joints import LAYOUTS, joint_weights
 from skelift.data.raw_poses import FARTHEST, SURE, RawPoses, records, seen
 from skelift.errors import InputError
-from skelift.skeleton import Skeleton
+from skelift.skeleton import Skeleton, joint_name
 
 # A body reaches beyond its joints (hair, toes, fingers): its box is the joints' box plus this
 # share of the joints' larger side, on every side.
@@ -148,6 +148,11 @@ def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
         )
     poses = arrays["poses_2d"]
     names = [_text(name) for name in np.ravel(arrays["joints"])] if "joints" in arrays else []
+    if names and layout and tuple(map(joint_name, names)) != LAYOUTS[layout]:
+        raise InputError(
+            f"{path}: names its joints, in another order than data.folder.joints={layout}; leave "
+            "that empty"
+        )
     names = names or list(LAYOUTS.get(layout, skeleton.joints))
     shape = poses.shape
     if len(shape) != 3 or shape[1] != len(names) or shape[2] not in (2, 3) or not len(poses):
