@@ -287,6 +287,7 @@ def test_other_entries_of_coco_are_left_out_and_counted(
     [
         ([{"id": 5, "width": None, "height": None}], [0, 0]),
         ([{"id": "5", "width": 640.0, "height": 480}], [640, 480]),
+        ([{"id": 5.0, "width": 640, "height": 480}], [640, 480]),
         ([{"file_name": "a.png", "width": 640, "height": 480}], [0, 0]),
         (None, [0, 0]),
         ([], [0, 0]),
@@ -509,6 +510,7 @@ def test_h5_that_lacks_numbers_is_refused(tmp_path: Path) -> None:
         ({"poses_2d": POSES.astype("U9")}, "poses_2d is of type <U9, not numbers"),
         ({"poses_2d": POSES[:0]}, r"shape \(0, 17, 2\)"),
         ({"poses_2d": POSES + 0j}, "not numbers"),
+        ({"poses_2d": np.concatenate([POSES, POSES[..., :1]], axis=-1)}, "give poses_2d"),
         ({"confidence": np.ones(5)}, r"confidence has shape \(5,\), expected \(4, 17\)"),
         ({"focal": -900.0}, "focal holds -900; give pixels above 0"),
         ({"focal": [900.0, np.inf]}, "focal holds inf"),

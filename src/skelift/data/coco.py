@@ -32,13 +32,13 @@ def read_coco(
     content = _load(path)
     categories = [entry for _, entry in _entries(path, content, "categories")]
     used = _categories_in_use(path, categories, fits, category)
-    names_of = {str(entry.get("id")): str(entry.get("name", "?")) for entry in categories}
+    names_of = {_id(entry.get("id")): str(entry.get("name", "?")) for entry in categories}
     sizes = _sizes(path, content)
     rows: dict[str, list[list[float]]] = {key: [] for key in used}
     images: dict[str, list[str]] = {key: [] for key in used}
     left_out: Counter[str] = Counter()
     for place, annotation in _entries(path, content, "annotations", left_out):
-        key = str(annotation.get("category_id"))
+        key = _id(annotation.get("category_id"))
         if annotation.get("category_id") is None and "None" not in used:
             if len(used) > 1:
                 raise InputError(f"{path}: {place} has no category_id; name its category")
@@ -51,7 +51,7 @@ def read_coco(
             left_out["without keypoints"] += 1
         else:
             rows[key].append(_row(path, place, annotation["keypoints"], len(used[key])))
-            images[key].append(str(annotation.get("image_id", place)))
+            images[key].append(_id(annotation.get("image_id", place)))
     found = []
     for key, names in used.items():
         values = np.array(rows[key], dtype=np.float64).reshape(-1, len(names), 3)
@@ -106,7 +106,7 @@ def _categories_in_use(
             f"{', '.join(str(entry.get('name')) for entry in categories) or 'no category'}"
         )
     for entry in matching:
-        key, names = str(entry.get("id")), entry.get("keypoints")
+        key, names = _id(entry.get("id")), entry.get("keypoints")
         if not names:
             continue
         if not isinstance(names, list):
@@ -131,7 +131,7 @@ def _sizes(path: Path, content: Entry) -> dict[str, tuple[int, int]]:
                 f"{path}: {place} is {_brief(size[0])} x {_brief(size[1])} pixels; correct its size"
             )
         if "id" in image:
-            sizes[str(image["id"])] = int(size[0]), int(size[1])
+            sizes[_id(image["id"])] = int(size[0]), int(size[1])
     return sizes
 
 
@@ -148,6 +148,12 @@ def _row(path: Path, place: str, values: Any, joints: int) -> list[float]:
         raise InputError(
             f"{path}: keypoints of {place} are not all numbers; correct the annotation"
         ) from None
+
+
+def _id(value: Any) -> str:
+    """An id for comparison: some programs write 1 as 1.0 or as a string."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value)
 
 
 def _brief(value: Any) -> str:

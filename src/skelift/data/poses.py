@@ -26,6 +26,7 @@ from skelift.skeleton import Skeleton, joint_name
 # share of the joints' larger side, on every side.
 REACH = 0.05
 SMALLEST = 2.0  # px; what is smaller is a point, or given as shares of the image
+MOST_SURE = 100.0  # percent; a higher third coordinate is no confidence but a place
 # Arrays of an .npz, any of which may say how sure its joints are.
 CONFIDENCES = ("confidence", "likelihood", "visibility", "scores")
 
@@ -166,6 +167,11 @@ def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
     for name in set(CONFIDENCES) & set(arrays):
         given = _column(path, name, _numbers(path, name, arrays[name]), shape[:2])
         confidence = np.minimum(confidence, given)  # NaN stays
+    if len(strange := confidence[confidence > MOST_SURE]):
+        raise InputError(
+            f"{path}: a confidence is {strange[0]:g}; give poses_2d (M, J, 2), or confidences of up "
+            "to 1"
+        )
     samples = records(len(poses))
     samples["clip"] = path.stem[:64]
     for name in ("clip", "person"):
