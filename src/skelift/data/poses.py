@@ -169,8 +169,8 @@ def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
         confidence = np.minimum(confidence, given)  # NaN stays
     if len(strange := confidence[confidence > MOST_SURE]):
         raise InputError(
-            f"{path}: a confidence is {strange[0]:g}; give poses_2d (M, J, 2), or confidences of up "
-            "to 1"
+            f"{path}: a confidence is {strange[0]:g}; give poses_2d (M, J, 2), or confidences of "
+            "up to 1"
         )
     samples = records(len(poses))
     samples["clip"] = path.stem[:64]
