@@ -1,4 +1,4 @@
-"""Text files as other programs save them: UTF-8 or UTF-16, with or without a mark, or Latin-1."""
+"""Text as other programs write it: files in any encoding, and what exceptions say."""
 
 import codecs
 from pathlib import Path
@@ -42,3 +42,9 @@ def _encoding(content: bytes) -> str:
     except UnicodeDecodeError:
         return "latin-1"
     return "utf-8"
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, as a part of a line."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= 200 else f"{said[:200]} ..."

@@ -7,7 +7,7 @@ import yaml
 
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
-from skelift.text import read_text
+from skelift.text import read_text, reason
 
 _UNSET = {"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"}
 
@@ -50,4 +50,4 @@ def read_names(file: Path) -> Any:
     except FileNotFoundError:
         raise InputError(f"{file}: not found; name an existing YAML file") from None
     except Exception as error:  # PyYAML meets a broken file with whatever it ran into
-        raise InputError(f"{file}: is not readable YAML ({' '.join(str(error).split())})") from None
+        raise InputError(f"{file}: is not readable YAML ({reason(error)})") from None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from skelift.data.raw_poses import RawPoses, records
 from skelift.errors import InputError
-from skelift.text import read_text
+from skelift.text import read_text, reason
 
 COORDS = ("x", "y", "likelihood")
 DELIMITERS = ",;\t"
@@ -130,9 +130,8 @@ def _read_h5(path: Path) -> Table:
     except InputError:
         raise
     except Exception as error:  # HDF5 meets a broken file with whatever it ran into
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{path}: cannot be read as a DeepLabCut table ({reason}); save it as CSV"
+            f"{path}: cannot be read as a DeepLabCut table ({reason(error)}); save it as CSV"
         ) from None
 
 

@@ -21,6 +21,7 @@ from skelift.data.joints import LAYOUTS, joint_weights
 from skelift.data.raw_poses import FARTHEST, SURE, RawPoses, records, seen
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton, joint_name
+from skelift.text import reason
 
 # A body reaches beyond its joints (hair, toes, fingers): its box is the joints' box plus this
 # share of the joints' larger side, on every side.
@@ -191,9 +192,8 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive)
     except Exception as error:  # NumPy and zipfile meet a broken file with whatever they ran into
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{path}: cannot be read as .npz ({reason}); save it with np.savez"
+            f"{path}: cannot be read as .npz ({reason(error)}); save it with np.savez"
         ) from None
 
 
@@ -297,12 +297,12 @@ def _complete(
     complete = np.flatnonzero(~missing.any(axis=1))
     pixels = weights[:, needed] @ poses.places[complete][:, needed]
     large = np.ptp(pixels, axis=1).max(axis=-1, initial=0) >= SMALLEST
-    for reason, count in (
+    for fault, count in (
         ("have no joint that is seen", empty.sum()),
         (f"are smaller than {SMALLEST:g} pixels", (~large).sum()),
     ):
         if count:
-            left_out[reason] += int(count)
+            left_out[fault] += int(count)
     return pixels[large], poses.samples[complete[large]]
 
 
@@ -320,5 +320,5 @@ def _report(left_out: Mapping[str, int], total: int) -> str:
 
 
 def _reasons(left_out: Mapping[str, int]) -> str:
-    counts = [f"{count} {reason}" for reason, count in left_out.items() if count]
+    counts = [f"{count} {fault}" for fault, count in left_out.items() if count]
     return ", ".join(counts) or "it has none"
