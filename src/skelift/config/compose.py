@@ -9,6 +9,7 @@ from typing import Any
 from skelift.config.read import read
 from skelift.config.relations import check_relations
 from skelift.config.schema import Config
+from skelift.config.skeleton_file import read_names, read_skeleton
 from skelift.errors import InputError
 
 GROUPS = {file.parent.name for file in Path(__file__).parents[1].glob("conf/*/*.yaml")}
@@ -121,7 +122,9 @@ def _from_groups(overrides: Sequence[str]) -> Any:
     OmegaConf.set_struct(composed, False)
     composed.pop("experiment", None)
     if own:
-        composed.skeleton = _load_yaml(Path(own[-1]))
+        composed.skeleton = read_skeleton(Path(own[-1]))
+        for override in _parsed([o for o in asked if o.startswith("++skeleton.")]):
+            OmegaConf.update(composed, override.key_or_group, override.value(), force_add=True)
     return OmegaConf.to_container(composed, resolve=True)
 
 
@@ -137,11 +140,13 @@ def _forced(override: str) -> str:
 
 
 def _from_file(file: Path, overrides: Sequence[str]) -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
     raw = _load_yaml(file)
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    if OmegaConf.is_dict(raw.get("skeleton")):  # names stay as they are written, lengths numbers
+        lengths = raw.skeleton.get("bone_lengths_mm")
+        raw.skeleton = read_names(file)["skeleton"] | {"bone_lengths_mm": lengths}
+    for override in _parsed(overrides):
         key, value = override.key_or_group, override.value()
         if key in GROUPS and isinstance(value, str):
             raise InputError(
@@ -150,6 +155,12 @@ def _from_file(file: Path, overrides: Sequence[str]) -> Any:
             )
         OmegaConf.update(raw, key, value, force_add=True)
     return OmegaConf.to_container(raw, resolve=True)
+
+
+def _parsed(overrides: Sequence[str]) -> list[Any]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_overrides(list(overrides))
 
 
 def _load_yaml(file: Path) -> Any:

@@ -54,7 +54,13 @@ def prepare(config: Config) -> Path:
         if not getattr(folder, option):
             raise InputError(f"data.folder.{option}: not set; name what to read")
     poses = read_poses(
-        Path(folder.poses), config.body, config.data.size, config.data.margin, folder.joints
+        Path(folder.poses),
+        config.body,
+        config.data.size,
+        config.data.margin,
+        folder.joints,
+        folder.category,
+        folder.min_confidence,
     )
     clips = find_clips(folder)
     split_by, firsts = split_clips(clips, folder.test_fraction, config.data.seed)
@@ -68,7 +74,11 @@ def prepare(config: Config) -> Path:
         synthetic=False,
         provenance=f"{folder.provenance or f'Images of {folder.images}'}. {poses.provenance}",
         licence=f"images: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
-        details={"folder": asdict(folder), "split_by": split_by},
+        details={
+            "folder": asdict(folder),
+            "split_by": split_by,
+            "poses_left_out": {reason: n for reason, n in poses.left_out.items() if n},
+        },
     )
     with write_dataset(out, info) as writer:
         skipped = _write_images(writer, clips, firsts, folder, kept)
@@ -76,8 +86,8 @@ def prepare(config: Config) -> Path:
     shutil.rmtree(kept, ignore_errors=True)
     if skipped:
         print(f"{folder.images}: skipped {skipped} frames without a body", file=sys.stderr)
-    if poses.skipped:
-        print(f"{folder.poses}: skipped {poses.skipped} incomplete poses", file=sys.stderr)
+    if report := poses.report():
+        print(f"{folder.poses}: {report}", file=sys.stderr)
     return out
 
 
