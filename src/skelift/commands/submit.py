@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--wait", action="store_true", help="print states until the end; exit 1 if the run fails"
     )
     parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="longest wait (default: no limit)"
+        "--timeout", type=positive, metavar="SECONDS", help="longest wait (default: no limit)"
     )
 
 

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from skelift import __version__
 from skelift.config import HeadsConfig, ModelConfig
+from skelift.config.fields import Count, NonNegative, Positive
+from skelift.config.read import read
 from skelift.data.format import DatasetInfo
 from skelift.errors import InputError
 from skelift.files import read_json, write_json
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 WEIGHTS, CARD = "model.safetensors", "model.json"
 SNAPSHOTS = "snapshots"
 MADE_BY = "skelift train"
+_NUMBERS = {"scale": Positive, "size": Count, "margin": NonNegative, "crop_side": Positive}
 
 
 def save_model(
@@ -97,7 +100,7 @@ def load_model(
     from skelift.models.posenet import PoseNet
 
     card, skeleton = load_card(folder)
-    config = ModelConfig(**card["model"])
+    config = read(ModelConfig, card["model"])
     core = PoseNet(config, skeleton, float(card["scale"]))
     heads: dict[str, Head] = {name: HEADS[name](skeleton) for name in card["heads"]}
     pipeline = PosePipeline(core, heads, config.flip_test)
@@ -114,13 +117,16 @@ def load_card(folder: Path) -> tuple[dict[str, Any], Skeleton]:
     if isinstance(card, dict) and "model" in card and "heads" not in card:
         raise InputError(f"{file}: written by an older skelift; retrain it with `{MADE_BY}`")
     try:
-        ModelConfig(**card["model"])
-        float(card["scale"]), int(card["size"]), float(card["margin"]), float(card["crop_side"])
+        read(ModelConfig, card["model"], "model")
+        for key, kind in _NUMBERS.items():
+            read(kind, card[key], key)
         _ = card["name"], card["skelift_version"], card["units"], card["frame"]
         unknown = [name for name in card["heads"] if name not in HeadsConfig.__dataclass_fields__]
         skeleton = Skeleton.from_mapping(card["skeleton"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{file}: incomplete ({error}); recreate it with `{MADE_BY}`") from None
+    except InputError as error:
+        raise InputError(f"{file}: {error}; recreate it with `{MADE_BY}`") from None
     if unknown:
         raise InputError(f"{file}: unknown heads {', '.join(unknown)}; update skelift")
     return card, skeleton

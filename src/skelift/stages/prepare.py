@@ -4,7 +4,9 @@ from importlib import import_module
 from pathlib import Path
 
 from skelift.config import Config
+from skelift.data.format import DESCRIPTION
 from skelift.errors import InputError
+from skelift.files import check_replaceable, claimed
 
 # Section of ``config.data`` -> the module that makes what it describes.
 LOADERS = {
@@ -24,8 +26,8 @@ def run(config: Config) -> Path:
         The folder of the data set.
 
     Raises:
-        InputError: not exactly one source is described, or it cannot be used; nothing is written
-            then.
+        InputError: not exactly one source is described, it cannot be used, or the folder cannot be
+            written; nothing is written then.
     """
     described = [section for section in LOADERS if getattr(config.data, section) is not None]
     if len(described) != 1:
@@ -33,5 +35,13 @@ def run(config: Config) -> Path:
             f"data={config.data.name}: describes {' and '.join(described) or 'no source'}; "
             f"set one of data.{', data.'.join(LOADERS)}, and the others to null"
         )
-    made: Path = import_module(LOADERS[described[0]]).prepare(config)
+    if config.data.folder and not config.data.folder.focal_px and config.model.units == "camera":
+        raise InputError(
+            "data.folder.focal_px: not set; give the focal length in pixels of the source images, "
+            "or model.units=crop, here and to each later command, where it is unknown"
+        )
+    out = Path(config.paths.data)
+    check_replaceable(out, DESCRIPTION)
+    with claimed(out, by="prepare"):
+        made: Path = import_module(LOADERS[described[0]]).prepare(config)
     return made
