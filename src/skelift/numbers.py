@@ -11,7 +11,10 @@ Number = TypeVar("Number", int, float)
 
 def is_real(value: Any) -> bool:
     """Whether a value is a finite number: no text, no truth value, no NaN, no infinity."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def is_positive(value: Any) -> bool:

@@ -12,6 +12,8 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from skelift.numbers import positive
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options that ``run`` takes."""

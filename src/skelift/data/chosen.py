@@ -1,16 +1,21 @@
 """The data set on disk, checked against the configuration that chose it."""
 
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
 from skelift.config import Config
-from skelift.data.format import Dataset
+from skelift.data.format import MADE_BY, SAMPLE, SPLITS, Dataset
 from skelift.errors import InputError
 
 
 def chosen_dataset(config: Config) -> Dataset:
-    """The data set of ``config.paths.data``.
+    """The data set of ``config.paths.data``, whose crops, cameras and unpaired poses are numbers.
 
     Raises:
-        InputError: it is missing, or another one than the configuration describes: its skeleton,
-            ``data.size`` or ``data.name`` differ.
+        InputError: it is missing, another one than the configuration describes (skeleton,
+            ``data.size``, ``data.name``), or a crop, a focal length or a pose cannot be.
     """
     data = Dataset(config.paths.data)
     for key, has, asked in (
@@ -28,4 +33,40 @@ def chosen_dataset(config: Config) -> Dataset:
             f"{data.folder}: the joints of its skeleton {data.skeleton.name} are not those of the "
             "configuration's; choose the skeleton that it was made with"
         )
+    for part in (*(data.split(name) for name in SPLITS), data.prior):
+        _check_samples(part.folder / "samples.npy", part.samples)
+    poses = np.isfinite(data.prior.poses_2d).all(axis=(1, 2))
+    _check_rows(data.prior.folder / "poses_2d.npy", ~poses, "a pose of NaN or infinity")
+    if config.model.units == "camera" and (unknown := of_unknown_camera(data)):
+        raise InputError(
+            f"{data.folder}: {unknown} without a focal length; set model.units=crop, or prepare "
+            "them again with one (data.folder.focal_px, `focal` of an .npz)"
+        )
     return data
+
+
+def of_unknown_camera(data: Dataset) -> str:
+    """What of a data set is trained on and has no focal length, in words; empty if all has one."""
+    parts = {"training images": data.split("train"), "unpaired poses": data.prior}
+    unknown = {
+        what: int(np.isnan(part.samples["focal"]).any(axis=1).sum()) for what, part in parts.items()
+    }
+    return " and ".join(f"{count} {what}" for what, count in unknown.items() if count)
+
+
+def _check_samples(file: Path, samples: NDArray[np.void]) -> None:
+    if samples.dtype != SAMPLE:
+        raise InputError(f"{file}: its records have other fields; recreate it with `{MADE_BY}`")
+    crop, focal = samples["crop"], samples["focal"]
+    no_crop = ~np.isfinite(crop).all(axis=1) | ~(crop[:, 2] > 0)
+    _check_rows(file, no_crop, "a crop without a size")
+    # NaN stands for an unknown camera.
+    _check_rows(file, (np.isinf(focal) | (focal <= 0)).any(axis=1), "a focal length not above 0")
+
+
+def _check_rows(file: Path, wrong: NDArray[np.bool_], fault: str) -> None:
+    if wrong.any():
+        raise InputError(
+            f"{file}: {fault} in {wrong.sum()} of {len(wrong)} rows, the first is {wrong.argmax()}; "
+            f"recreate it with `{MADE_BY}`"
+        )

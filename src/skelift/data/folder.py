@@ -3,7 +3,6 @@
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from skelift.data.format import (
     DatasetWriter,
     fill_rows,
     parts_folder,
+    recorded,
     write_dataset,
 )
 from skelift.data.images import (
@@ -66,9 +66,9 @@ def prepare(config: Config) -> Path:
         size=config.data.size,
         margin=config.data.margin,
         synthetic=False,
-        provenance=f"{folder.provenance or f'Images of {folder.images}'}. {poses.provenance}",
+        provenance=f"{folder.provenance or f'Images of {Path(folder.images).name}'}. {poses.provenance}",
         licence=f"images: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
-        details={"folder": asdict(folder), "split_by": split_by},
+        details={"folder": recorded(folder), "split_by": split_by},
     )
     with write_dataset(out, info) as writer:
         skipped = _write_images(writer, clips, firsts, folder, kept)

@@ -29,6 +29,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.config.fields import Count, NonNegative, Whole
+from skelift.config.read import read
 from skelift.errors import InputError
 from skelift.files import atomic_folder, read_json, reserve, sha256, write_json
 from skelift.processes import cores
@@ -203,6 +205,13 @@ class Dataset:
         missing = {"counts", "checksums", "skeleton", *_INFO_KEYS} - set(content)
         if missing:
             raise InputError(f"{description}: lacks {', '.join(sorted(missing))}; {recreate}")
+        try:
+            read(Count, content["size"], "size")
+            read(NonNegative, content["margin"], "margin")
+            read(dict[str, Whole], content["counts"], "counts")
+            read(dict[str, str], content["checksums"], "checksums")
+        except InputError as error:
+            raise InputError(f"{description}: {error}; {recreate}") from None
         self.counts: dict[str, int] = content["counts"]
         self.checksums: dict[str, str] = content["checksums"]
         self.info = DatasetInfo(
@@ -331,6 +340,21 @@ def fill_rows(folder: Path, first: int, **columns: NDArray[Any]) -> None:
             block = rows[start : start + SHARD_IMAGES - offset]
             _write_rows(folder / f"{name}-{shard:05d}.npy", offset, block)
             start += len(block)
+
+
+def recorded(section: Any) -> dict[str, Any]:
+    """A section of ``config.data`` for ``details``: of files and folders, their names alone.
+
+    Where they lie is of this machine, and no business of whom the data set is given to.
+    """
+
+    def named(value: Any) -> Any:
+        if isinstance(value, list):
+            return [named(item) for item in value]
+        return Path(value).name if isinstance(value, str) and "/" in value else value
+
+    plain = {"layout", "provenance", "licence"}  # texts that may hold a /
+    return {k: v if k in plain else named(v) for k, v in asdict(section).items()}
 
 
 def parts_folder(folder: Path) -> Path:

@@ -7,14 +7,14 @@ a server's worker restarts faster without them.
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import Tensor
 
 from skelift import __version__
 from skelift.config import HeadsConfig, ModelConfig
-from skelift.config.fields import Count, NonNegative, Positive
+from skelift.config.fields import Count, NonNegative, Positive, must
 from skelift.config.read import read
 from skelift.data.format import DatasetInfo
 from skelift.errors import InputError
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 WEIGHTS, CARD = "model.safetensors", "model.json"
 SNAPSHOTS = "snapshots"
 MADE_BY = "skelift train"
-_NUMBERS = {"scale": Positive, "size": Count, "margin": NonNegative, "crop_side": Positive}
+_Size = Annotated[Count, must(lambda size: size % 8 == 0, "a multiple of 8")]
+_NUMBERS = {"scale": Positive, "size": _Size, "margin": NonNegative, "crop_side": Positive}
 
 
 def save_model(

@@ -1,10 +1,12 @@
 """Stage: rendered bodies, one's own images or a public data set -> a data set."""
 
+import sys
 from importlib import import_module
 from pathlib import Path
 
 from skelift.config import Config
-from skelift.data.format import DESCRIPTION
+from skelift.data.chosen import of_unknown_camera
+from skelift.data.format import DESCRIPTION, Dataset
 from skelift.errors import InputError
 from skelift.files import check_replaceable, claimed
 
@@ -35,13 +37,15 @@ def run(config: Config) -> Path:
             f"data={config.data.name}: describes {' and '.join(described) or 'no source'}; "
             f"set one of data.{', data.'.join(LOADERS)}, and the others to null"
         )
-    if config.data.folder and not config.data.folder.focal_px and config.model.units == "camera":
-        raise InputError(
-            "data.folder.focal_px: not set; give the focal length in pixels of the source images, "
-            "or model.units=crop, here and to each later command, where it is unknown"
-        )
     out = Path(config.paths.data)
     check_replaceable(out, DESCRIPTION)
     with claimed(out, by="prepare"):
         made: Path = import_module(LOADERS[described[0]]).prepare(config)
+    if config.model.units == "camera" and (unknown := of_unknown_camera(Dataset(made))):
+        print(
+            f"{made}: warning: {unknown} without a focal length; prepare them again with one "
+            "(data.folder.focal_px, `focal` of an .npz), or give model.units=crop to each later "
+            "command (and here, to drop this line)",
+            file=sys.stderr,
+        )
     return made

@@ -1,7 +1,6 @@
 """What happens between the steps: curves, checkpoints, label-free validation, sweep reports."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from torch import Tensor
 from skelift.data.format import Split
 from skelift.errors import InputError
 from skelift.files import STATISTICS, atomic_file
-from skelift.models.io import MADE_BY, SNAPSHOTS, save_snapshot, snapshots
+from skelift.models.io import MADE_BY, save_snapshot, snapshots
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
 from skelift.models.tensors import load_tensors, save_tensors
@@ -80,8 +79,8 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove what a run before this one left, which starts from its first step."""
-        self.file.unlink(missing_ok=True)
-        shutil.rmtree(self.folder / SNAPSHOTS, ignore_errors=True)
+        for file in (self.file, *snapshots(self.folder).values()):
+            file.unlink(missing_ok=True)
 
     @property
     def last(self) -> str:
