@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -82,6 +82,7 @@ def locked(file: Path, *, wait: bool = True) -> Iterator[None]:
     Raises:
         BlockingIOError: it is held, and not to ``wait``.
     """
+    made = [folder for folder in file.parents if not folder.exists()]
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with file.open("a") as handle:
@@ -93,6 +94,9 @@ def locked(file: Path, *, wait: bool = True) -> Iterator[None]:
             finally:
                 file.unlink(missing_ok=True)
                 fcntl.flock(handle, fcntl.LOCK_UN)  # worker processes may have the handle too
+                with suppress(OSError):  # of the first that is not empty
+                    for folder in made:
+                        folder.rmdir()
             return
 
 

@@ -1,6 +1,5 @@
 """Configurations out of groups, files and overrides, by Hydra; all are checked as they are made."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -93,12 +92,14 @@ def _named(key: str, config: Config, overrides: Sequence[str]) -> Config:
 
 def _check_apart(variants: Sequence[tuple[str, Config]]) -> None:
     """InputError where a variant would replace another one's files."""
-    owners: dict[str, str] = {}
+    owners: dict[Path, str] = {}
     for name, config in variants:
         if name and (name != Path(name).name or not name.strip()):
-            raise InputError(f"variants.{name}: is a folder's name; take letters, digits and dashes")
+            raise InputError(
+                f"variants.{name}: is a folder's name; take letters, digits and dashes"
+            )
         for key in ("model", "checkpoints"):
-            folder = os.path.abspath(getattr(config.paths, key))
+            folder = Path(getattr(config.paths, key)).resolve()
             if owners.setdefault(folder, name) != name:
                 raise InputError(
                     f"variants.{name}: has the folder {getattr(config.paths, key)} of variant "

@@ -1,10 +1,10 @@
 """Overrides KEY=VALUE: what Hydra's grammar makes of them, and its faults in words."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from skelift.config.schema import Config
@@ -24,8 +24,10 @@ class Change:
 
 
 def parse(override: str) -> Change:
-    """Read an override. What Hydra's grammar does not take for one text is, of a key of text, the
-    text as it stands: a path needs no quotes.
+    """Read an override.
+
+    A path or a name needs no quotes: what Hydra's grammar does not take for one text is, of a key
+    of text, the text as it stands.
 
     Raises:
         InputError: it cannot be read; the message has a form that can.
@@ -77,7 +79,7 @@ def apply(raw: Any, changes: Sequence[Change]) -> None:
 
 def _as_typed(text: str) -> str:
     """The text of a path or a name; the shell does not replace a ~ after a =."""
-    return os.path.expanduser(text) if text.startswith("~/") else text
+    return str(Path(text).expanduser()) if text.startswith("~/") else text
 
 
 def _mend(key: str, text: str) -> str:

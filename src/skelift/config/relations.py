@@ -7,8 +7,8 @@ from skelift.config.schema import Config
 from skelift.errors import InputError
 
 SOURCES = ("synth", "folder", "h36m", "mpi_inf_3dhp", "handdb", "mix")
-WEIGHTS = ("gan", "omega", "render", "silhouette", "mirror")
-WEIGHTS += ("l2d", "l3d", "deformation", "flow", "bones")
+OF_IMAGES = ("gan", "omega", "render", "silhouette", "mirror")
+WEIGHTS = (*OF_IMAGES, "l2d", "l3d", "deformation", "flow", "bones")
 
 
 def check_relations(c: Config) -> None:

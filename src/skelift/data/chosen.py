@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import Config
-from skelift.data.format import MADE_BY, SAMPLE, SPLITS, Dataset
+from skelift.data.format import MADE_BY, SAMPLE, SPLITS, Dataset, Prior, Split
 from skelift.errors import InputError
 
 
@@ -33,10 +33,11 @@ def chosen_dataset(config: Config) -> Dataset:
             f"{data.folder}: the joints of its skeleton {data.skeleton.name} are not those of the "
             "configuration's; choose the skeleton that it was made with"
         )
-    for part in (*(data.split(name) for name in SPLITS), data.prior):
+    parts: list[Split | Prior] = [*(data.split(name) for name in SPLITS), data.prior]
+    for part in parts:
         _check_samples(part.folder / "samples.npy", part.samples)
-    poses = np.isfinite(data.prior.poses_2d).all(axis=(1, 2))
-    _check_rows(data.prior.folder / "poses_2d.npy", ~poses, "a pose of NaN or infinity")
+    finite: NDArray[np.bool_] = np.isfinite(data.prior.poses_2d).all(axis=(1, 2))
+    _check_rows(data.prior.folder / "poses_2d.npy", ~finite, "a pose of NaN or infinity")
     if config.model.units == "camera" and (unknown := of_unknown_camera(data)):
         raise InputError(
             f"{data.folder}: {unknown} without a focal length; set model.units=crop, or prepare "
@@ -47,7 +48,10 @@ def chosen_dataset(config: Config) -> Dataset:
 
 def of_unknown_camera(data: Dataset) -> str:
     """What of a data set is trained on and has no focal length, in words; empty if all has one."""
-    parts = {"training images": data.split("train"), "unpaired poses": data.prior}
+    parts: dict[str, Split | Prior] = {
+        "training images": data.split("train"),
+        "unpaired poses": data.prior,
+    }
     unknown = {
         what: int(np.isnan(part.samples["focal"]).any(axis=1).sum()) for what, part in parts.items()
     }
@@ -67,6 +71,6 @@ def _check_samples(file: Path, samples: NDArray[np.void]) -> None:
 def _check_rows(file: Path, wrong: NDArray[np.bool_], fault: str) -> None:
     if wrong.any():
         raise InputError(
-            f"{file}: {fault} in {wrong.sum()} of {len(wrong)} rows, the first is {wrong.argmax()}; "
-            f"recreate it with `{MADE_BY}`"
+            f"{file}: {fault} in {wrong.sum()} of {len(wrong)} rows, the first is "
+            f"{wrong.argmax()}; recreate it with `{MADE_BY}`"
         )

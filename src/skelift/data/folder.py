@@ -60,13 +60,14 @@ def prepare(config: Config) -> Path:
     split_by, firsts = split_clips(clips, folder.test_fraction, config.data.seed)
     out = Path(config.paths.data)
     kept = parts_folder(out)
+    source = folder.provenance or f"Images of {Path(folder.images).name}"
     info = DatasetInfo(
         name=config.data.name,
         skeleton=poses.skeleton,
         size=config.data.size,
         margin=config.data.margin,
         synthetic=False,
-        provenance=f"{folder.provenance or f'Images of {Path(folder.images).name}'}. {poses.provenance}",
+        provenance=f"{source}. {poses.provenance}",
         licence=f"images: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
         details={"folder": recorded(folder), "split_by": split_by},
     )
