@@ -131,25 +131,29 @@ def check_folder(folder: Path) -> None:
     """InputError unless files can be written into a folder, which need not exist."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder to write into")
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise InputError(f"{folder}: cannot be made, since {there} is a file; name another")
-    try:
-        with tempfile.TemporaryFile(dir=there) as probe:
-            reserve(probe, 1)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written to ({error.strerror}); name another place, or make room"
-        ) from None
+    _check_room(folder, folder)
 
 
 def check_file(file: Path) -> None:
     """InputError unless a file can be written, or written anew."""
     if file.is_dir():
         raise InputError(f"{file}: is a folder; name a file to write")
-    check_folder(file.parent)
+    _check_room(file, file.parent)
+
+
+def _check_room(path: Path, there: Path) -> None:
+    """InputError unless something can be written where a path, below ``there``, will be."""
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise InputError(f"{path}: cannot be made, since {there} is a file; name another place")
+    try:
+        with tempfile.TemporaryFile(dir=there) as probe:
+            reserve(probe, 1)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); name another place, or make room"
+        ) from None
 
 
 def check_replaceable(folder: Path, mark: str) -> None:

@@ -42,10 +42,9 @@ def check_relations(c: Config) -> None:
             f"train.patience={train.patience}: counts snapshots; set train.snapshot_every too",
         ),
         (
-            not train.patience or train.snapshot_every * (train.patience + 1) <= train.steps,
-            f"train.patience={train.patience}: can never end a run of train.steps={train.steps} "
-            f"with train.snapshot_every={train.snapshot_every}; take snapshots more often, or set "
-            "train.patience=0",
+            not train.patience or train.snapshot_every <= train.steps,
+            f"train.patience={train.patience}: counts snapshots, and train.snapshot_every="
+            f"{train.snapshot_every} gives none in train.steps={train.steps}; lower it",
         ),
         (
             any(getattr(loss, term) for term in WEIGHTS),
