@@ -118,6 +118,7 @@ def load_card(folder: Path) -> tuple[dict[str, Any], Skeleton]:
     if isinstance(card, dict) and "model" in card and "heads" not in card:
         raise InputError(f"{file}: written by an older skelift; retrain it with `{MADE_BY}`")
     try:
+        ModelConfig(**card["model"])  # TypeError for a key that this version does not know
         read(ModelConfig, card["model"], "model")
         for key, kind in _NUMBERS.items():
             read(kind, card[key], key)
