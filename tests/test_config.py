@@ -208,7 +208,7 @@ def test_variants_have_folders_of_their_own() -> None:
     with pytest.raises(InputError, match=r"variants\.b: has the folder \./x of variant a"):
         compose(two)
     for name in ("../a", "a/b", ".."):
-        with pytest.raises(InputError, match="is a folder's name"):
+        with pytest.raises(InputError, match="becomes a folder's name"):
             compose([f'variants={{{name}: ["train.seed=1"]}}'])
 
 

@@ -55,7 +55,7 @@ def model(tmp_path: Path) -> Path:
         (
             "model",
             {"wdith": 1},
-            "incomplete (ModelConfig.__init__() got an unexpected keyword argument",
+            "got an unexpected keyword argument 'wdith'",
         ),
         ("skeleton", {"joints": 1}, "model.json: "),
     ],

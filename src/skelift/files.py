@@ -26,13 +26,13 @@ def atomic_file(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
     ``suffix`` is the yielded path's, for writers that choose the format by it. An OSError of a disk
     that takes no more names ``path``.
     """
-    with _naming(path):
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=suffix)
     os.close(handle)
     unfinished = Path(name)
     try:
-        with _naming(path, unfinished):
+        with naming(path, unfinished):
             yield unfinished
             with unfinished.open("rb") as stream:
                 os.fsync(stream.fileno())
@@ -58,9 +58,9 @@ def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
     """
     path = _place(path)
     check_replaceable(path, mark)
-    with claimed(path, by="replace"), _beside(path, alone=True) as unfinished:
+    with claimed(path, by="replace", beside=True), _beside(path, alone=True) as unfinished:
         yield unfinished
-        with _naming(path, unfinished):
+        with naming(path, unfinished):
             replace_folder(unfinished, path)
 
 
@@ -101,12 +101,13 @@ def locked(file: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(*folders: Path, by: str) -> Iterator[None]:
+def claimed(*folders: Path, by: str, beside: bool = False) -> Iterator[None]:
     """Be the only process that writes into folders, as long as the block runs.
 
     Args:
         folders: they need not exist.
         by: what writes; writers of another kind make other files, and are not in the way.
+        beside: the folders are replaced, so their locks lie beside them and not in them.
 
     Raises:
         InputError: another process is writing there, or nothing can be written there. What stands
@@ -115,9 +116,10 @@ def claimed(*folders: Path, by: str) -> Iterator[None]:
     with ExitStack() as held:
         for folder in dict.fromkeys(map(_place, folders)):
             check_folder(folder)
-            lock = folder.with_name(f"{_prefix(folder)}{by}.lock")
+            name = f"{by}.lock"
+            lock = folder.with_name(_prefix(folder) + name) if beside else folder / f".{name}"
             try:
-                with _naming(folder, lock):
+                with naming(folder, lock):
                     held.enter_context(locked(lock, wait=False))
             except BlockingIOError:
                 raise InputError(
@@ -246,14 +248,14 @@ def _beside(path: Path, *, alone: bool = False) -> Iterator[Path]:
 
     A writer that is ``alone`` first removes what killed writers of the very same path left.
     """
-    with _naming(path):
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if alone:
             _clean(path)
         name = tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".tmp")
     folder = Path(name)
     try:
-        with _naming(path):
+        with naming(path):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -277,7 +279,7 @@ def _clean(path: Path) -> None:
 
 
 @contextmanager
-def _naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
+def naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
     """Let an OSError of the disk say ``path``, not the hidden file beside it, or no file at all."""
     try:
         yield

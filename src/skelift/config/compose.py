@@ -94,9 +94,9 @@ def _check_apart(variants: Sequence[tuple[str, Config]]) -> None:
     """InputError where a variant would replace another one's files."""
     owners: dict[Path, str] = {}
     for name, config in variants:
-        if name and (name != Path(name).name or not name.strip()):
+        if name != Path(name).name or name == "..":
             raise InputError(
-                f"variants.{name}: is a folder's name; take letters, digits and dashes"
+                f"variants.{name}: becomes a folder's name; take letters, digits and dashes"
             )
         for key in ("model", "checkpoints"):
             folder = Path(getattr(config.paths, key)).resolve()
@@ -177,7 +177,7 @@ def _load_yaml(file: Path) -> Any:
         content = OmegaConf.load(file)
     except FileNotFoundError:
         raise InputError(f"{file}: not found; name an existing YAML file") from None
-    except (YAMLError, OSError) as error:
+    except (YAMLError, OSError, UnicodeError) as error:
         raise InputError(f"{file}: is not readable YAML ({_one_line(error)})") from None
     if not OmegaConf.is_dict(content):
         raise InputError(f"{file}: is not a mapping; give lines of `key: value`")

@@ -39,7 +39,7 @@ def run(config: Config) -> Path:
         )
     out = Path(config.paths.data)
     check_replaceable(out, DESCRIPTION)
-    with claimed(out, by="prepare"):
+    with claimed(out, by="prepare", beside=True):
         made: Path = import_module(LOADERS[described[0]]).prepare(config)
     if config.model.units == "camera" and (unknown := of_unknown_camera(Dataset(made))):
         print(

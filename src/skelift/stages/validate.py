@@ -28,6 +28,6 @@ def run(config: Config) -> Path:
         )
     out = Path(config.paths.reports) / "validation"
     check_replaceable(out, REPORT)
-    with claimed(out, by="validate"):
+    with claimed(out, by="validate", beside=True):
         validate(data, out)
     return out

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skelift.data.format import Split
 from skelift.errors import InputError
-from skelift.files import STATISTICS, atomic_file
+from skelift.files import STATISTICS, atomic_file, naming
 from skelift.models.io import MADE_BY, save_snapshot, snapshots
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
@@ -110,7 +110,7 @@ class Curves:
         """Take in the statistics of an interval."""
         row = {"step": interval.step, **interval.statistics}
         self.rows.append(row)
-        with self.file.open("a") as stream:
+        with naming(self.file), self.file.open("a") as stream:
             stream.write(json.dumps(row) + "\n")
         self._log(row)
 
