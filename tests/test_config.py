@@ -234,6 +234,15 @@ def test_bad_file_is_one_clear_line(content: str, message: str, tmp_path: Path) 
     assert "\n" not in str(raised.value)
 
 
+def test_a_file_that_is_no_utf8_is_one_clear_line(tmp_path: Path) -> None:
+    file = tmp_path / "latin.yaml"
+    file.write_bytes("name: mäuse".encode("latin-1"))
+    for overrides, start in (([], file), ([f"skeleton={file}"], None)):
+        with pytest.raises(InputError, match=r"latin\.yaml: is not readable YAML") as raised:
+            compose(overrides, start)
+        assert "\n" not in str(raised.value)
+
+
 def test_group_choice_on_a_composed_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "composed.yaml"
     file.write_text(to_yaml(compose()))

@@ -324,7 +324,7 @@ def test_the_second_run_into_a_folder_is_told(
     tmp_path: Path, prepare_folder: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "set"
-    with claimed(out, by="prepare"):
+    with claimed(out, by="prepare", beside=True):
         assert main([*prepare_folder, f"paths.data={out}"]) == 2
     said = f"skelift prepare: error: {out}: another process is writing there; wait for it, or name"
     assert capsys.readouterr().err.startswith(said)
@@ -389,6 +389,14 @@ def test_a_second_training_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
         assert f"run/{folder}: another process is writing there" in error
         assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_claimed_folder_may_be_a_mounted_disk(tmp_path: Path) -> None:
+    """Nothing is written beside it, where nothing may be allowed."""
+    (tmp_path / "disk").mkdir()
+    with claimed(tmp_path / "disk", by="train"):
+        assert below(tmp_path) == {"disk", "disk/.train.lock"}
+    assert below(tmp_path) == {"disk"}
 
 
 def test_starting_over_keeps_files_that_are_not_of_a_run(tmp_path: Path) -> None:

@@ -192,9 +192,9 @@ def test_an_unknown_camera_is_said_by_prepare_and_before_the_flow_is_trained(
     base = ["data=folder", "data.size=32", "model.disc_scales=1", f"paths.data={out}"]
     base += [f"data.folder.images={tmp_path / 'images'}", f"paths.flow={tmp_path / 'flow'}"]
     for name, focal, said in (
-        ("unknown", 0, "3 training images and 9 unpaired poses without a focal length"),
+        ("unknown", 0, "3 training images, 1 test images, 9 unpaired poses without a focal length"),
         ("unknown", 500, "warning: 9 unpaired poses without a focal length"),
-        ("known", 0, "warning: 3 training images without a focal length"),
+        ("known", 0, "warning: 3 training images, 1 test images without a focal length"),
         ("known", 500, ""),
     ):
         argv = [*base, f"data.folder.poses={tmp_path / name}.npz", f"data.folder.focal_px={focal}"]

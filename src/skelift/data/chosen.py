@@ -47,15 +47,16 @@ def chosen_dataset(config: Config) -> Dataset:
 
 
 def of_unknown_camera(data: Dataset) -> str:
-    """What of a data set is trained on and has no focal length, in words; empty if all has one."""
+    """What of a data set has no focal length, in words; empty if all has one."""
     parts: dict[str, Split | Prior] = {
         "training images": data.split("train"),
+        "test images": data.split("test"),
         "unpaired poses": data.prior,
     }
     unknown = {
         what: int(np.isnan(part.samples["focal"]).any(axis=1).sum()) for what, part in parts.items()
     }
-    return " and ".join(f"{count} {what}" for what, count in unknown.items() if count)
+    return ", ".join(f"{count} {what}" for what, count in unknown.items() if count)
 
 
 def _check_samples(file: Path, samples: NDArray[np.void]) -> None:
