@@ -36,7 +36,7 @@ def chosen_dataset(config: Config) -> Dataset:
     parts: list[Split | Prior] = [*(data.split(name) for name in SPLITS), data.prior]
     for part in parts:
         _check_samples(part.folder / "samples.npy", part.samples)
-    finite: NDArray[np.bool_] = np.isfinite(data.prior.poses_2d).all(axis=(1, 2))
+    finite = np.asarray(np.isfinite(data.prior.poses_2d).all(axis=(1, 2)))
     _check_rows(data.prior.folder / "poses_2d.npy", ~finite, "a pose of NaN or infinity")
     if config.model.units == "camera" and (unknown := of_unknown_camera(data)):
         raise InputError(
