@@ -68,9 +68,11 @@ def test_a_step_has_its_own_draws_and_each_process_its_share(tmp_path: Path) -> 
         for rank, size in ((0, 1), (0, 2), (1, 2))
     )
     for step in (0, 7):
-        shares = [half._images(step) for half in halves]
-        assert torch.equal(torch.cat([p.x for p in shares]), whole._images(step).x)
-        assert torch.equal(torch.cat([p.mask for p in shares]), whole._images(step).mask)
+        shares = [half._images_and_poses(step)[0] for half in halves]
+        assert torch.equal(torch.cat([p.x for p in shares]), whole._images_and_poses(step)[0].x)
+        assert torch.equal(
+            torch.cat([p.mask for p in shares]), whole._images_and_poses(step)[0].mask
+        )
     again, other = (Augmentation.at(ALL, 3, step, 8).gain for step in (5, 6))
     assert torch.equal(again, Augmentation.at(ALL, 3, 5, 8).gain)
     assert not torch.equal(again, other)

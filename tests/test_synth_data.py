@@ -374,7 +374,7 @@ def test_another_seed_makes_other_files(people: Dataset, bodies: Path, tmp_path:
 
 def test_a_rows_scene_does_not_depend_on_its_block(studio: Studio) -> None:
     together, alone = (studio.cast.scenes("test", rows) for rows in (range(9), range(6, 7)))
-    for name in ("person", "rotations", "view", "palettes", "light", "samples"):
+    for name in ("person", "rotations", "view", "focal", "samples"):
         np.testing.assert_array_equal(getattr(together, name)[6:7], getattr(alone, name))
     images = [studio.photograph(scenes)[0] for scenes in (together, alone)]
     np.testing.assert_array_equal(images[0][6:7], images[1])

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
 from skelift.errors import InputError
 
@@ -137,6 +138,23 @@ def random_view(elevation: Tensor, azimuth: Tensor, noise: Tensor) -> Tensor:
 def rotate(rotation: Tensor, v: Tensor) -> Tensor:
     """Rotate (B, J, 3) poses about the root by (B, 3, 3) rotations."""
     return v @ rotation.transpose(1, 2)
+
+
+def turn_2d(y: Tensor, angle: Tensor) -> Tensor:
+    """Turn points (B, J, 2), x right and y down, by (B,) radians, clockwise, about the origin."""
+    c, s = angle.cos()[:, None], angle.sin()[:, None]
+    x, y = y.unbind(-1)
+    return torch.stack([c * x - s * y, s * x + c * y], -1)
+
+
+def turn_image(images: Tensor, angle: Tensor) -> Tensor:
+    """Turn images (B, C, S, S) by (B,) radians, clockwise, about their middle; black outside."""
+    size = images.shape[-1]
+    at = (2 * torch.arange(size, device=images.device, dtype=images.dtype) + 1) / size - 1
+    pixels = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(1, -1, 2)
+    # A pixel of the result is looked up where it lay before the turn.
+    before = turn_2d(pixels.expand(len(images), -1, -1), -angle)
+    return grid_sample(images, before.view(-1, size, size, 2), align_corners=False)
 
 
 def mirror_pose(y: Tensor, swap: Tensor) -> Tensor:

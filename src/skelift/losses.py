@@ -118,6 +118,11 @@ def refine_loss(refined: Tensor, u: Tensor) -> Tensor:
     return _squared(refined - u)
 
 
+def roll_loss(estimated: Tensor, roll: Tensor) -> Tensor:
+    """Departure: by how much an unpaired pose was turned in the image plane; both (B,) radians."""
+    return (estimated - roll).square().mean()
+
+
 def mirror_loss(y: Tensor, y_mirrored: Tensor, swap: Tensor) -> Tensor:
     """Departure: a mirrored image shows the mirrored pose (``mirror_pose``); both (B, J, 2)."""
     return _squared(mirror_pose(y, swap) - y_mirrored)

@@ -3,15 +3,17 @@
 Coordinates are those of the image, [-1, 1] in x and y (y down); pixel i of S has its centre at
 (2 i + 1) / S - 1.
 
-The plain form, a broadcast over pixels x limbs, is the slowest operation of a training step on a
-CPU. Here the nearest limb of every pixel is found without gradient, and only that limb is
-differentiated (the minimum's gradient is that of its argument): a fused kernel on the CPU, a loop
-over limbs elsewhere.
+The plain form, a broadcast over pixels x limbs, is the slowest operation of a training step. Here
+the nearest limb of every pixel is found without gradient, and only that limb is differentiated
+(the minimum's gradient is that of its argument), in one pass over the pixels forward and one
+backward: by numba's kernels on the CPU, by Triton's on CUDA devices (``render_cuda``), in torch's
+operations elsewhere (``render_device``).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numba
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from skelift import render_device
 from skelift.skeleton import Skeleton
 
 # Squared kappa of this gamma draws limbs about as thick as those of a body that fills the crop.
@@ -51,43 +54,29 @@ class Kappa:
         return cls(bones, channel, size, gamma, squared)
 
     @property
+    def fall_off(self) -> render_device.FallOff:
+        """How brightness falls off with the distance to a limb."""
+        return render_device.FallOff(self.gamma, self.squared)
+
+    @property
+    def limbs(self) -> render_device.Limbs:
+        """Per channel, the joint indices of its limbs."""
+        pairs = [(int(i), int(j)) for i, j in self.bones]
+        return tuple(
+            tuple(pair for pair, own in zip(pairs, self.channel, strict=True) if own == c)
+            for c in range(self.channels)
+        )
+
+    @property
     def channels(self) -> int:
         """Number C of channels of the skeleton image."""
         return int(self.channel.max()) + 1
 
     def __call__(self, u: Tensor) -> Tensor:
         """Poses (B, J, 2) in [-1, 1] -> (B, C, S, S) skeleton images in (0, 1], 1 on the limbs."""
-        if u.device.type == "cpu":
-            drawn: Tensor = _FusedKappa.apply(u.float(), self)  # type: ignore[no-untyped-call]
-            return drawn
-        return self._fall_off(self._squared_distances(u.float()))
-
-    def _fall_off(self, squared_distance: Tensor) -> Tensor:
-        distance = squared_distance if self.squared else (squared_distance + _TINY).sqrt()
-        return torch.exp(-self.gamma * distance).float()
-
-    def _squared_distances(self, u: Tensor) -> Tensor:
-        """(B, C, S, S) squared distance of each pixel to the nearest limb of each channel.
-
-        In float64: the direction q / d of a pixel on a limb is a difference of near-equal numbers.
-        """
-        pixel = torch.arange(self.size, device=u.device, dtype=torch.float64)
-        axis = (2 * pixel + 1) / self.size - 1
-        grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).reshape(1, -1, 2)
-        batch, exact = torch.arange(len(u), device=u.device)[:, None], u.double()
-        distances = []
-        for c in range(self.channels):
-            limbs = torch.as_tensor(self.bones[self.channel == c], device=u.device)
-            with torch.no_grad():
-                best = torch.full((len(u), grid.shape[1]), torch.inf, device=u.device)
-                nearest = torch.zeros_like(best, dtype=torch.long)
-                for n, (i, j) in enumerate(limbs.tolist()):
-                    d = _squared_distance(grid.float(), u[:, None, i], u[:, None, j])
-                    nearest = torch.where(d < best, n, nearest)
-                    best = torch.minimum(best, d)
-            start, end = limbs[nearest].unbind(-1)  # (B, S*S)
-            distances.append(_squared_distance(grid, exact[batch, start], exact[batch, end]))
-        return torch.stack(distances, 1).unflatten(2, (self.size, self.size))
+        kernel = _OnCpu if u.device.type == "cpu" else _OnDevice
+        drawn: Tensor = kernel.apply(u.float(), self)  # type: ignore[no-untyped-call]
+        return drawn
 
 
 def silhouette_kappa(skeleton: Skeleton, size: int) -> Kappa:
@@ -95,16 +84,8 @@ def silhouette_kappa(skeleton: Skeleton, size: int) -> Kappa:
     return Kappa.of(skeleton, size, sides=False, gamma=_SILHOUETTE_GAMMA, squared=True)
 
 
-def _squared_distance(e: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Squared distance of points e to the segments from a to b; all (..., 2)."""
-    limb = b - a
-    with torch.no_grad():  # at the minimum over r the distance does not change with r
-        r = (((e - a) * limb).sum(-1) / (limb.square().sum(-1) + _TINY)).clamp(0, 1)
-    return (e - a - r.unsqueeze(-1) * limb).square().sum(-1)
-
-
-class _FusedKappa(torch.autograd.Function):
-    """The CPU kernel: one pass over the pixels forward, one backward, no pixels x limbs array."""
+class _OnCpu(torch.autograd.Function):
+    """numba's kernels."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, kappa: Kappa) -> Tensor:
@@ -133,6 +114,35 @@ class _FusedKappa(torch.autograd.Function):
                 drawn.detach().numpy(), ctx.nearest, upstream, moved,
             )  # fmt: skip
         return torch.from_numpy(moved), None
+
+
+class _OnDevice(torch.autograd.Function):
+    """The same on any other device."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, kappa: Kappa) -> Tensor:
+        drawn, nearest = _passes(u).draw(u.detach(), kappa.limbs, kappa.size, kappa.fall_off)
+        ctx.save_for_backward(u, drawn, nearest)
+        ctx.kappa = kappa
+        return drawn
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        u, drawn, nearest = ctx.saved_tensors
+        kappa: Kappa = ctx.kappa
+        moved = _passes(u).gradient(
+            u.detach(), kappa.limbs, kappa.fall_off, drawn, nearest, gradient
+        )
+        return moved, None
+
+
+def _passes(u: Tensor) -> ModuleType:
+    if u.device.type == "cuda":
+        from skelift import render_cuda  # Triton comes with torch's CUDA builds only
+
+        return render_cuda
+    return render_device
 
 
 @contextmanager

@@ -46,7 +46,7 @@ Momentum = Annotated[_Float, Interval(ge=0, lt=1)]
 Factor = Annotated[_Float, Interval(gt=0, le=1)]
 Angle = Annotated[_Float, Interval(ge=-360, le=360)]
 Tilt = Annotated[_Float, Interval(ge=-90, le=90)]
-Spread = Annotated[_Float, Interval(ge=0, le=180)]  # std of an angle
+Spread = Annotated[_Float, Interval(ge=0, le=180)]  # std or range of an angle
 
 Pair, Triple, NotEmpty = Len(2, 2), Len(3, 3), Len(1)
 Rising = must(lambda pair: pair[0] <= pair[1], "two numbers, the smaller first")

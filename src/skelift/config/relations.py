@@ -71,6 +71,11 @@ def check_relations(c: Config) -> None:
             "loss.lift_images_from=null leaves Lambda without a loss; set loss.lifted_prior too",
         ),
         (
+            not train.augment.turn_deg or c.loss.lift_images_from is None,
+            "train.augment.turn_deg turns images that Lambda would lift upright; set "
+            "loss.lift_images_from=null",
+        ),
+        (
             c.loss.lifted_prior != 1 or c.loss.lift_images_from == 0,
             "loss.lifted_prior=1: must be 0, or 2 or more: the losses compare poses",
         ),

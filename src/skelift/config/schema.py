@@ -62,12 +62,34 @@ class CameraConfig:
     azimuth_deg: Annotated[list[Angle], Pair, Rising] = field(default_factory=lambda: [0.0, 360.0])
     # Mean and std; positive: the camera is above the body.
     elevation_deg: Annotated[list[Tilt], Pair, MeanStd] = field(default_factory=lambda: [8.0, 6.0])
+    # Uniform between the two instead; null: see elevation_deg.
+    elevation_range_deg: Annotated[list[Tilt], Pair, Rising] | None = None
     # Std of the angle, across and down, between the aim and the root.
     aim_deg: Spread = 3.0
     # Focal length, in pixels of the source image.
     focal_px: Positive = 1145.0
+    # Instead one per image, the logarithm uniform between the two; null: see focal_px.
+    focal_range_px: Annotated[list[Positive], Pair, Rising] | None = None
+    # Share of images whose border cuts the body; the crop, still around the whole of it, is black
+    # outside.
+    cut: Fraction = 0.0
     # Side of the square source image, in pixels.
     source_size: Count = 1000
+
+
+@dataclass
+class PosesConfig:
+    """Poses of rendered people beyond the captured ones, of images and prior alike."""
+
+    # Share of draws that are spread evenly over kinds of poses; the rest over all frames alike.
+    evenly: Fraction = 0.0
+    # Chance that an arm is raised at random, that both knees are straight and, half of it, that a
+    # leg is raised.
+    limbs: Fraction = 0.0
+    # Greatest lean of the whole body, to any side.
+    lean_deg: Spread = 0.0
+    # Share of bodies that lie.
+    lying: Fraction = 0.0
 
 
 @dataclass
@@ -95,6 +117,12 @@ class SynthConfig:
     wobble_deg: Spread = 0.0
     # Frames per second kept of BVH files.
     fps: Positive = 12.0
+    poses: PosesConfig = field(default_factory=PosesConfig)
+    # varied: heads with and without hair, caps, hoods and masks; bare skin, gloves, socks,
+    # patterns. For people; see skelift.synth.looks.
+    looks: Literal["plain", "varied"] = "plain"
+    # varied: several coloured lights, more or less diffuse, and exposure.
+    light: Literal["plain", "varied"] = "plain"
     camera: CameraConfig = field(default_factory=CameraConfig)
     # Processes; 0: one per core.
     workers: Whole = 0
@@ -253,6 +281,8 @@ class ModelConfig:
     elevation_deg: Tilt = 0.0
     # Units of the 2D coordinates that Lambda and the flow see.
     units: Literal["camera", "crop"] = "camera"
+    # How weights are written: fp16 halves the file.
+    storage: Literal["fp32", "fp16"] = "fp32"
     # Fall-off of kappa: exp(-gamma d).
     gamma: Positive = 25.0
     # kappa: exp(-gamma d^2) instead.
@@ -302,7 +332,7 @@ class LossConfig:
 
 @dataclass
 class AugmentConfig:
-    """Random changes of the training images at each step; all off by default."""
+    """Random changes of the training images, and of the prior, at each step; off by default."""
 
     # Chance that an image is mirrored.
     flip: Fraction = 0.0
@@ -310,6 +340,16 @@ class AugmentConfig:
     brightness: Fraction = 0.0
     # Each colour channel is multiplied by a factor uniform in 1 -+ this.
     colour: Fraction = 0.0
+    # Images, and the prior's poses before they are drawn, are turned by up to this, either way:
+    # for cameras that roll and bodies that lean.
+    turn_deg: Spread = 0.0
+    # Both become larger or smaller by up to this factor (0.2: 20 %), and lie off the crop's middle
+    # by up to half of it, where half a side is 1: crops around wrong masks.
+    jitter: Fraction = 0.0
+    # How bad exposure, light, focus and noise are: 1 is a phone at night.
+    photo: Fraction = 0.0
+    # Chance of each fault of a mask: holes, pieces of the room, a part cut off, ragged edges.
+    mask: Fraction = 0.0
 
 
 @dataclass
@@ -375,6 +415,9 @@ class FrontBackConfig(HeadConfig):
 class HeadsConfig:
     """The optional networks of ``skelift.models.heads``; departures."""
 
+    # Estimates the camera's roll, which is taken out before the other heads and Lambda see a pose
+    # and put back after; learns from the unpaired poses, turned (256 per step).
+    upright: HeadConfig = field(default_factory=HeadConfig)
     # Moves Omega's pose to a likely one near it; learns from the unpaired poses (256 per step).
     refiner: HeadConfig = field(default_factory=HeadConfig)
     # Tells front from back by the head; its pseudo-labels (64 images per step) come from people who

@@ -66,7 +66,7 @@ class ImageLoader:
 
     def take(self, rows: NDArray[np.int64]) -> ImageBatch:
         """Images of the given rows, on the device."""
-        on_device = torch.from_numpy(rows).to(self.device)
+        on_device = torch.from_numpy(rows).to(self.device, non_blocking=True)
         if self._resident:
             images, masks = (t[on_device] for t in self._resident)
         else:

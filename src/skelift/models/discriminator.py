@@ -1,7 +1,9 @@
 """D: tells drawn poses of the prior from the skeleton images of Phi."""
 
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d
+
+from skelift.models.layers import InstanceNorm
 
 
 class Discriminator(nn.Module):
@@ -17,9 +19,10 @@ class Discriminator(nn.Module):
     def forward(self, s: Tensor) -> list[Tensor]:
         """(B, C, S, S) skeleton images -> one (B, 1, h, w) map of logits per scale."""
         logits = []
-        for patch_gan in self.patch_gans:
+        for number, patch_gan in enumerate(self.patch_gans):
+            if number:
+                s = avg_pool2d(s, 2)
             logits.append(patch_gan(s).float())
-            s = interpolate(s, scale_factor=0.5, mode="bilinear", align_corners=False)
         return logits
 
 
@@ -44,4 +47,5 @@ class PatchGan(nn.Sequential):
 
 def _unit(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, 4, stride, padding=1)
-    return [convolution, nn.InstanceNorm2d(outputs), nn.LeakyReLU(0.2, inplace=True)]
+    # Identity: the layers keep the numbers that they have in checkpoints.
+    return [convolution, InstanceNorm(outputs, slope=0.2), nn.Identity()]

@@ -48,7 +48,10 @@ def save_model(
     ``crop_side`` is the typical side of a training crop over its focal length: images of unknown
     camera are taken to have it. Models that lift in crop units do not use it.
     """
-    save_tensors(folder / WEIGHTS, pipeline.state_dict(), {"format": "skelift-model"})
+    weights = pipeline.state_dict()
+    if config.storage == "fp16":  # but biases and statistics, which are small and may be large
+        weights = {name: t.half() if t.dim() > 1 else t for name, t in weights.items()}
+    save_tensors(folder / WEIGHTS, weights, {"format": "skelift-model"})
     card = {
         "name": name,
         "skelift_version": __version__,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, relu
 
 from skelift.collective import processes, total
 
@@ -40,10 +41,35 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         self.running_var.lerp_(variance * count / (count - 1), self.momentum)
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """InstanceNorm without weights, then ReLU with the given slope below 0."""
+
+    def __init__(self, channels: int, slope: float = 0.0) -> None:
+        super().__init__(channels)
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        if x.is_cuda and not torch.compiler.is_compiling():
+            from skelift.models import fused_cuda
+
+            return fused_cuda.instance_norm(x, self.eps, self.slope)
+        y = super().forward(x)
+        return leaky_relu(y, self.slope, inplace=True) if self.slope else relu(y, inplace=True)
+
+
+class BatchNormReLU(GlobalBatchNorm):
+    """``GlobalBatchNorm``, then ReLU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        return relu(super().forward(x), inplace=True)
+
+
 def unit(inputs: int, outputs: int, norm: Norm, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution without bias, normalisation, ReLU."""
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(convolution, norm(outputs), nn.ReLU(inplace=True))
+    return nn.Sequential(convolution, norm(outputs))
 
 
 class Encoder(nn.Module):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from skelift.models.layers import Encoder
+from skelift.models.layers import Encoder, InstanceNorm
 
 
 class Omega(nn.Module):
@@ -14,7 +14,7 @@ class Omega(nn.Module):
 
     def __init__(self, channels: int, joints: int, width: int = 32) -> None:
         super().__init__()
-        self.encoder = Encoder(channels, width, nn.InstanceNorm2d)
+        self.encoder = Encoder(channels, width, InstanceNorm)
         self.maps = nn.Conv2d(8 * width, joints, 1)
 
     def forward(self, s: Tensor) -> Tensor:

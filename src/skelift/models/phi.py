@@ -2,7 +2,7 @@
 
 from torch import Tensor, cat, nn
 
-from skelift.models.layers import Encoder, GlobalBatchNorm, unit
+from skelift.models.layers import BatchNormReLU, Encoder, unit
 
 
 class Phi(nn.Module):
@@ -14,7 +14,7 @@ class Phi(nn.Module):
 
     def __init__(self, channels: int, width: int = 32) -> None:
         super().__init__()
-        w, norm = width, GlobalBatchNorm
+        w, norm = width, BatchNormReLU
         self.encoder = Encoder(3, w, norm)
         self.at_eighth = nn.Sequential(unit(8 * w, 8 * w, norm), unit(8 * w, 8 * w, norm))
         self.at_quarter = nn.Sequential(

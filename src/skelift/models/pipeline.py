@@ -1,13 +1,14 @@
 """The only inference forward: evaluate, predict, the server and the exported graph all run it."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from skelift.geometry import CropCamera, bone_lengths, mirror_pose
+from skelift.geometry import CropCamera, bone_lengths, mirror_pose, turn_2d, turn_image
 from skelift.models.heads.head import Head
+from skelift.models.heads.upright import Upright
 from skelift.models.posenet import PoseNet
 
 INPUTS = ("crop_rgb", "crop_box", "focal_px")
@@ -50,23 +51,35 @@ class PosePipeline(nn.Module):
             crop_box: (B, 3) float32 centre x, centre y and side, pixels of the image.
             focal_px: (B, 1) float32 focal length, pixels of the image.
         """
-        s, y, spread = self.predict_2d(crop_rgb.permute(0, 3, 1, 2).float() / 255)
+        s, y, spread, roll = self._predict_upright(crop_rgb.permute(0, 3, 1, 2).float() / 255)
         camera = CropCamera(crop_box, torch.cat([focal_px, focal_px], 1), crop_box[:, :2])
         v, _ = self.core.lift(self.core.normalise(y.float(), camera))
+        if roll is not None:
+            v = torch.cat([turn_2d(v[..., :2], roll), v[..., 2:]], -1)
+            y = turn_2d(y, roll)
         centre, half = crop_box[:, None, :2], crop_box[:, 2:] / 2
         return Poses(self.in_mm(v), centre + y * half[:, None], spread * half, s)
 
     def predict_2d(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, S, S) images -> skeleton images, 2D poses (B, J, 2), spread (B, J)."""
+        s, y, spread, roll = self._predict_upright(x)
+        return s, y if roll is None else turn_2d(y, roll), spread
+
+    def _predict_upright(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """As ``predict_2d``, with the roll (B,) taken out of the poses, where it is estimated."""
         s, y, spread = self.core.predict_2d(x)
         if self.flip:
             _, mirrored, mirrored_spread = self.core.predict_2d(x.flip(3))
             y = (y + mirror_pose(mirrored, self.core.swap)) / 2
             spread = (spread + mirrored_spread[:, self.core.swap]) / 2
+        roll = None
+        if "upright" in self.heads:
+            roll = cast(Upright, self.heads["upright"]).roll(y.float())
+            x, y = turn_image(x, -roll), turn_2d(y, -roll)
         read = y
         for head in self.heads.values():
             y, spread = head(x, read, y, spread)
-        return s, y, spread
+        return s, y, spread, roll
 
     def in_mm(self, v: Tensor) -> Tensor:
         """Give poses (B, J, 3) the size of a typical body: its mean bone, in mm.

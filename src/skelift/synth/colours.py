@@ -1,5 +1,6 @@
 """Random colours and light."""
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -13,6 +14,42 @@ SKIN_TONES = np.array(
 )
 HAIR_TONE = np.array([0.12, 0.08, 0.05])
 HEAD_BONES = ("head", "neck", "eye")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What B persons look like, by surface (an index into the palettes)."""
+
+    palettes: NDArray[np.float64]  # (B, 2, M, 3) colours in [0, 1], off and on the pattern
+    # (B, W, 3) wave vectors of the pattern, per metre; 0 without one
+    waves: NDArray[np.float64]
+    warp: NDArray[np.float64]  # (B,) metres by which the pattern is bent
+    grown: NDArray[np.float64]  # (B, M) metres by which each surface stands out
+    bald: NDArray[np.bool_]  # (B,) whether modelled hair is left out
+
+    @classmethod
+    def as_modelled(
+        cls, palettes: NDArray[np.float64], waves: NDArray[np.float64] | None = None
+    ) -> "Look":
+        """Bodies in their own shape, with (B, 3) straight stripes or none."""
+        rows, _, surfaces, _ = palettes.shape
+        stripes = np.zeros((rows, 3)) if waves is None else waves
+        return cls(
+            palettes,
+            stripes[:, None],
+            np.zeros(rows),
+            np.zeros((rows, surfaces)),
+            np.zeros(rows, dtype=bool),
+        )
+
+
+@dataclass(frozen=True)
+class Light:
+    """What lights B persons; Z up, in the frame of the bodies."""
+
+    directions: NDArray[np.float64]  # (B, L, 3) unit vectors towards the lights
+    colours: NDArray[np.float64]  # (B, L, 3)
+    ambient: NDArray[np.float64]  # (B, 3) colour of the light in full shadow
 
 
 class Surface(IntEnum):
@@ -69,17 +106,11 @@ def _scalp(body: Body) -> NDArray[np.bool_]:
     return head & ((height > top - 0.06) | back)
 
 
-def random_look(
-    noise: RowNoise, clothed: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Random skin, hair and clothes.
+def random_look(noise: RowNoise, clothed: NDArray[np.bool_]) -> Look:
+    """Random skin, hair and clothes, by ``Surface``.
 
     On bodies that are not ``clothed`` (B,), which have no modelled clothes, colours end somewhere
     along the limbs: short or long sleeves and trousers.
-
-    Returns:
-        (B, 2, len(Surface), 3) colours of the surfaces, off and on the stripes, and (B, 3) wave
-        vectors of the stripes, per metre; 0 without stripes.
     """
     rows = len(noise)
     skin = SKIN_TONES[noise.integer(len(SKIN_TONES))] * noise.uniform(0.9, 1.05)[:, None]
@@ -102,12 +133,13 @@ def random_look(
     palettes[row, :, surface] = skin[row, None]
     along = np.eye(3)[noise.integer(3)]
     per_metre = noise.uniform(6, 25) * noise.chance(0.5)
-    return palettes.clip(0, 1), along * per_metre[:, None]
+    return Look.as_modelled(palettes.clip(0, 1), along * per_metre[:, None])
 
 
-def random_light(noise: RowNoise) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Light from above: (B, 3) unit vectors towards it (Z up), and (B,) ambient brightness."""
-    light = noise.normal(shape=(3,))
-    light[:, 2] = np.abs(light[:, 2]) + 0.3
-    light /= np.linalg.norm(light, axis=1, keepdims=True)
-    return light, noise.uniform(0.3, 0.55)
+def random_light(noise: RowNoise) -> Light:
+    """One white light from above."""
+    direction = noise.normal(shape=(3,))
+    direction[:, 2] = np.abs(direction[:, 2]) + 0.3
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    ambient = noise.uniform(0.3, 0.55)[:, None].repeat(3, axis=1)
+    return Light(direction[:, None], (1.1 - ambient)[:, None], ambient)

@@ -1,6 +1,7 @@
 """Left hands with fingers up, flexed at random."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from skelift.config import SynthConfig
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth.body import Body
-from skelift.synth.colours import SKIN_TONES, random_light
+from skelift.synth.colours import SKIN_TONES, Look, random_light
 from skelift.synth.noise import RowNoise
 from skelift.synth.rig import Cutter, Points, Rig, join
 from skelift.synth.rotation import from_vector, rotate
@@ -49,6 +50,7 @@ def rig_hand(body: Body, skeleton: Skeleton) -> Rig:
         # Both sides: one looks into the cut wrist.
         faces=np.concatenate([faces, faces[:, ::-1]]),
         surface=np.zeros(len(used), dtype=np.uint8),
+        hair=np.zeros(len(used), dtype=bool),
         joints=join([_joint(cutter, name) for name in skeleton.joints]),
     )
 
@@ -120,21 +122,19 @@ class Hands(Cast):
         noise, person = self._random_persons(split, rows)
         view, view_names = random_view(noise, self._synth.camera)
         view = view @ self._upright[person]
-        light, ambient = random_light(noise)
+        light = self._light(split, rows, random_light(noise))
         tones = SKIN_TONES[noise.integer(len(SKIN_TONES))] * noise.uniform(0.8, 1.05)[:, None]
         rotations = self._flex(noise, self._axes[person])
-        distance, aim = random_place(noise, self._synth.camera)
+        place = random_place(noise, self._synth.camera)
+        palettes = np.repeat(tones[:, None, None].clip(0, 1), 2, axis=1)
+        # From above, turned to come from the camera's side (-z of its frame).
+        from_camera = rotate(view.swapaxes(1, 2)[:, None], light.directions * [1, 1, -1])
         return Scenes(
             person=person,
             rotations=rotations,
             view=view,
-            distance=distance,
-            aim=aim,
-            palettes=np.repeat(tones[:, None, None].clip(0, 1), 2, axis=1),
-            stripe=np.zeros((len(rows), 3)),
-            # From above, turned to come from the camera's side (-z of its frame).
-            light=rotate(view.swapaxes(1, 2), light * [1, 1, -1]),
-            ambient=ambient,
+            look=Look.as_modelled(palettes),
+            light=replace(light, directions=from_camera),
             samples=self._samples(
                 person,
                 clip=f"flexion-{split}",
@@ -142,6 +142,7 @@ class Hands(Cast):
                 frame=rows,
                 camera=view_names,
             ),
+            **place,
         )
 
     @staticmethod

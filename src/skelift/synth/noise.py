@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_COLUMNS = 160
+_COLUMNS = 200
 
 
 class RowNoise:
@@ -13,12 +13,13 @@ class RowNoise:
 
     Every row has its own generator, seeded by (seed, stream, row), so a row's numbers depend
     neither on the block it falls into nor on the process that makes it. Each call takes the next
-    columns, for all rows at once. ``stream`` is the number of the split.
+    columns, for all rows at once. ``stream`` is the number of the split; a ``branch`` (1 or more)
+    has numbers of its own, so that what it decides changes nothing else of a row.
     """
 
-    def __init__(self, seed: int, stream: int, rows: Sequence[int]) -> None:
+    def __init__(self, seed: int, stream: int, rows: Sequence[int], *branch: int) -> None:
         self._uniform = np.stack(
-            [np.random.default_rng((seed, stream, row)).random(_COLUMNS) for row in rows]
+            [np.random.default_rng((seed, stream, row, *branch)).random(_COLUMNS) for row in rows]
         )
         self._used = 0
 
@@ -48,6 +49,12 @@ class RowNoise:
     def integer(self, count: int, shape: tuple[int, ...] = ()) -> NDArray[np.int64]:
         """(B, *shape) uniform in 0 ... count - 1."""
         return (self.uniform(shape=shape) * count).astype(np.int64)
+
+    def index(self, shares: NDArray[np.float64], shape: tuple[int, ...] = ()) -> NDArray[np.int64]:
+        """(B, *shape) in 0 ... len(shares) - 1, each as often as its share of their sum."""
+        steps = shares.cumsum() / shares.sum()
+        steps[-1] = 1
+        return np.searchsorted(steps, self.uniform(shape=shape), side="right")
 
     def chance(self, probability: float) -> NDArray[np.bool_]:
         """(B,) True with the given probability."""

@@ -1,6 +1,6 @@
 """Whole people: motion retargeted onto bodies, clothes, and the seventeen joints."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ from skelift.config import SynthConfig
 from skelift.data.motion_cue import SECONDS
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
-from skelift.synth.body import Body
+from skelift.synth import looks
+from skelift.synth.body import Body, Material
 from skelift.synth.colours import HEAD_BONES, random_light, random_look, surfaces
 from skelift.synth.motion import Motion
 from skelift.synth.parts import LIMBS, PARTS, canonical_direction
-from skelift.synth.poses import Variation
+from skelift.synth.poses import Limbs, Variation, random_lean, shares_by_kind
 from skelift.synth.rig import Cutter, Points, Rig, join
 from skelift.synth.rotation import between
 from skelift.synth.scene import Cast, Moment, Scenes, random_place, random_view
@@ -55,8 +56,13 @@ JOINT_PARTS = {"pelvis": ("l_thigh", "r_thigh"), "spine": ("chest",), "thorax": 
 }
 
 
-def rig_person(body: Body, skeleton: Skeleton) -> Rig:
-    """Cut a body into the parts that motion turns, with the skeleton's joints on it."""
+def rig_person(
+    body: Body, skeleton: Skeleton, painted: Callable[[Body], NDArray[np.uint8]] = surfaces
+) -> Rig:
+    """Cut a body into the parts that motion turns, with the skeleton's joints on it.
+
+    ``painted`` gives the surface of each vertex.
+    """
     cutter = Cutter(body, FIRST_BONE)
     return Rig(
         person=body.name,
@@ -66,7 +72,8 @@ def rig_person(body: Body, skeleton: Skeleton) -> Rig:
         mesh=cutter.vertices(np.ones(len(body.vertices), dtype=bool)),
         normals=body.normals,
         faces=body.faces,
-        surface=surfaces(body),
+        surface=painted(body),
+        hair=body.material == Material.HAIR,
         joints=join([_joint(cutter, name) for name in skeleton.joints]),
     )
 
@@ -111,7 +118,8 @@ class People(Cast):
         skeleton: Skeleton,
         seed: int,
     ) -> None:
-        rigs = [rig_person(body, skeleton) for body in bodies]
+        painted = looks.surfaces if synth.looks == "varied" else surfaces
+        rigs = [rig_person(body, skeleton, painted) for body in bodies]
         super().__init__(rigs, synth, skeleton, seed)
         self.motion = motion
         self.credit = motion.credit
@@ -125,33 +133,41 @@ class People(Cast):
             split: np.flatnonzero(np.isin(motion.clip_of_frame, clips))
             for split, clips in self.clips.items()
         }
+        self._shares = {
+            split: shares_by_kind(motion.rotations[frames], synth.poses.evenly)
+            for split, frames in self._frames.items()
+            if synth.poses.evenly
+        }
 
     def scenes(self, split: str, rows: Sequence[int]) -> Scenes:
         """The scenes of rows of a split; a row's scene depends on its index alone."""
         synth, motion = self._synth, self.motion
         noise, person = self._random_persons(split, rows)
         frames = self._frames[split]
-        frame, other = frames[noise.integer(len(frames), (2,))].T
+        if synth.poses.evenly:
+            frame, other = frames[noise.index(self._shares[split], (2,))].T
+        else:
+            frame, other = frames[noise.integer(len(frames), (2,))].T
         variation = Variation(
             mixed=noise.chance(synth.mix),
             mirrored=noise.chance(synth.mirror),
             wobble=noise.normal(0, np.deg2rad(synth.wobble_deg), (len(PARTS), 3)),
+            **self._posed_further(split, rows),
         )
         view, view_names = random_view(noise, synth.camera)
-        palettes, stripe = random_look(noise, self._clothed[person])
-        light, ambient = random_light(noise)
-        distance, aim = random_place(noise, synth.camera)
+        look = random_look(noise, self._clothed[person])
+        if synth.looks == "varied":
+            clothed = self._clothed[person]
+            look = looks.varied_look(self._branch(split, rows, "looks"), clothed)
+        light = self._light(split, rows, random_light(noise))
+        place = random_place(noise, synth.camera)
         clip = motion.clip_of_frame[frame]
         return Scenes(
             person=person,
             rotations=variation.poses(motion.rotations[frame], motion.rotations[other]),
             view=view,
-            distance=distance,
-            aim=aim,
-            palettes=palettes,
-            stripe=stripe,
+            look=look,
             light=light,
-            ambient=ambient,
             samples=self._samples(
                 person,
                 clip=np.array(motion.clips)[clip],
@@ -160,7 +176,19 @@ class People(Cast):
                 camera=view_names,
             ),
             film=self._film(person, variation, frame, other),
+            **place,
         )
+
+    def _posed_further(self, split: str, rows: Sequence[int]) -> dict[str, Any]:
+        """``limbs`` and ``lean`` of a Variation, where asked for."""
+        poses = self._synth.poses
+        noise = self._branch(split, rows, "poses")
+        further: dict[str, Any] = {}
+        if poses.limbs:
+            further["limbs"] = Limbs.random(noise, poses.limbs)
+        if poses.lean_deg or poses.lying:
+            further["lean"] = random_lean(noise, poses)
+        return further
 
     def _film(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,28 @@ class Rig:
     normals: NDArray[np.float32]  # (V, 3) at rest
     faces: NDArray[np.uint32]  # (F, 3)
     surface: NDArray[np.uint8]  # (V,) index into a palette
+    hair: NDArray[np.bool_]  # (V,) modelled hair
     joints: Points
+
+    def shaped(self, grown: NDArray[np.float64], bald: bool) -> NDArray[np.floating]:
+        """(V, 3) rest positions: surfaces stand out by ``grown`` (M,) metres along the normals.
+
+        Of the ``bald``, hair is drawn in to the joints that it moves with, within the body.
+        """
+        rest = self.mesh.rest
+        if grown.any() or bald:
+            rest = rest.copy()
+            outwards = grown.astype(np.float32)[self.surface]
+            moved = np.flatnonzero(outwards)
+            rest[moved] += outwards[moved, None] * self.normals[moved]
+        if bald:
+            rest[self.hair] = self.pivots[self.mesh.part[self.hair, 0]]
+        return rest
+
+    @cached_property
+    def hairless_faces(self) -> NDArray[np.uint32]:
+        """(F', 3) faces without modelled hair."""
+        return self.faces[~self.hair[self.faces].any(axis=1)]
 
 
 class Cutter:

@@ -1,7 +1,7 @@
 """Scenes, and the camera that photographs them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,12 +15,15 @@ from skelift.data.motion_cue import radial_motion
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth import kernels
+from skelift.synth.colours import Light, Look
+from skelift.synth.looks import varied_light
 from skelift.synth.noise import RowNoise
 from skelift.synth.rig import Crew, Rig
 from skelift.synth.rotation import about, rotate
-from skelift.synth.splits import STREAMS, split_persons
+from skelift.synth.splits import BRANCHES, STREAMS, split_persons
 
 NEAREST_M = 0.1
+FITS_M = 2.2  # what fits across the source image where it cuts somebody
 # Camera frame of someone who stands at -Y and looks along +Y.
 FRONT_VIEW = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
@@ -34,8 +37,10 @@ def random_view(
     down.
     """
     azimuth = noise.uniform(*np.deg2rad(camera.azimuth_deg))
-    mean, std = np.deg2rad(camera.elevation_deg)
-    elevation = noise.normal(mean, std)
+    if camera.elevation_range_deg is None:
+        elevation = noise.normal(*np.deg2rad(camera.elevation_deg))
+    else:
+        elevation = noise.uniform(*np.deg2rad(camera.elevation_range_deg))
     view = about(0, elevation) @ FRONT_VIEW @ about(2, azimuth)
     names = [
         f"az{a:03.0f}el{e:+03.0f}"
@@ -44,13 +49,26 @@ def random_view(
     return view, np.array(names)
 
 
-def random_place(
-    noise: RowNoise, camera: CameraConfig
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``distance`` and ``aim`` of a Scenes."""
+def random_place(noise: RowNoise, camera: CameraConfig) -> dict[str, Any]:
+    """``distance``, ``aim``, ``focal`` and ``framed`` of a Scenes."""
     nearest, furthest = camera.distance_m
     distance = noise.uniform(nearest, furthest)
-    return distance, np.deg2rad(noise.normal(0, camera.aim_deg, (2,)))
+    aim = np.deg2rad(noise.normal(0, camera.aim_deg, (2,)))
+    shortest, longest = camera.focal_range_px or [camera.focal_px] * 2
+    focal = np.full(len(noise), shortest)
+    if longest > shortest:  # as many between f and 2 f as between 2 f and 4 f
+        focal = shortest * (longest / shortest) ** noise.uniform()
+    framed = noise.chance(camera.cut)
+    # Someone who is cut is not so near that the border cuts elsewhere, too.
+    distance[framed] = np.maximum(distance, focal / camera.source_size * FITS_M)[framed]
+    # The border runs past the root at a distance of ``reach`` metres: below it, or on either side.
+    edge = np.arctan(camera.source_size / 2 / focal)
+    below, side = noise.chance(0.6), np.sign(noise.uniform(-1, 1))
+    reach = noise.uniform(*np.where(below, [[0.3], [0.8]], [[0.05], [0.35]]))
+    past = edge - np.arctan(reach / distance)
+    aim[framed & below, 1] = -past[framed & below]
+    aim[framed & ~below, 0] = (side * past)[framed & ~below]
+    return {"distance": distance, "aim": aim, "focal": focal, "framed": framed}
 
 
 @dataclass(frozen=True)
@@ -72,10 +90,10 @@ class Scenes:
     distance: NDArray[np.float64]  # (B,) metres from the camera to the root
     # (B, 2) radians by which the camera looks past the root, right and down
     aim: NDArray[np.float64]
-    palettes: NDArray[np.float64]  # (B, 2, M, 3) colours of the surfaces, off and on the stripes
-    stripe: NDArray[np.float64]  # (B, 3) wave vector of the stripes, per metre
-    light: NDArray[np.float64]  # (B, 3) unit vector towards the light, in the body's frame
-    ambient: NDArray[np.float64]  # (B,) brightness in full shadow
+    focal: NDArray[np.float64]  # (B,) focal length in pixels of the source image
+    framed: NDArray[np.bool_]  # (B,) whether all is black outside of the source image
+    look: Look
+    light: Light
     samples: NDArray[np.void]  # (B,) SAMPLE: who, what, from where; the studio adds the camera
     film: tuple[Moment, Moment] | None = None  # before and after, where known
 
@@ -124,6 +142,16 @@ class Cast(ABC):
         persons = self.persons[split]
         return noise, persons[noise.integer(len(persons))]
 
+    def _light(self, split: str, rows: Sequence[int], plain: Light) -> Light:
+        """``plain`` light, or a varied one."""
+        if self._synth.light == "plain":
+            return plain
+        return varied_light(self._branch(split, rows, "light"))
+
+    def _branch(self, split: str, rows: Sequence[int], purpose: str) -> RowNoise:
+        """Randomness of the rows that changes nothing else of them."""
+        return RowNoise(self._seed, STREAMS[split], rows, BRANCHES[purpose])
+
     def _samples(self, person: NDArray[np.int64], **columns: ArrayLike) -> NDArray[np.void]:
         """(B,) SAMPLE records of the persons with the given columns."""
         samples = np.zeros(len(person), dtype=SAMPLE)
@@ -140,7 +168,7 @@ class _Posed:
     turn: NDArray[np.float32]  # (B, P, 3, 3) and
     shift: NDArray[np.float32]  # (B, P, 3) transforms of the parts from rest
     joints: NDArray[np.float64]  # (B, J, 3)
-    light: NDArray[np.float32]  # (B, 3) unit vector towards the light
+    lights: NDArray[np.float32]  # (B, L, 3) unit vectors towards the lights
 
 
 @dataclass(frozen=True)
@@ -172,7 +200,6 @@ class Studio:
         self.cast = cast
         self.size = size
         self._margin = margin
-        self._focal = camera.focal_px
         self._source_size = camera.source_size
         self._principal = camera.source_size / 2
         fine = size * kernels.SUPERSAMPLING
@@ -196,8 +223,7 @@ class Studio:
         images = np.empty((len(scenes), self.size, self.size, 3), dtype=np.uint8)
         masks = np.empty((len(scenes), self.size, self.size), dtype=np.uint8)
         crops = np.empty((len(scenes), 3), dtype=np.float32)
-        palettes = scenes.palettes.astype(np.float32)
-        stripes = scenes.stripe.astype(np.float32)
+        paint = self._painter(scenes, posed)
         still = np.zeros(posed.shift.shape[1:], dtype=np.float32)
         for row in range(len(scenes)):
             crops[row] = self._see(scenes, posed, row)
@@ -206,23 +232,43 @@ class Studio:
             pixels, normals = self._pixels[:count], self._normals[:count]
             kernels.skin(rig.normals, mesh.part, mesh.weight, posed.turn[row], still, normals)
             self._to_fine_crop(pixels, crops[row])
-            kernels.rasterise(pixels, rig.faces, self._inverse_depth, self._face)
-            kernels.shade(
-                pixels,
-                rig.faces,
-                self._face,
-                normals,
-                mesh.rest,
-                rig.surface,
-                palettes[row],
-                stripes[row],
-                posed.light[row],
-                scenes.ambient[row],
-                images[row],
-                masks[row],
-            )
+            faces = rig.hairless_faces if scenes.look.bald[row] else rig.faces
+            kernels.rasterise(pixels, faces, self._inverse_depth, self._face)
+            if scenes.framed[row]:
+                self._keep_frame(crops[row])
+            paint(row, pixels, faces, self._face, normals, images[row], masks[row])
         labels = self._labels(scenes, posed.joints, crops)
         return images, masks, replace(labels, radial_motion=self._radial_motion(scenes))
+
+    def _painter(self, scenes: Scenes, posed: _Posed) -> Callable[..., None]:
+        """A function that shades one row: what was rasterised -> an image and a mask."""
+        look, light = scenes.look, scenes.light
+        palettes, waves, warp, colours, ambient = (
+            array.astype(np.float32)
+            for array in (look.palettes, look.waves, look.warp, light.colours, light.ambient)
+        )
+        plain = waves.shape[1] == 1 and colours.shape[1] == 1
+
+        def paint(
+            row: int,
+            pixels: NDArray[np.float32],
+            faces: NDArray[np.uint32],
+            face: NDArray[np.int32],
+            normals: NDArray[np.float32],
+            image: NDArray[np.uint8],
+            mask: NDArray[np.uint8],
+        ) -> None:
+            rig = self.cast.crew.rigs[scenes.person[row]]
+            body = (pixels, faces, face, normals, rig.mesh.rest, rig.surface, palettes[row])
+            lights = posed.lights[row]
+            if plain:  # white light: its colour is 1.1 less the ambient one
+                of_row = (waves[row, 0], lights[0], ambient[row, 0])
+                kernels.shade(*body, *of_row, image, mask)
+            else:
+                lit = (waves[row], warp[row], lights, colours[row], ambient[row])
+                kernels.shade_varied(*body, *lit, image, mask)
+
+        return paint
 
     def _radial_motion(self, scenes: Scenes) -> NDArray[np.float32]:
         """(B,) radial motion of the body between the moments before and after; NaN without film."""
@@ -253,7 +299,7 @@ class Studio:
             turn.astype(np.float32),
             shift.astype(np.float32),
             crew.joints(scenes.person, turn, shift),
-            rotate(view, scenes.light).astype(np.float32),
+            rotate(view[:, None], scenes.light.directions).astype(np.float32),
         )
 
     def _crops(self, scenes: Scenes, posed: _Posed) -> NDArray[np.float32]:
@@ -262,11 +308,13 @@ class Studio:
 
     def _see(self, scenes: Scenes, posed: _Posed, row: int) -> NDArray[np.float32]:
         """Skin and project one mesh into the source image; returns its (3,) crop box."""
-        mesh = self.cast.crew.rigs[scenes.person[row]].mesh
+        rig = self.cast.crew.rigs[scenes.person[row]]
+        mesh = rig.mesh
         count = len(mesh.rest)
         points, pixels = self._points[:count], self._pixels[:count]
-        kernels.skin(mesh.rest, mesh.part, mesh.weight, posed.turn[row], posed.shift[row], points)
-        *box, nearest = kernels.project(points, self._focal, self._principal, pixels)
+        rest = rig.shaped(scenes.look.grown[row], scenes.look.bald[row])
+        kernels.skin(rest, mesh.part, mesh.weight, posed.turn[row], posed.shift[row], points)
+        *box, nearest = kernels.project(points, scenes.focal[row], self._principal, pixels)
         if nearest < NEAREST_M:
             raise InputError(
                 f"data.synth.camera.distance_m: {scenes.distance[row]:.2f} m puts a body into the "
@@ -274,12 +322,23 @@ class Studio:
             )
         low, high = np.array(box[:2]), np.array(box[2:])
         if not self.cast.box_of_mesh:
-            seen = self._source_pixels(posed.joints[row])
+            seen = self._source_pixels(posed.joints[row], scenes.focal[row])
             low, high = seen.min(axis=0), seen.max(axis=0)
         return CropBox.around(low, high, self._margin).as_array()
 
-    def _source_pixels(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return points[..., :2] / points[..., 2:] * self._focal + self._principal
+    def _keep_frame(self, crop: NDArray[np.float32]) -> None:
+        """Take off the faces what lies outside of the source image."""
+        centre, side = crop[:2].astype(np.float64), float(crop[2])
+        at = (np.arange(len(self._face)) + 0.5) / len(self._face) * side - side / 2
+        x, y = centre[:, None] + at
+        outside_x, outside_y = ((z < 0) | (z > self._source_size) for z in (x, y))
+        self._face[outside_y] = kernels.NO_FACE
+        self._face[:, outside_x] = kernels.NO_FACE
+
+    def _source_pixels(
+        self, points: NDArray[np.float64], focal: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return points[..., :2] / points[..., 2:] * focal + self._principal
 
     def _to_fine_crop(self, pixels: NDArray[np.float32], crop: NDArray[np.float32]) -> None:
         """Source pixels -> supersampled crop pixels, in place."""
@@ -293,7 +352,11 @@ class Studio:
         samples = scenes.samples.astype(SAMPLE)
         samples["crop"] = crops
         samples["source_size"] = self._source_size
-        samples["focal"] = self._focal
+        samples["focal"] = scenes.focal[:, None]
         samples["principal"] = self._principal
-        joints_2d = to_crop(self._source_pixels(joints), crops.astype(np.float64), self.size)
+        joints_2d = to_crop(
+            self._source_pixels(joints, scenes.focal[:, None, None]),
+            crops.astype(np.float64),
+            self.size,
+        )
         return Labels(joints_2d.astype(np.float32), (joints * 1000).astype(np.float32), samples)

@@ -10,6 +10,8 @@ from skelift.synth.motion import Motion
 
 TRAIN, TEST, PRIOR = "train", "test", "prior"
 STREAMS = {TRAIN: 0, TEST: 1, PRIOR: 2, "split": 3}
+# Decisions with random numbers of their own; see RowNoise.
+BRANCHES = {"looks": 1, "light": 2, "poses": 3}
 
 
 def split_persons(count: int, test_fraction: float, seed: int) -> dict[str, NDArray[np.int64]]:

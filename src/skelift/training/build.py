@@ -60,7 +60,7 @@ def build_trainer(
     )
     if train.compile == "on" or (train.compile == "auto" and world.device.type == "cuda"):
         for network in (core.phi, core.omega, *disc.patch_gans):
-            network.compile()
+            network.compile(dynamic=False)
     return trainer
 
 

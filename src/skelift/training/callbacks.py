@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from skelift.data.format import Split
@@ -217,6 +218,13 @@ class SweepReport:
 
 
 @contextmanager
+def uncompiled() -> Iterator[None]:
+    """Networks that are compiled for the shapes of a step run as written, on any shape."""
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@contextmanager
 def evaluating(core: PoseNet, weights: Mapping[str, Tensor] | None = None) -> Iterator[None]:
     """The core in evaluation mode, with other weights if given; afterwards as it was."""
     trained = {name: tensor.clone() for name, tensor in core.state_dict().items()}
@@ -224,7 +232,8 @@ def evaluating(core: PoseNet, weights: Mapping[str, Tensor] | None = None) -> It
         core.load_state_dict(dict(weights))
     core.eval()
     try:
-        yield
+        with uncompiled():
+            yield
     finally:
         core.train()
         core.load_state_dict(trained)

@@ -37,7 +37,7 @@ class StepNoise:
         azimuth = (2 * torch.rand(batch, generator=rng) - 1) * torch.pi
         elevation = torch.randn(batch, generator=rng)
         shuffle = torch.randperm(batch, generator=rng)
-        return cls(*(t.to(device) for t in (azimuth, elevation, shuffle)))
+        return cls(*(t.to(device, non_blocking=True) for t in (azimuth, elevation, shuffle)))
 
 
 def cycle_weight(step: int, loss: LossConfig) -> float:

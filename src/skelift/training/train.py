@@ -14,7 +14,14 @@ from skelift.models.heads import FitData
 from skelift.models.io import save_model
 from skelift.models.pipeline import PosePipeline
 from skelift.training.build import build_trainer, load_start
-from skelift.training.callbacks import Checkpoints, Curves, Reporting, SweepReport, Validation
+from skelift.training.callbacks import (
+    Checkpoints,
+    Curves,
+    Reporting,
+    SweepReport,
+    Validation,
+    uncompiled,
+)
 from skelift.training.distributed import World
 from skelift.training.heads import check_heads, fit_heads
 from skelift.training.identity import identity
@@ -106,7 +113,8 @@ def _write_model(
     core.load_state_dict(dict(weights))
     core.eval()
     seen = FitData(core, data.split("train"), trainer.data.u, config.evaluate.batch)
-    heads = fit_heads(config.heads, seen, config.train.seed, start, title)
+    with uncompiled():
+        heads = fit_heads(config.heads, seen, config.train.seed, start, title)
     save_model(
         Path(config.paths.model),
         PosePipeline(core, heads, config.model.flip_test),

@@ -58,8 +58,7 @@ class Trainer:
 
     def step(self, step: int) -> Terms:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
-        images = self._images(step)
-        u = self.data.u[self._rows(self.pose_order, step)[self.share]]
+        images, u = self._images_and_poses(step)
         lifted_prior = self.data.normalised[self._rows(self.lifted_order, step)]
         lift_images = self.loss.lift_images_from is not None and step >= self.loss.lift_images_from
         lifted = len(lifted_prior) + (self.train.batch if lift_images else 0)
@@ -101,16 +100,17 @@ class Trainer:
         self.optimisers.restore(group(state, "optimisers"))
 
     def _rows(self, order: EpochSampler, step: int) -> Tensor:
-        return torch.from_numpy(order[step]).to(self.world.device)
+        return torch.from_numpy(order[step]).to(self.world.device, non_blocking=True)
 
-    def _images(self, step: int) -> ImageBatch:
-        """This process's share of a step's images."""
+    def _images_and_poses(self, step: int) -> tuple[ImageBatch, Tensor]:
+        """This process's share of a step's images and of the poses u."""
         train = self.train
         images = self.data.images.take(self.image_order[step][self.share])
+        u = self.data.u[self._rows(self.pose_order, step)[self.share]]
         if not augments(train.augment):
-            return images
+            return images, u
         change = Augmentation.at(train.augment, train.seed, step, train.batch)[self.share]
-        return change(images)
+        return change(images), change.of_poses(u)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16)

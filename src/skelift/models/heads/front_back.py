@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, relu
 
 from skelift import losses
 from skelift.config import Config
@@ -45,9 +45,9 @@ class FrontBack(Head):
         window = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1) * HALF_SIDE
         self.register_buffer("window", window, persistent=False)
         self.network = nn.Sequential(
-            unit(3, width, nn.BatchNorm2d),
-            unit(width, 2 * width, nn.BatchNorm2d, stride=2),
-            unit(2 * width, 4 * width, nn.BatchNorm2d, stride=2),
+            unit(3, width, _BatchNormReLU),
+            unit(width, 2 * width, _BatchNormReLU, stride=2),
+            unit(2 * width, 4 * width, _BatchNormReLU, stride=2),
             nn.Flatten(),
             nn.Dropout(0.3),
             nn.Linear(4 * width * (PATCH // 4) ** 2, 1),
@@ -107,6 +107,13 @@ class FrontBack(Head):
         patches, motion = examples
         patches[1::2] = patches[1::2].flip(3)
         return losses.facing_loss(self.logits(patches), motion)
+
+
+class _BatchNormReLU(nn.BatchNorm2d):
+    """Of one process's batch: heads are fitted by the main process alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return relu(super().forward(x), inplace=True)
 
 
 def moving_images(split: Split) -> tuple[Split, NDArray[np.float32]]:

@@ -46,7 +46,11 @@ class Refiner(Head):
     def loss(self, *examples: Tensor, rng: torch.Generator) -> Tensor:
         """Squared error of poses (B, J, 2) that are refined from themselves plus noise."""
         (u,) = examples
-        least, most = NOISE
-        std = least + (most - least) * torch.rand(len(u), 1, 1, generator=rng)
-        noise = (torch.randn(u.shape, generator=rng) * std).to(u.device)
-        return losses.refine_loss(self.denoise(u + noise), u)
+        return losses.refine_loss(self.denoise(noisy(u, rng)), u)
+
+
+def noisy(u: Tensor, rng: torch.Generator) -> Tensor:
+    """Poses (B, J, 2) as an Omega of unknown quality might read them."""
+    least, most = NOISE
+    std = least + (most - least) * torch.rand(len(u), 1, 1, generator=rng)
+    return u + (torch.randn(u.shape, generator=rng) * std).to(u.device)

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# The full-size model, from rendering to report, on one GPU:
+#
+#   scripts/full_size.sh RESULTS [SECONDS] [OVERRIDES...]
+#
+# Each call goes on where the last one stopped, and ends after SECONDS (540) or when all is done: for
+# machines that limit the time of a command. What is worth keeping lies in RESULTS: weights, curves,
+# metrics, the report, and a log with the time of each stage. Data sets and checkpoints stay in
+# data/full and models/full. SKELIFT_DATA is the folder of people_clothed.npz and
+# cmu_mocap_12fps.npz (docs/datasets.md).
+#
+# A dry run on a CPU, with twenty steps: scripts/full_size.sh RESULTS 540 $(scripts/full_size.sh --dry)
+set -euo pipefail
+
+dry=(
+  data.size=48 data.synth.train=256 data.synth.test=32 data.synth.prior=256 model.width=4
+  model.disc_width=4 model.disc_scales=1 model.lifter_width=32 loss.lifted_prior=32 train.batch=8
+  train.steps=20 train.interval=10 train.checkpoint_every=10 train.snapshot_every=0 flow.steps=20
+  heads.refiner.steps=20 heads.front_back.steps=20 evaluate.shown=2
+  'evaluate.baselines=[mean_pose]'
+)
+if [ "${1:-}" = --dry ]; then
+  echo "${dry[*]}"
+  exit
+fi
+if [ $# -lt 1 ]; then
+  sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+fi
+
+results=$1 seconds=${2:-540}
+shift $(($# < 2 ? $# : 2))
+run=(experiment=full train.dvclive=false train.restart=true "$@")
+mkdir -p "$results"
+log=$results/stages.log
+
+# stage NAME DONE: run a stage unless the file DONE is there already. It gets the time that is left;
+# a training that it ends goes on from its last checkpoint in the next call.
+stage() {
+  local name=$1 done=$2 began=$SECONDS left=$((seconds - SECONDS)) status=0
+  if [ -e "$done" ]; then return; fi
+  if [ "$left" -lt 5 ]; then stop "$name"; fi
+  timeout --signal=INT --kill-after=20 "$left" python3 -m skelift "$name" "${run[@]}" || status=$?
+  echo "$(date -u +%FT%TZ) $name: $((SECONDS - began)) s, exit code $status" | tee -a "$log"
+  collect
+  if [ "$status" = 124 ] || [ "$status" = 130 ] || [ "$status" = 137 ]; then stop "$name"; fi
+  if [ "$status" != 0 ]; then exit "$status"; fi
+}
+
+stop() {
+  collect
+  echo "$1: out of time; call this again to go on" | tee -a "$log"
+  exit 0
+}
+
+collect() {
+  local file
+  for file in models/full/model/* models/full/checkpoints/stats.jsonl reports/full/metrics.json \
+    reports/full/report.html; do
+    if [ -f "$file" ]; then cp -p "$file" "$results"; fi
+  done
+}
+
+stage prepare data/full/dataset.json
+stage pretrain-flow models/full/flow/flow.safetensors
+stage train models/full/model/model.json
+stage evaluate reports/full/metrics.json
+stage report reports/full/report.html
+echo "done" | tee -a "$log"

@@ -1,0 +1,66 @@
+"""How a body lies in its crop: turned, larger or smaller, off the middle."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from skelift.config import AugmentConfig
+from skelift.geometry import CropCamera
+
+
+@dataclass(frozen=True)
+class Placement:
+    """B similarity transforms of crop coordinates, p -> scale * R(turn) p + shift.
+
+    Crop coordinates are [-1, 1] in x and y, y down; a positive turn is clockwise in the image.
+    """
+
+    turn: Tensor  # (B,) radians
+    scale: Tensor  # (B,)
+    shift: Tensor  # (B, 2)
+
+    @classmethod
+    def draw(cls, config: AugmentConfig, rng: np.random.Generator, batch: int) -> "Placement":
+        """Turns within ``turn_deg``, small ones more often; sizes and places within ``jitter``."""
+        turn = np.deg2rad(config.turn_deg) * rng.triangular(-1, 0, 1, batch)
+        scale = np.exp(config.jitter * rng.uniform(-1, 1, batch))
+        shift = config.jitter / 2 * rng.uniform(-1, 1, (batch, 2))
+        return cls(*(torch.from_numpy(t.astype("f4")) for t in (turn, scale, shift)))
+
+    def __getitem__(self, rows: slice) -> "Placement":
+        return Placement(self.turn[rows], self.scale[rows], self.shift[rows])
+
+    def to(self, device: torch.device) -> "Placement":
+        """The same on another device."""
+        turn, scale, shift = (t.to(device, non_blocking=True) for t in vars(self).values())
+        return Placement(turn, scale, shift)
+
+    def of_poses(self, u: Tensor) -> Tensor:
+        """Poses (B, J, 2) over the crop, placed."""
+        placed = u @ self._matrix().transpose(1, 2)
+        return placed + self.shift[:, None]
+
+    def of_images(self, images: Tensor) -> Tensor:
+        """Images (B, C, S, S), placed; black where they show what lay outside of the crop."""
+        back = self._matrix().inverse()  # a pixel of the result is looked up in the image
+        theta = torch.cat([back, -back @ self.shift[..., None]], 2)
+        grid = affine_grid(theta, list(images.shape), align_corners=False)
+        return grid_sample(images, grid, align_corners=False)
+
+    def of_cameras(self, camera: CropCamera) -> CropCamera:
+        """The crop boxes that show what the placed images show, but for the turn.
+
+        No box shows a turned image: whoever lifts it has to turn its pose back.
+        """
+        half = camera.crop[:, 2:] / 2
+        centre = camera.crop[:, :2] - half * self.shift / self.scale[:, None]
+        crop = torch.cat([centre, 2 * half / self.scale[:, None]], 1)
+        return CropCamera(crop.to(camera.crop.dtype), camera.focal, camera.principal)
+
+    def _matrix(self) -> Tensor:
+        """(B, 2, 2): scale * R(turn)."""
+        c, s = self.scale * self.turn.cos(), self.scale * self.turn.sin()
+        return torch.stack([torch.stack([c, -s], 1), torch.stack([s, c], 1)], 1)
