@@ -56,6 +56,7 @@ def test_own_skeleton_needs_no_code(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(own))
     config = compose([f"skeleton={file}", "data=hands"])
     assert (config.body.name, config.body.root, config.data.name) == ("mine", "spine", "hands")
+    assert compose([f"skeleton={file}", "skeleton.root=thorax"]).body.root == "thorax"
 
 
 @pytest.mark.parametrize(

@@ -140,9 +140,9 @@ def _from_groups(overrides: Sequence[str]) -> Any:
         composed = hydra_compose("config", [o for o, change in asked.items() if _is_group(change)])
     OmegaConf.set_struct(composed, False)
     composed.pop("experiment", None)
-    apply(composed, [change for change in asked.values() if not _is_group(change)])
     if own:
         composed.skeleton = _load_yaml(Path(own[-1]))
+    apply(composed, [change for change in asked.values() if not _is_group(change)])
     return OmegaConf.to_container(composed, resolve=True)
 
 
