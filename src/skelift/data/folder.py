@@ -3,7 +3,6 @@
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from skelift.data.format import (
     DatasetWriter,
     fill_rows,
     parts_folder,
+    recorded,
     write_dataset,
 )
 from skelift.data.images import (
@@ -66,16 +66,17 @@ def prepare(config: Config) -> Path:
     split_by, firsts = split_clips(clips, folder.test_fraction, config.data.seed)
     out = Path(config.paths.data)
     kept = parts_folder(out)
+    source = folder.provenance or f"Images of {Path(folder.images).name}"
     info = DatasetInfo(
         name=config.data.name,
         skeleton=poses.skeleton,
         size=config.data.size,
         margin=config.data.margin,
         synthetic=False,
-        provenance=f"{folder.provenance or f'Images of {folder.images}'}. {poses.provenance}",
+        provenance=f"{source}. {poses.provenance}",
         licence=f"images: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
         details={
-            "folder": asdict(folder),
+            "folder": recorded(folder),
             "split_by": split_by,
             "poses_left_out": {reason: n for reason, n in poses.left_out.items() if n},
         },

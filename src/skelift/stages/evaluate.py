@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from skelift.config import Config, each_variant
+from skelift.data.chosen import chosen_dataset
 from skelift.data.format import Dataset, Split
 from skelift.data.hold_out import spread
 from skelift.evaluation.baselines import BASELINES, Bench
@@ -29,11 +30,11 @@ def run(config: Config) -> Path:
     joints there are no baselines, and the label-free scores alone. Writes ``metrics.json`` and
     ``predictions.npz`` in ``paths.reports``.
     """
-    data = Dataset(config.paths.data)
+    data = chosen_dataset(config)
     test, reports = data.split("test"), Path(config.paths.reports)
     rows: dict[str, Any] = {}
     course: list[dict[str, Any]] = []
-    with join(config.train.device) as world:
+    with join(config.train.device) as world, world.claimed(reports, by="evaluate"):
         for variant_name, variant in each_variant(config):
             name = variant_name or "skelift"
             pipeline, _ = load_model(Path(variant.paths.model), world.device)

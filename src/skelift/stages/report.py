@@ -11,8 +11,10 @@ def run(config: Config) -> Path:
     Reads ``metrics.json`` and ``predictions.npz`` of ``paths.reports`` and ``stats.jsonl`` of
     ``paths.model`` (or of each variant's folder in it); InputError where one is missing or broken.
     """
+    from skelift.files import claimed
     from skelift.reporting.curves import read_statistics
     from skelift.reporting.report import write_report
 
-    statistics = read_statistics(Path(config.paths.model))
-    return write_report(Path(config.paths.reports), statistics, config.body, to_yaml(config))
+    statistics, reports = read_statistics(Path(config.paths.model)), Path(config.paths.reports)
+    with claimed(reports, by="report"):
+        return write_report(reports, statistics, config.body, to_yaml(config))
