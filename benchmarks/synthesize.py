@@ -35,12 +35,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=SOURCES, help="folder of both files")
+    parser.add_argument("--name", default="benchmark", help="data set: benchmark, full ...")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--rows", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
 
-    config = configured(args.data, args.size)
+    config = configured(args.name, args.data, args.size)
     assert config.data.synth is not None
     studio, info = open_studio(config, config.data.synth)
     bodies = load_bodies(config.data.synth.bodies)
@@ -82,15 +83,15 @@ def main() -> None:
     )
 
 
-def configured(folder: Path, size: int) -> Config:
-    """The benchmark data set from ``folder``, or the quickstart set if it lacks them."""
-    paths = [folder / name for name in ("people_clothed.npz", "cmu_mocap_12fps.npz")]
+def configured(name: str, folder: Path, size: int) -> Config:
+    """People with the sources in ``folder``, or the quickstart set if it lacks them."""
+    paths = [folder / file for file in ("people_clothed.npz", "cmu_mocap_12fps.npz")]
     if not all(path.exists() for path in paths):
         return compose(["data=quickstart", f"data.size={size}"])
     named = [
         f"data.synth.{key}={path}" for key, path in zip(("bodies", "motion"), paths, strict=True)
     ]
-    return compose(["data=benchmark", f"data.size={size}", *named])
+    return compose([f"data={name}", f"data.size={size}", *named])
 
 
 def plain_skins(

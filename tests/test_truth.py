@@ -218,7 +218,7 @@ def test_weights_do_not_depend_on_the_truth(tmp_path: Path) -> None:
         data = prepared(folder)
         test = data.split("test").joints_3d_mm
         assert test is not None
-        config = compose([*overrides(folder, "run", "train.steps=3", "flow.pca=4")])
+        config = compose(overrides(folder, "run", "data.name=folder", "train.steps=3"))
         pretrain_flow.run(config)
         train.run(config)
         weights.append(((folder / "run/model/model.safetensors").read_bytes(), test.tobytes()))
@@ -291,13 +291,18 @@ def spoil_place(data: Dataset, arrays: Callable[[str], NDArray[Any]]) -> None:
     arrays("test/samples")["principal"] = np.nan
 
 
+def spoil_sides(data: Dataset, arrays: Callable[[str], NDArray[Any]]) -> None:
+    arrays("test/joints_2d")[..., 0] = 16 + 12 * np.sign(arrays("test/joints_2d")[..., 0] - 16)
+    arrays("test/samples")["source_size"] = 0
+
+
 @pytest.mark.parametrize(
     ("spoil", "column", "table"),
     [
         (spoil_moment, "moment_shared", "samples"),
         (spoil_labels, "labelled", "samples"),
         (spoil_place, "labels_outside", "samples"),
-        (spoil_place, "labels_off_body", "images"),
+        (spoil_sides, "labels_off_body", "images"),
     ],
 )
 def test_validation_checks_the_labels(
@@ -336,6 +341,7 @@ def test_a_set_to_test_on_needs_no_prior(tmp_path: Path) -> None:
     measure_dataset(data)
     model = random_model(tmp_path / "model")
     paths = [f"paths.data={data.folder}", f"paths.reports={tmp_path / 'reports'}"]
+    paths.append("data.name=folder")
     evaluate.run(compose([*paths, "data.size=32", f"paths.model={model}"]))
     metrics = json.loads((tmp_path / "reports/metrics.json").read_text())
     assert list(metrics["rows"]) == ["skelift", "test_mean_pose"]
@@ -360,7 +366,8 @@ def test_a_model_of_another_skeleton_is_refused(tmp_path: Path) -> None:
 
     folder = tiny_dataset(tmp_path / "set", "hand21")
     model = random_model(tmp_path / "model")
-    config = compose(["skeleton=hand21", f"paths.data={folder}", f"paths.model={model}"])
+    paths = [f"paths.data={folder}", f"paths.model={model}"]
+    config = compose(["skeleton=hand21", "data.name=tiny", "data.size=32", *paths])
     with pytest.raises(InputError, match=r"its skeleton is h36m17, that of .* hand21; prepare"):
         evaluate.run(config)
 

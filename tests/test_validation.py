@@ -292,6 +292,23 @@ def test_suite_adapts_to_what_is_known(
     assert ("reprojection" in tables["samples"]) == (with_2d and with_3d)
 
 
+def test_joints_outside_of_the_source_image_are_not_expected_on_the_mask(tmp_path: Path) -> None:
+    """The border of a source image cuts all bodies; without the border they would be faulty."""
+    data = Spoiled(tiny_dataset(tmp_path / "set"))
+    size = Dataset(data.folder).info.size
+    for name in ("train", "test"):
+        samples, joints = data[f"{name}/samples"], data[f"{name}/joints_2d"]
+        samples["crop"] = [0, size / 2, size]  # columns left of the middle lie outside
+        samples["source_size"] = size
+        joints[:, 3, 0] = 1
+        joints[:, 3, 1] = 1
+        joints[:, 4] = joints[:, 3]
+    assert not (measure_dataset(data.save())["images"]["off_body"] > 0.1).any()
+    for name in ("train", "test"):
+        data[f"{name}/samples"]["source_size"] = 0  # unknown
+    assert (measure_dataset(data.save())["images"]["off_body"] > 0.1).all()
+
+
 def test_split_by_time_is_judged_by_time(tmp_path: Path) -> None:
     data = Spoiled(tiny_dataset(tmp_path / "set"))
     content = json.loads((data.folder / "dataset.json").read_text())

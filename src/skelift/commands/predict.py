@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from skelift.commands.options import add_model
 from skelift.errors import InputError
+from skelift.numbers import count, positive
 
 if TYPE_CHECKING:
     from skelift.data.cameras import Camera
@@ -55,10 +56,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "the body moves (default: keep)",
     )
     parser.add_argument(
-        "--every", type=int, default=1, metavar="N", help="every n-th frame of a video"
+        "--every", type=count, default=1, metavar="N", help="every n-th frame of a video"
     )
     parser.add_argument(
-        "--focal", type=float, metavar="PX", help="focal length in pixels, where it is known"
+        "--focal", type=positive, metavar="PX", help="focal length in pixels, where it is known"
     )
     parser.add_argument(
         "--camera",
@@ -86,7 +87,7 @@ def run(
         InputError: an image, mask or the model is missing or broken; nothing is written then.
         RunError: the endpoint does not answer; nothing is written then.
     """
-    from skelift.files import staged_folder
+    from skelift.files import check_file, check_folder, staged_folder
     from skelift.inference.drawings import drawing, drawn_names
     from skelift.inference.engines import choose_engine, predict_frames
     from skelift.inference.frames import find_sources
@@ -96,6 +97,9 @@ def run(
     check_suffix(out)
     if camera and focal is not None:
         raise InputError("--camera and --focal: a calibration has its focal length; give one")
+    check_file(out)
+    if draw:
+        check_folder(draw)
     sources = find_sources(images, masks, every)
     cameras = [_camera_of(source, camera) if camera else None for source in sources]
     names = drawn_names(sources) if draw else {}

@@ -145,6 +145,10 @@ class FolderConfig:
     poses: File = ""
     # Joint order of an .npz without joint names; empty: that of the skeleton.
     joints: Literal["", "coco17", "openpose25", "h36m17", "mpi17", "mpi28"] = ""
+    # Category of a COCO file whose poses are taken; empty: all that fit the skeleton.
+    category: Text = ""
+    # Joints of poses below this likelihood or score count as not seen.
+    min_confidence: Fraction = 0.6
     # Focal length, in pixels of the source images; 0: unknown.
     focal_px: NonNegative = 0.0
     # Calibration of the cameras (docs/datasets.md), in place of focal_px: crops are what an ideal

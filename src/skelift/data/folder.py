@@ -3,7 +3,7 @@
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from skelift.data.format import (
     DatasetWriter,
     fill_rows,
     parts_folder,
+    recorded,
     write_dataset,
 )
 from skelift.data.images import (
@@ -64,28 +65,36 @@ def prepare(config: Config) -> Path:
             "data.folder.focal_px and data.folder.cameras are both set; the file of cameras has "
             "their focal lengths, leave focal_px out"
         )
-    data = config.data
     body, poses = config.body, None
     if folder.poses:
-        poses = read_poses(Path(folder.poses), body, data.size, data.margin, folder.joints)
+        poses = read_poses(
+            Path(folder.poses),
+            body,
+            config.data.size,
+            config.data.margin,
+            folder.joints,
+            folder.category,
+            folder.min_confidence,
+        )
         body = poses.skeleton
     clips = find_clips(folder)
     cameras = read_cameras(Path(folder.cameras)) if folder.cameras else ()
     truth = read_truth(Path(folder.truth), body) if folder.truth else None
-    split_by, shots = _choose(clips, cameras, truth, folder, data.seed)
+    split_by, shots = _choose(clips, cameras, truth, folder, config.data.seed)
     out = Path(config.paths.data)
     kept = parts_folder(out)
+    source = folder.provenance or f"Images of {Path(folder.images).name}"
     info = DatasetInfo(
         name=config.data.name,
         skeleton=body,
         size=config.data.size,
         margin=config.data.margin,
         synthetic=False,
-        provenance=f"{folder.provenance or f'Images of {folder.images}'}."
-        + (f" {poses.provenance}" if poses else ""),
+        provenance=f"{source}." + (f" {poses.provenance}" if poses else ""),
         licence=f"images: {folder.licence or 'unknown'}"
         + (f"; poses: {poses.licence or 'unknown'}" if poses else ""),
-        details={"folder": asdict(folder), "split_by": split_by}
+        details={"folder": recorded(folder), "split_by": split_by}
+        | ({"poses_left_out": {r: n for r, n in poses.left_out.items() if n}} if poses else {})
         | ({"height_mm": truth.height_mm} if truth else {}),
     )
     with write_dataset(out, info) as writer:
@@ -104,8 +113,8 @@ def prepare(config: Config) -> Path:
     unseen = truth.unseen([shot.part for shot in shots]) if truth and not folder.test else 0
     if unseen:
         print(f"{folder.truth}: {unseen} labelled frames are of no image here", file=sys.stderr)
-    if poses and poses.skipped:
-        print(f"{folder.poses}: skipped {poses.skipped} incomplete poses", file=sys.stderr)
+    if poses and (report := poses.report()):
+        print(f"{folder.poses}: {report}", file=sys.stderr)
     return out
 
 

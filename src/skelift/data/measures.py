@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skelift.data.anatomy import bone_lengths, side_cues
 from skelift.data.counts import count_published
-from skelift.data.crop import to_crop
+from skelift.data.crop import to_crop, to_source
 from skelift.data.format import Dataset, Prior, Split
 from skelift.progress import track
 from skelift.skeleton import Skeleton
@@ -238,22 +238,38 @@ def _measure_chunk(split: Split, rows: NDArray[np.intp], off_body: str) -> Table
         poses = split.joints_2d[rows]
         if off_body == OFF_BODY:  # a pose of which a part is unknown is wrong as a whole
             poses = np.where(np.isfinite(poses).all(axis=(1, 2), keepdims=True), poses, np.nan)
-        pairs = zip(masks, poses, strict=True)
-        table[off_body] = np.array([_off_body(mask, joints) for mask, joints in pairs])
+        seen = _in_source(poses, split.samples[rows], split.images.shape[1])
+        triples = zip(masks, poses, seen, strict=True)
+        table[off_body] = np.array([_off_body(mask, pose, on) for mask, pose, on in triples])
     elif off_body == LABELS_OFF_BODY:  # a training image beside labelled ones
         table[off_body] = np.full(len(rows), np.nan)
     return table
 
 
-def _off_body(mask: NDArray[np.uint8], joints: NDArray[np.floating]) -> float:
-    """Share of the known of (J, 2) joints that lie off the grown mask; NaN where none is known."""
-    joints = joints[np.isfinite(joints).all(axis=1)]
-    if not len(joints):
+def _in_source(
+    joints: NDArray[np.floating], samples: NDArray[np.void], size: int
+) -> NDArray[np.bool_]:
+    """(N, J) whether joints are known and lie in the source image, where its size is known."""
+    source = to_source(joints, samples["crop"].astype(np.float64), size)
+    border = samples["source_size"][:, None]
+    inside = ((source >= 0) & (source < border)).all(axis=2)
+    known = np.isfinite(joints).all(axis=2)
+    return np.asarray(known & (inside | (border <= 0).any(axis=2)))
+
+
+def _off_body(
+    mask: NDArray[np.uint8], joints: NDArray[np.floating], seen: NDArray[np.bool_]
+) -> float:
+    """Share of the ``seen`` (J,) ones of (J, 2) joints that lie off the grown mask.
+
+    NaN where none is seen.
+    """
+    if not seen.any():
         return float("nan")
     radius = int(np.ceil(NEAR * len(mask)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     grown = np.asarray(cv2.dilate(mask, disc)) > 127
-    x, y = np.clip(np.floor(joints), 0, len(mask) - 1).astype(int).T
+    x, y = np.clip(np.floor(joints[seen]), 0, len(mask) - 1).astype(int).T
     return float(np.mean(~grown[y, x]))
 
 

@@ -58,7 +58,13 @@ RULES = (
     Rule("images", "mask_coverage", "the mask covers 1 to 90 % of the crop", low=0.01, high=0.9),
     Rule("images", "background_level", "the background is black", high=4),
     Rule("images", "brightest", "images are not blank", low=16),
-    Rule("images", "off_body", "at least 9 of 10 joints lie on the mask", high=0.1, mostly=0.98),
+    Rule(
+        "images",
+        "off_body",
+        "at least 9 of 10 joints in the source image lie on the mask",
+        high=0.1,
+        mostly=0.98,
+    ),
     # Labels by hand, on masks that were found: some joints are hidden by the mask's faults.
     Rule(
         "images",

@@ -27,9 +27,8 @@ from numpy.typing import NDArray
 from skelift.config import FolderConfig
 from skelift.data.cameras import Camera
 from skelift.data.clips import Clip
-from skelift.data.joints import short_name
 from skelift.errors import InputError
-from skelift.skeleton import Skeleton
+from skelift.skeleton import Skeleton, joint_name
 
 FEWEST_JOINTS = 4  # labelled in a frame that is scored: a similarity fits three to nearly anything
 ARRAYS = ("joints_3d_mm", "joints_world_mm", "joints_2d_px")
@@ -113,8 +112,8 @@ def read_truth(path: Path, skeleton: Skeleton) -> Truth:
         raise InputError(f"{path}: has no poses; save one of {', '.join(ARRAYS)}")
     if "joints_3d_mm" in given and "joints_world_mm" in given:
         raise InputError(f"{path}: has joints_3d_mm and joints_world_mm; keep one of them")
-    names = [short_name(str(name)) for name in arrays["joints"]]
-    columns = [names.index(n) if (n := short_name(j)) in names else -1 for j in skeleton.joints]
+    names = [joint_name(str(name)) for name in arrays["joints"]]
+    columns = [names.index(n) if (n := joint_name(j)) in names else -1 for j in skeleton.joints]
     if max(columns, default=-1) < 0:
         raise InputError(
             f"{path}: none of its joints ({', '.join(names)}) is one of skeleton "

@@ -14,6 +14,7 @@ from skelift.data.cameras import Camera, View, view_of_mask
 from skelift.data.crop import CropBox
 from skelift.data.images import BLACK, binary, mask_of_black_background
 from skelift.errors import InputError, RequestError
+from skelift.numbers import is_positive, is_real
 
 ImageArray = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -82,7 +83,7 @@ def prepare_image(
             or no body is left.
     """
     check_image(image)
-    if focal_px is not None and not (math.isfinite(focal_px) and focal_px > 0):
+    if focal_px is not None and not is_positive(focal_px):
         raise RequestError(
             400, "bad_focal", f"focal_px={focal_px}: must be a number above 0, in pixels"
         )
@@ -201,7 +202,8 @@ def _form(value: Any) -> str:
 def _corners(box: Box, width: int, height: int) -> tuple[Corner, Corner]:
     """Opposite corners of the part of a box that lies on the image."""
     try:
-        x, y, box_width, box_height = map(float, box)
+        numbers = [float(number) if is_real(number) else math.nan for number in box]
+        x, y, box_width, box_height = numbers
     except (TypeError, ValueError):
         x = y = box_width = box_height = math.nan
     low = np.clip([x, y], 0, [width, height])

@@ -1,5 +1,8 @@
 """Poses drawn over their images: PNG for images, a video for videos."""
 
+import errno
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,11 +88,14 @@ def video_writer(file: Path, rate: float) -> Iterator[Callable[[Image], None]]:
 
     Raises:
         RunError: this OpenCV cannot encode it.
+        OSError: the disk is full, which OpenCV tells nobody.
     """
     with atomic_file(file, suffix=f".tmp{file.suffix}") as unfinished:
         writer = cv2.VideoWriter()
 
         def write(image: Image) -> None:
+            if shutil.disk_usage(unfinished.parent).free < image.nbytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
             height, width = (side - side % 2 for side in image.shape[:2])  # codecs want even ones
             if not writer.isOpened():
                 code = cv2.VideoWriter.fourcc(*CODECS[file.suffix])
@@ -99,5 +105,16 @@ def video_writer(file: Path, rate: float) -> Iterator[Callable[[Image], None]]:
 
         try:
             yield write
+            started = writer.isOpened()
         finally:
             writer.release()
+        if started and not _opens(unfinished):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+
+
+def _opens(video: Path) -> bool:
+    """Whether a video has its end, where an mp4 says what is in it."""
+    capture = cv2.VideoCapture(str(video))
+    opened = capture.isOpened()
+    capture.release()
+    return opened

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skelift.data.cameras import Camera
 from skelift.data.decoding import Limits, decode_image, decode_mask
 from skelift.data.images import read_image, read_mask
+from skelift.device import usable_device
 from skelift.errors import InputError, RequestError, RunError
 from skelift.inference.cropping import (
     KEEP,
@@ -102,7 +102,7 @@ class Predictor:
             self.card, self.skeleton = load_card(folder)
             self._run = OnnxRuntime(folder / GRAPH, threads)
         else:
-            where = torch.device(device)
+            where = usable_device(device)
             pipeline, self.card = load_model(folder, where)
             self.skeleton = pipeline.core.skeleton
             self._run = TorchRuntime(pipeline, where)
@@ -155,7 +155,9 @@ class Predictor:
             raise RequestError(400, "no_body", str(error)) from None
 
     def predict(self, images: Sequence[PreparedImage]) -> list[Prediction]:
-        """Poses of prepared images, as one batch."""
+        """Poses of prepared images, as one batch; InputError without images."""
+        if not images:
+            raise InputError("no images given; prepare at least one")
         poses = self._run(
             np.stack([p.x for p in images]),
             np.stack([p.crop.as_array() for p in images]),

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from skelift.config import Config, each_variant
+from skelift.data.chosen import chosen_dataset
 from skelift.data.format import Dataset, Split
 from skelift.data.hold_out import spread
 from skelift.data.measures import has_truth_file
@@ -35,11 +36,11 @@ def run(config: Config) -> Path:
     intervals. Without true joints there are no baselines, and the label-free scores alone. Writes
     ``metrics.json`` and ``predictions.npz`` in ``paths.reports``.
     """
-    data = Dataset(config.paths.data)
+    data = chosen_dataset(config)
     test, reports = data.split("test"), Path(config.paths.reports)
     rows: dict[str, Any] = {}
     course: list[dict[str, Any]] = []
-    with join(config.train.device) as world:
+    with join(config.train.device) as world, world.claimed(reports, by="evaluate"):
         for variant_name, variant in each_variant(config):
             name = variant_name or "skelift"
             pipeline, _ = load_model(model_folder(variant.paths.model), world.device)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.config import SynthConfig
+from skelift.config import PosesConfig, SynthConfig
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth.body import Body
@@ -113,6 +113,9 @@ class Hands(Cast):
     def __init__(
         self, bodies: Sequence[Body], synth: SynthConfig, skeleton: Skeleton, seed: int
     ) -> None:
+        for key, plain in (("looks", "plain"), ("poses", PosesConfig())):
+            if getattr(synth, key) != plain:
+                raise InputError(f"data.synth.{key}: for people, not for hands; leave it out")
         super().__init__([rig_hand(body, skeleton) for body in bodies], synth, skeleton, seed)
         self._upright = np.stack([upright(body) for body in bodies])
         self._axes = np.stack([flexion_axes(body) for body in bodies])

@@ -154,7 +154,7 @@ def _skin(noise: RowNoise) -> NDArray[np.float64]:
 
 def _any_colour(noise: RowNoise) -> NDArray[np.float64]:
     """(B, 3) colours of things: often grey, black or white, else more or less vivid."""
-    grey = noise.uniform(0.03, 0.95)[:, None]
+    grey = noise.uniform(0.1, 0.95)[:, None]
     vivid = noise.uniform(0.02, 1, (3,))
     return grey + (vivid - grey) * (noise.uniform() * ~noise.chance(0.3))[:, None]
 
@@ -262,8 +262,8 @@ def varied_light(noise: RowNoise) -> Light:
     directions /= np.linalg.norm(directions, axis=2, keepdims=True)
     brightness = noise.uniform(shape=(3,)) ** 2 + [0.1, 0, 0]
     brightness /= brightness.sum(axis=1, keepdims=True)
-    exposure, diffuse = noise.uniform(0.7, 1.4), noise.uniform(0.25, 0.8)
-    warmth = noise.uniform(-0.25, 0.25, (4, 1)) * [1, 0, -1] + 1  # (B, 4, 3)
+    exposure, diffuse = noise.uniform(0.7, 1.8), noise.uniform(0.25, 0.8)
+    warmth = noise.uniform(-0.2, 0.3, (4, 1)) * [1, 0, -1] + 1  # (B, 4, 3)
     direct = ((1 - diffuse) * exposure)[:, None] * brightness * 1.3
     return Light(
         directions=directions,

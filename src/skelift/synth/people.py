@@ -155,9 +155,9 @@ class People(Cast):
             **self._posed_further(split, rows),
         )
         view, view_names = random_view(noise, synth.camera)
-        look = random_look(noise, self._clothed[person])
+        clothed = self._clothed[person]
+        look = random_look(noise, clothed)  # drawn in any case: the numbers after it stay the same
         if synth.looks == "varied":
-            clothed = self._clothed[person]
             look = looks.varied_look(self._branch(split, rows, "looks"), clothed)
         light = self._light(split, rows, random_light(noise))
         place = random_place(noise, synth.camera)
