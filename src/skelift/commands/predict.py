@@ -14,7 +14,7 @@ Examples:
 """
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -26,6 +26,7 @@ from skelift.errors import InputError
 from skelift.numbers import count, positive
 
 if TYPE_CHECKING:
+    from skelift.data.mask_checks import MaskFaults
     from skelift.inference.pose_files import Entry, Header
 
 NOBODY = "nobody"
@@ -34,16 +35,16 @@ NOBODY = "nobody"
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options that ``run`` takes."""
     parser.add_argument(
-        "images", nargs="+", type=Path, metavar="INPUT", help="an image, a video or a folder"
+        "images", nargs="+", type=_path, metavar="INPUT", help="an image, a video or a folder"
     )
     add_model(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="poses: .json, .csv or .npz"
+        "--out", type=_path, required=True, metavar="FILE", help="poses: .json, .csv or .npz"
     )
     parser.add_argument(
-        "--draw", type=Path, metavar="DIR", help="also draw there: PNG of images, MP4 of videos"
+        "--draw", type=_path, metavar="DIR", help="also draw there: PNG of images, MP4 of videos"
     )
-    parser.add_argument("--masks", type=Path, metavar="DIR", help="masks with the inputs' stems")
+    parser.add_argument("--masks", type=_path, metavar="DIR", help="masks with the inputs' stems")
     parser.add_argument(
         "--background",
         choices=["keep", "remove", "median", "subtractor"],
@@ -57,6 +58,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--focal", type=positive, metavar="PX", help="focal length in pixels, where it is known"
     )
+
+
+def _path(text: str) -> Path:
+    """A path; an empty one, as of a variable that is not set, is no name of this folder."""
+    if not text.strip():
+        raise ArgumentTypeError("is empty; name a file or folder")
+    return Path(text)
 
 
 def run(
@@ -76,10 +84,11 @@ def run(
         InputError: an image, mask or the model is missing or broken; nothing is written then.
         RunError: the endpoint does not answer; nothing is written then.
     """
+    from skelift.data.mask_checks import MaskFaults, mask_fault
     from skelift.files import check_file, check_folder, staged_folder
     from skelift.inference.drawings import drawing, drawn_names
     from skelift.inference.engines import choose_engine, predict_frames
-    from skelift.inference.frames import find_sources
+    from skelift.inference.frames import find_sources, left_out
     from skelift.inference.pose_files import check_suffix, write_poses
     from skelift.progress import progress_bar
 
@@ -91,6 +100,7 @@ def run(
     names = drawn_names(sources) if draw else {}
     engine, _ = choose_engine(model, endpoint)
     counts: Counter[str] = Counter()
+    faults = MaskFaults()
 
     def poses() -> "Iterator[tuple[Header, Entry]]":
         staging = staged_folder(draw) if draw else nullcontext()
@@ -101,6 +111,8 @@ def run(
                     frames = source.frames(background)
                     for frame, header, entry in predict_frames(engine, frames, focal):
                         counts[entry["crop"]["from"] if entry else NOBODY] += 1
+                        if entry and frame.mask is not None and (fault := mask_fault(frame.mask)):
+                            faults.add(frame.label, fault)
                         if drawer:
                             drawer(frame, entry, header)
                         if entry:
@@ -113,14 +125,22 @@ def run(
                 )
 
     write_poses(out, poses())
-    _report(counts)
+    _report(counts, faults)
+    for line in left_out(images):
+        print(line, file=sys.stderr)
     return out
 
 
-def _report(counts: Counter[str]) -> None:
+def _report(counts: Counter[str], faults: "MaskFaults") -> None:
     """Say on stderr which images have no pose, or one that is not to be trusted."""
     from skelift.inference.cropping import WHOLE_IMAGE
 
+    if faults.first:
+        print(
+            f"poses of {faults.summary()} are not to be trusted: a mask marks the body with white "
+            "(above 127)",
+            file=sys.stderr,
+        )
     if counts[NOBODY]:
         print(f"{counts[NOBODY]} images without a body were left out", file=sys.stderr)
     if counts[WHOLE_IMAGE]:

@@ -21,28 +21,22 @@ from skelift.data.format import (
     recorded,
     write_dataset,
 )
-from skelift.data.images import (
-    ImageArray,
-    Mask,
-    binary,
-    check_size,
-    frame_count,
-    mask_of_black_background,
-    read_mask,
-    read_video,
-)
+from skelift.data.images import ImageArray, Mask, has_black_border, mask_of_black_background
+from skelift.data.listing import list_files
+from skelift.data.mask_checks import NOT_BLACK, NOTHING, MaskFaults, mask_fault
+from skelift.data.masked_frames import masked_frames
 from skelift.data.poses import read_poses
-from skelift.data.static_camera import BACKGROUNDS, cut_out_bodies
+from skelift.data.static_camera import BACKGROUNDS
 from skelift.errors import InputError
+from skelift.files import printable
 from skelift.progress import progress_bar
-
-KEEP = "keep"
 
 
 def prepare(config: Config) -> Path:
     """Make the data set that ``config.data.folder`` describes, at ``config.paths.data``.
 
-    Frames are streamed, at most twice. Masks that were searched for are kept beside the data set
+    Frames are streamed, and a video is decoded at most three times: to count its frames, to learn
+    its background and to cut out bodies. Masks that were searched for are kept beside the data set
     until it is complete, so that a run that is killed goes on from them.
 
     Raises:
@@ -66,14 +60,14 @@ def prepare(config: Config) -> Path:
     split_by, firsts = split_clips(clips, folder.test_fraction, config.data.seed)
     out = Path(config.paths.data)
     kept = parts_folder(out)
-    source = folder.provenance or f"Images of {Path(folder.images).name}"
+    source = folder.provenance or f"Images of {Path(folder.images).resolve().name}"
     info = DatasetInfo(
         name=config.data.name,
         skeleton=poses.skeleton,
         size=config.data.size,
         margin=config.data.margin,
         synthetic=False,
-        provenance=f"{source}. {poses.provenance}",
+        provenance=printable(f"{source}. {poses.provenance}"),
         licence=f"images: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
         details={
             "folder": recorded(folder),
@@ -82,11 +76,15 @@ def prepare(config: Config) -> Path:
         },
     )
     with write_dataset(out, info) as writer:
-        skipped = _write_images(writer, clips, firsts, folder, kept)
+        skipped, faults = _write_images(writer, clips, firsts, folder, kept)
         writer.write_prior(poses.poses_2d, poses.samples)
     shutil.rmtree(kept, ignore_errors=True)
     if skipped:
         print(f"{folder.images}: skipped {skipped} frames without a body", file=sys.stderr)
+    if faults.first:
+        print(f"{folder.images}: skipped {faults.summary()}", file=sys.stderr)
+    if Path(folder.images).is_dir() and (left_out := list_files(Path(folder.images)).summary()):
+        print(left_out, file=sys.stderr)
     if report := poses.report():
         print(f"{folder.poses}: {report}", file=sys.stderr)
     return out
@@ -134,14 +132,20 @@ def _write_images(
     firsts: Sequence[int],
     folder: FolderConfig,
     kept: Path,
-) -> int:
-    """Fill both splits; returns how many frames were skipped since they show no body."""
+) -> tuple[int, MaskFaults]:
+    """Fill both splits; returns how many frames show no body, and which have no usable mask."""
     room = {"train": sum(firsts), "test": sum(len(clip.indices) for clip in clips) - sum(firsts)}
     for name in SPLITS:
         writer.allocate_split(name, room[name], with_2d=False, with_3d=False)
     used = dict.fromkeys(SPLITS, 0)
-    for clip, position, index, image, mask in _all_frames(clips, folder, kept):
-        if not mask.any():
+    faults = MaskFaults()
+    for clip, position, index, image, found in _all_frames(clips, folder, kept):
+        mask, fault = _judged(image, found)
+        if fault == NOTHING and _may_show_nobody(clips[clip], folder):
+            continue
+        if fault:
+            faults.add(clips[clip].place(index), fault)
+            _check_share(faults, folder, sum(room.values()))
             continue
         name = "train" if position < firsts[clip] else "test"
         box = CropBox.around_mask(mask, writer.info.margin)
@@ -160,59 +164,47 @@ def _write_images(
                 "it with 255, and before a static camera it has to move"
             )
         writer.trim_split(name, used[name])
-    return sum(room.values()) - sum(used.values())
+    return sum(room.values()) - sum(used.values()) - faults.counts.total(), faults
+
+
+def _judged(image: ImageArray, mask: Mask | None) -> tuple[Mask, str]:
+    """The mask of an image, of its black background where it has none, and what is wrong."""
+    if mask is not None:
+        return mask, mask_fault(mask)
+    found = mask_of_black_background(image)
+    return found, mask_fault(found) if has_black_border(image) else NOT_BLACK
+
+
+def _may_show_nobody(clip: Clip, folder: FolderConfig) -> bool:
+    """Whether an empty mask tells of nobody in sight, not of a broken file."""
+    return clip.is_video or (folder.background in BACKGROUNDS and not clip.masks)
+
+
+def _check_share(faults: MaskFaults, folder: FolderConfig, total: int) -> None:
+    if faults.counts.total() <= folder.bad_masks * total:
+        return
+    fix = (
+        "give data.folder.masks or, for a static camera, data.folder.background="
+        + " or ".join(BACKGROUNDS)
+        if NOT_BLACK in faults.first
+        else "mark the body with white (above 127), all else with black"
+    )
+    raise InputError(
+        f"{faults.first}; {fix}, or raise data.folder.bad_masks: more than {folder.bad_masks:.0%} "
+        f"of {total} images have no usable mask"
+    )
 
 
 def _all_frames(
     clips: Sequence[Clip], folder: FolderConfig, kept: Path
-) -> Iterator[tuple[int, int, int, ImageArray, Mask]]:
+) -> Iterator[tuple[int, int, int, ImageArray, Mask | None]]:
     """Yield (clip, position in it, frame index, image, mask), with a progress bar."""
     with progress_bar() as progress:
         task = progress.add_task("Cutting out", total=sum(len(clip.indices) for clip in clips))
         for number, clip in enumerate(clips):
-            for position, frame in enumerate(_masked_frames(clip, folder.background, kept)):
+            for position, frame in enumerate(masked_frames(clip, folder.background, kept)):
                 yield number, position, *frame
                 progress.advance(task)
-
-
-def _masked_frames(
-    clip: Clip, background: str, kept: Path
-) -> Iterator[tuple[int, ImageArray, Mask]]:
-    """Yield (index, image, mask) of the frames in use; the mask is all 0 without a body."""
-    if clip.masks and clip.is_video:
-        yield from frames_with_mask_video(clip)
-    elif clip.masks:
-        for index, image in clip.frames(clip.indices):
-            yield index, image, read_mask(clip.masks[index], like=image)
-    elif background == KEEP:
-        for index, image in clip.frames(clip.indices):
-            yield index, image, _mask_kept(clip.file(index), image)
-    else:
-        yield from cut_out_bodies(clip, background, kept)
-
-
-def frames_with_mask_video(clip: Clip) -> Iterator[tuple[int, ImageArray, Mask]]:
-    """Yield (index, image, mask) of a video whose masks are a video too; InputError if unlike."""
-    video, masks = clip.files[0], clip.masks[0]
-    if frame_count(video) != frame_count(masks):
-        raise InputError(
-            f"{masks}: has {frame_count(masks)} frames, its video {video} {frame_count(video)}; "
-            "give one mask per frame"
-        )
-    pairs = zip(clip.frames(clip.indices), read_video(masks, clip.indices), strict=False)
-    for (index, image), (_, mask) in pairs:
-        check_size(masks, mask, image.shape)
-        yield index, image, binary(mask[..., 0])
-
-
-def _mask_kept(file: Path, image: ImageArray) -> Mask:
-    mask = mask_of_black_background(image)
-    if mask.all():
-        raise InputError(
-            f"{file}: its background is not black; give data.folder.masks or, for a static "
-            f"camera, data.folder.background={' or '.join(BACKGROUNDS)}"
-        )
-    return mask
 
 
 def _record(
