@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.cameras import HALF, Camera
-from skelift.data.images import read_video
+from skelift.data.videos import read_video
 from skelift.files import write_json
 
 EVERY = 3

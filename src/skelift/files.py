@@ -217,6 +217,27 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def printable(path: str | os.PathLike[str]) -> str:
+    r"""A path as text that any file can hold: bytes that are no UTF-8 as ``\xe9``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def ascii_name(path: Path) -> Iterator[str]:
+    """A name by which libraries in C open a file: absolute, and a link's where it is no UTF-8.
+
+    A relative name could be taken for an address, as in ``12:30.mp4``.
+    """
+    name = str(path.absolute())
+    if printable(name) == name:
+        yield name
+        return
+    with tempfile.TemporaryDirectory(prefix="skelift-") as folder:
+        link = Path(folder) / f"file{path.suffix if path.suffix.isascii() else ''}"
+        link.symlink_to(name)
+        yield str(link)
+
+
 def _place(path: Path) -> Path:
     """Where a folder really lies: a link is followed, so that it stays one."""
     return path.resolve() if path.is_symlink() or not path.name else path

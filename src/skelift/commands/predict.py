@@ -15,7 +15,7 @@ Examples:
 """
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -29,6 +29,7 @@ from skelift.numbers import count, positive
 
 if TYPE_CHECKING:
     from skelift.data.cameras import Camera
+    from skelift.data.mask_checks import MaskFaults
     from skelift.inference.frames import Source
     from skelift.inference.pose_files import Entry, Header
 
@@ -38,16 +39,16 @@ NOBODY = "nobody"
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options that ``run`` takes."""
     parser.add_argument(
-        "images", nargs="+", type=Path, metavar="INPUT", help="an image, a video or a folder"
+        "images", nargs="+", type=_path, metavar="INPUT", help="an image, a video or a folder"
     )
     add_model(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="poses: .json, .csv or .npz"
+        "--out", type=_path, required=True, metavar="FILE", help="poses: .json, .csv or .npz"
     )
     parser.add_argument(
-        "--draw", type=Path, metavar="DIR", help="also draw there: PNG of images, MP4 of videos"
+        "--draw", type=_path, metavar="DIR", help="also draw there: PNG of images, MP4 of videos"
     )
-    parser.add_argument("--masks", type=Path, metavar="DIR", help="masks with the inputs' stems")
+    parser.add_argument("--masks", type=_path, metavar="DIR", help="masks with the inputs' stems")
     parser.add_argument(
         "--background",
         choices=["keep", "remove", "median", "subtractor"],
@@ -69,6 +70,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def _path(text: str) -> Path:
+    """A path; an empty one, as of a variable that is not set, is no name of this folder."""
+    if not text.strip():
+        raise ArgumentTypeError("is empty; name a file or folder")
+    return Path(text)
+
+
 def run(
     images: list[Path],
     model: Path | None,
@@ -87,10 +95,11 @@ def run(
         InputError: an image, mask or the model is missing or broken; nothing is written then.
         RunError: the endpoint does not answer; nothing is written then.
     """
+    from skelift.data.mask_checks import MaskFaults, mask_fault
     from skelift.files import check_file, check_folder, staged_folder
     from skelift.inference.drawings import drawing, drawn_names
     from skelift.inference.engines import choose_engine, predict_frames
-    from skelift.inference.frames import find_sources
+    from skelift.inference.frames import find_sources, left_out
     from skelift.inference.pose_files import check_suffix, write_poses
     from skelift.progress import progress_bar
 
@@ -105,6 +114,7 @@ def run(
     names = drawn_names(sources) if draw else {}
     engine, _ = choose_engine(model, endpoint)
     counts: Counter[str] = Counter()
+    faults = MaskFaults()
 
     def poses() -> "Iterator[tuple[Header, Entry]]":
         staging = staged_folder(draw) if draw else nullcontext()
@@ -115,6 +125,8 @@ def run(
                     frames = (replace(f, camera=own) for f in source.frames(background))
                     for frame, header, entry in predict_frames(engine, frames, focal):
                         counts[entry["crop"]["from"] if entry else NOBODY] += 1
+                        if entry and frame.mask is not None and (fault := mask_fault(frame.mask)):
+                            faults.add(frame.label, fault)
                         if drawer:
                             drawer(frame, entry, header)
                         if entry:
@@ -127,14 +139,16 @@ def run(
                 )
 
     write_poses(out, poses())
-    _report(counts)
+    _report(counts, faults)
+    for line in left_out(images):
+        print(line, file=sys.stderr)
     return out
 
 
 def _camera_of(source: "Source", given: str) -> "Camera":
     """The camera that ``--camera FILE[:NAME]`` gives to a source."""
     from skelift.data.cameras import find_camera, read_cameras
-    from skelift.data.clips import is_video_file
+    from skelift.data.listing import is_video_file
 
     file, _, name = given.rpartition(":")
     path, name = (Path(file), name) if file and not Path(given).exists() else (Path(given), "")
@@ -144,10 +158,16 @@ def _camera_of(source: "Source", given: str) -> "Camera":
     return find_camera(cameras, name or ("" if len(cameras) == 1 else own), path)
 
 
-def _report(counts: Counter[str]) -> None:
+def _report(counts: Counter[str], faults: "MaskFaults") -> None:
     """Say on stderr which images have no pose, or one that is not to be trusted."""
     from skelift.inference.cropping import WHOLE_IMAGE
 
+    if faults.first:
+        print(
+            f"poses of {faults.summary()} are not to be trusted: a mask marks the body with white "
+            "(above 127)",
+            file=sys.stderr,
+        )
     if counts[NOBODY]:
         print(f"{counts[NOBODY]} images without a body were left out", file=sys.stderr)
     if counts[WHOLE_IMAGE]:

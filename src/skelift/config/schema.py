@@ -140,6 +140,9 @@ class FolderConfig:
     masks: File = ""
     # keep: already black; median, subtractor: the camera is static and the body moves.
     background: Literal["keep", "median", "subtractor"] = "keep"
+    # Share of the images that may lack a usable mask (empty, inverted, over most of the border, or
+    # none and no black background): they are left out and counted. More stop `prepare`.
+    bad_masks: Fraction = 0.1
     # COCO keypoints .json, DeepLabCut .csv or .h5, .npz (poses_2d [, joints, clip]), or the folder
     # of another data set. Empty with truth: a test set alone, to evaluate models on.
     poses: File = ""

@@ -24,32 +24,26 @@ from skelift.data.format import (
     recorded,
     write_dataset,
 )
-from skelift.data.images import (
-    ImageArray,
-    Mask,
-    binary,
-    check_size,
-    frame_count,
-    mask_of_black_background,
-    read_mask,
-    read_video,
-)
+from skelift.data.images import ImageArray, Mask, has_black_border, mask_of_black_background
+from skelift.data.listing import list_files
+from skelift.data.mask_checks import NOT_BLACK, NOTHING, MaskFaults, mask_fault
+from skelift.data.masked_frames import masked_frames
 from skelift.data.poses import read_poses
-from skelift.data.static_camera import BACKGROUNDS, cut_out_bodies
+from skelift.data.static_camera import BACKGROUNDS
 from skelift.data.truth import Part, Truth, read_truth, split_by_moment
 from skelift.errors import InputError
+from skelift.files import printable
 from skelift.progress import progress_bar
-
-KEEP = "keep"
 
 
 def prepare(config: Config) -> Path:
     """Make the data set that ``config.data.folder`` describes, at ``config.paths.data``.
 
-    Frames are streamed, at most twice. With ``cameras``, crops are views (``skelift.data.cameras``)
-    and true poses are in the view's frame; turning it changes no score. Masks that were searched
-    for are kept beside the data set until it is complete, so that a run that is killed goes on from
-    them.
+    Frames are streamed, and a video is decoded at most three times: to count its frames, to learn
+    its background and to cut out bodies. With ``cameras``, crops are views
+    (``skelift.data.cameras``) and true poses are in the view's frame; turning it changes no score.
+    Masks that were searched for are kept beside the data set until it is complete, so that a run
+    that is killed goes on from them.
 
     Raises:
         InputError: images, masks or poses that cannot be used; nothing is written then.
@@ -83,14 +77,14 @@ def prepare(config: Config) -> Path:
     split_by, shots = _choose(clips, cameras, truth, folder, config.data.seed)
     out = Path(config.paths.data)
     kept = parts_folder(out)
-    source = folder.provenance or f"Images of {Path(folder.images).name}"
+    source = folder.provenance or f"Images of {Path(folder.images).resolve().name}"
     info = DatasetInfo(
         name=config.data.name,
         skeleton=body,
         size=config.data.size,
         margin=config.data.margin,
         synthetic=False,
-        provenance=f"{source}." + (f" {poses.provenance}" if poses else ""),
+        provenance=printable(f"{source}." + (f" {poses.provenance}" if poses else "")),
         licence=f"images: {folder.licence or 'unknown'}"
         + (f"; poses: {poses.licence or 'unknown'}" if poses else ""),
         details={"folder": recorded(folder), "split_by": split_by}
@@ -98,7 +92,7 @@ def prepare(config: Config) -> Path:
         | ({"height_mm": truth.height_mm} if truth else {}),
     )
     with write_dataset(out, info) as writer:
-        skipped = _write_images(writer, shots, truth, folder, kept)
+        skipped, faults = _write_images(writer, shots, truth, folder, kept)
         if poses:
             writer.write_prior(poses.poses_2d, poses.samples)
     shutil.rmtree(kept, ignore_errors=True)
@@ -110,6 +104,10 @@ def prepare(config: Config) -> Path:
             "in no score",
             file=sys.stderr,
         )
+    if faults.first:
+        print(f"{folder.images}: skipped {faults.summary()}", file=sys.stderr)
+    if Path(folder.images).is_dir() and (left_out := list_files(Path(folder.images)).summary()):
+        print(left_out, file=sys.stderr)
     unseen = truth.unseen([shot.part for shot in shots]) if truth and not folder.test else 0
     if unseen:
         print(f"{folder.truth}: {unseen} labelled frames are of no image here", file=sys.stderr)
@@ -205,8 +203,8 @@ def _write_images(
     truth: Truth | None,
     folder: FolderConfig,
     kept: Path,
-) -> dict[str, int]:
-    """Fill both splits; returns how many frames of each show no body and were skipped."""
+) -> tuple[dict[str, int], MaskFaults]:
+    """Fill both splits; returns how many frames of each show no body, and unusable masks."""
     in_test = sum(int(shot.part.in_test.sum()) for shot in shots)
     room = {"train": sum(len(shot.clip.indices) for shot in shots) - in_test, "test": in_test}
     splits = [name for name in SPLITS if room[name] or folder.poses]
@@ -217,11 +215,18 @@ def _write_images(
         writer.allocate_split(
             name, room[name], with_2d="joints_2d" in true, with_3d="joints_3d_mm" in true
         )
-    used = dict.fromkeys(splits, 0)
-    for shot, position, _, image, mask in _all_frames(shots, folder, kept):
-        if not mask.any():
-            continue
+    used, empty = dict.fromkeys(splits, 0), dict.fromkeys(SPLITS, 0)
+    faults = MaskFaults()
+    for shot, position, index, image, found in _all_frames(shots, folder, kept):
         name = "test" if shot.part.in_test[position] else "train"
+        mask, fault = _judged(image, found)
+        if fault == NOTHING and _may_show_nobody(shot.clip, folder):
+            empty[name] += 1
+            continue
+        if fault:
+            faults.add(shot.clip.place(index), fault)
+            _check_share(faults, folder, sum(room.values()))
+            continue
         view = view_of_mask(shot.camera, mask) if shot.camera else None
         margin, size = writer.info.margin, writer.info.size
         box = (view.crop_around_mask if view else CropBox.around_mask)(mask, margin)
@@ -245,7 +250,7 @@ def _write_images(
                 "it with 255, and before a static camera it has to move"
             )
         writer.trim_split(name, used[name])
-    return {name: room[name] - used.get(name, 0) for name in SPLITS}
+    return empty, faults
 
 
 def _true_pose(
@@ -260,56 +265,44 @@ def _true_pose(
     return found if pose is None else found | {"joints_3d_mm": pose}
 
 
+def _judged(image: ImageArray, mask: Mask | None) -> tuple[Mask, str]:
+    """The mask of an image, of its black background where it has none, and what is wrong."""
+    if mask is not None:
+        return mask, mask_fault(mask)
+    found = mask_of_black_background(image)
+    return found, mask_fault(found) if has_black_border(image) else NOT_BLACK
+
+
+def _may_show_nobody(clip: Clip, folder: FolderConfig) -> bool:
+    """Whether an empty mask tells of nobody in sight, not of a broken file."""
+    return clip.is_video or (folder.background in BACKGROUNDS and not clip.masks)
+
+
+def _check_share(faults: MaskFaults, folder: FolderConfig, total: int) -> None:
+    if faults.counts.total() <= folder.bad_masks * total:
+        return
+    fix = (
+        "give data.folder.masks or, for a static camera, data.folder.background="
+        + " or ".join(BACKGROUNDS)
+        if NOT_BLACK in faults.first
+        else "mark the body with white (above 127), all else with black"
+    )
+    raise InputError(
+        f"{faults.first}; {fix}, or raise data.folder.bad_masks: more than {folder.bad_masks:.0%} "
+        f"of {total} images have no usable mask"
+    )
+
+
 def _all_frames(
     shots: Sequence[Shots], folder: FolderConfig, kept: Path
-) -> Iterator[tuple[Shots, int, int, ImageArray, Mask]]:
+) -> Iterator[tuple[Shots, int, int, ImageArray, Mask | None]]:
     """Yield (shots, position in them, frame index, image, mask), with a progress bar."""
     with progress_bar() as progress:
         task = progress.add_task("Cutting out", total=sum(len(s.clip.indices) for s in shots))
         for shot in shots:
-            for position, frame in enumerate(_masked_frames(shot.clip, folder.background, kept)):
+            for position, frame in enumerate(masked_frames(shot.clip, folder.background, kept)):
                 yield shot, position, *frame
                 progress.advance(task)
-
-
-def _masked_frames(
-    clip: Clip, background: str, kept: Path
-) -> Iterator[tuple[int, ImageArray, Mask]]:
-    """Yield (index, image, mask) of the frames in use; the mask is all 0 without a body."""
-    if clip.masks and clip.is_video:
-        yield from frames_with_mask_video(clip)
-    elif clip.masks:
-        for index, image in clip.frames(clip.indices):
-            yield index, image, read_mask(clip.masks[index], like=image)
-    elif background == KEEP:
-        for index, image in clip.frames(clip.indices):
-            yield index, image, _mask_kept(clip.file(index), image)
-    else:
-        yield from cut_out_bodies(clip, background, kept)
-
-
-def frames_with_mask_video(clip: Clip) -> Iterator[tuple[int, ImageArray, Mask]]:
-    """Yield (index, image, mask) of a video whose masks are a video too; InputError if unlike."""
-    video, masks = clip.files[0], clip.masks[0]
-    if frame_count(video) != frame_count(masks):
-        raise InputError(
-            f"{masks}: has {frame_count(masks)} frames, its video {video} {frame_count(video)}; "
-            "give one mask per frame"
-        )
-    pairs = zip(clip.frames(clip.indices), read_video(masks, clip.indices), strict=False)
-    for (index, image), (_, mask) in pairs:
-        check_size(masks, mask, image.shape)
-        yield index, image, binary(mask[..., 0])
-
-
-def _mask_kept(file: Path, image: ImageArray) -> Mask:
-    mask = mask_of_black_background(image)
-    if mask.all():
-        raise InputError(
-            f"{file}: its background is not black; give data.folder.masks or, for a static "
-            f"camera, data.folder.background={' or '.join(BACKGROUNDS)}"
-        )
-    return mask
 
 
 def _record(

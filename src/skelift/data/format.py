@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from skelift.config.fields import Count, NonNegative, Whole
 from skelift.config.read import read
 from skelift.errors import InputError
-from skelift.files import atomic_folder, read_json, reserve, sha256, write_json
+from skelift.files import atomic_folder, printable, read_json, reserve, sha256, write_json
 from skelift.processes import cores
 from skelift.skeleton import Skeleton
 
@@ -368,7 +368,9 @@ def recorded(section: Any) -> dict[str, Any]:
     def named(value: Any) -> Any:
         if isinstance(value, list):
             return [named(item) for item in value]
-        return Path(value).name if isinstance(value, str) and "/" in value else value
+        if not isinstance(value, str):
+            return value
+        return printable(Path(value).name if "/" in value else value)
 
     plain = {"layout", "provenance", "licence", "category", "test"}  # texts that may hold a /
     return {k: v if k in plain else named(v) for k, v in asdict(section).items()}

@@ -24,6 +24,7 @@ CHUNK = 1024  # images in memory at a time
 NEAR = 0.04  # a joint this close to the mask is on the body, as a fraction of the crop's side
 THUMBNAIL = 16
 OFF_BODY, LABELS_OFF_BODY = "off_body", "labels_off_body"
+SAMPLED = 64  # points of each side of an image's border
 FEWEST_BENT = 20  # poses of a person from which on the mean bend of the knees says something
 
 Table = dict[str, NDArray[Any]]
@@ -233,6 +234,7 @@ def _measure_chunk(split: Split, rows: NDArray[np.intp], off_body: str) -> Table
         / np.maximum(outside.sum(axis=(1, 2)), 1),
         "brightest": level.max(axis=(1, 2)),
         "thumbnail": _thumbnails(images),
+        "mask_on_border": _on_border(masks, split.samples[rows]),
     }
     if split.joints_2d is not None:
         poses = split.joints_2d[rows]
@@ -255,6 +257,32 @@ def _in_source(
     inside = ((source >= 0) & (source < border)).all(axis=2)
     known = np.isfinite(joints).all(axis=2)
     return np.asarray(known & (inside | (border <= 0).any(axis=2)))
+
+
+def _on_border(masks: NDArray[np.uint8], samples: NDArray[np.void]) -> NDArray[np.floating]:
+    """(n,) share that (n, S, S) masks cover of the source image's border, or the crop's if larger.
+
+    Beyond the crop there is no mask; where the image's size is unknown, the crop's border alone is
+    looked at.
+    """
+    size = masks.shape[1]
+    along, zeros = np.linspace(0, 1, SAMPLED), np.zeros(SAMPLED)
+    sides = (along, zeros), (along, zeros + 1), (zeros, along), (zeros + 1, along)
+    border = np.concatenate([np.stack(side, axis=-1) for side in sides])  # of the unit square
+    extent = samples["source_size"].astype(float)
+    corners = np.stack([np.zeros_like(extent), extent], axis=1)
+    low, high = np.moveaxis(to_crop(corners, samples["crop"].astype(float), size), 1, 0)
+    # A pixel of the crop inwards: that on the edge is mixed with the black outside.
+    low, high = low + 1, high - 1
+    points = np.floor(low[:, None] + border * (high - low)[:, None])
+    points = np.nan_to_num(points, nan=-1).clip(-1, size).astype(int)
+    inside = ((points >= 0) & (points < size)).all(axis=-1)
+    x, y = np.moveaxis(points.clip(0, size - 1), -1, 0)
+    covered = inside & (masks[np.arange(len(masks))[:, None], y, x] > 127)
+    of_image = covered.mean(axis=1) * (extent > 0).all(axis=1)
+    edges = masks[:, [0, -1]], masks[:, :, [0, -1]]
+    of_crop = np.mean([(edge > 127).mean(axis=(1, 2)) for edge in edges], axis=0)
+    return np.maximum(of_image, of_crop)
 
 
 def _off_body(

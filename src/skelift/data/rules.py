@@ -56,6 +56,7 @@ RULES = (
     _none("samples", "sides_jump", "left and right do not swap from one frame to the next"),
     Rule("samples", "knee_bend", "knees bend forward: left and right are not swapped", low=-0.02),
     Rule("images", "mask_coverage", "the mask covers 1 to 90 % of the crop", low=0.01, high=0.9),
+    Rule("images", "mask_on_border", "the mask leaves most of its image's border free", high=0.5),
     Rule("images", "background_level", "the background is black", high=4),
     Rule("images", "brightest", "images are not blank", low=16),
     Rule(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from skelift.data.background import cut_out
 from skelift.data.cameras import Camera, View, view_of_mask
 from skelift.data.crop import CropBox
-from skelift.data.images import BLACK, binary, mask_of_black_background
+from skelift.data.images import binary, has_black_border, mask_of_black_background
+from skelift.data.mask_checks import mask_fault
 from skelift.errors import InputError, RequestError
 from skelift.numbers import is_positive, is_real
 
@@ -21,7 +22,6 @@ Box = tuple[float, float, float, float]
 Corner = NDArray[np.float64]
 KEEP, REMOVE = "keep", "remove"
 WHOLE_IMAGE = "whole image"
-_BLACK_BORDER = 0.95  # share of an image's border that is black where the background was removed
 _INSET = 0.03  # without a box, the share of the image that is free on each side of the body
 
 
@@ -47,6 +47,7 @@ class PreparedImage:
     focal_px: float  # pixels of the image
     focal_from: str  # given, camera, or typical where the camera is unknown
     size: tuple[int, int]  # width and height of the image
+    mask_fault: str = ""  # see ``mask_fault``; empty where the mask is a body's, or none is known
     view: View | None = None  # of a calibrated camera, along the body's line of sight
 
 
@@ -95,7 +96,7 @@ def prepare_image(
     corners = None if box is None else _corners(box, width, height)
     mask, found_by = _find_mask(image, mask, corners, background)
     if mask is not None:
-        image = np.asarray(cv2.bitwise_and(image, image, mask=binary(mask)), dtype=np.uint8)
+        image = np.asarray(cv2.bitwise_and(image, image, mask=mask), dtype=np.uint8)
     if camera is not None:
         return _prepare_view(card, image, mask, corners, found_by, camera)
     if mask is not None:
@@ -111,6 +112,7 @@ def prepare_image(
         focal_px=crop.side / card["crop_side"] if focal_px is None else focal_px,
         focal_from="typical" if focal_px is None else "given",
         size=(width, height),
+        mask_fault="" if mask is None else mask_fault(mask),
     )
 
 
@@ -140,6 +142,7 @@ def _prepare_view(
         focal_px=view.focal,
         focal_from="camera",
         size=(width, height),
+        mask_fault="" if mask is None else mask_fault(mask),
         view=view,
     )
 
@@ -152,12 +155,12 @@ def _find_mask(
 ) -> tuple[ImageArray | None, str]:
     """The body's mask, where there is one, and what the crop is found by."""
     if mask is not None:
-        return _checked_mask(mask, image), "mask"
+        return binary(_checked_mask(mask, image)), "mask"
     if background == REMOVE:
         return without_background(image, corners), "removed background"
     if corners is not None:
         return None, "box"
-    if _has_black_border(image) and (body := mask_of_black_background(image)).any():
+    if has_black_border(image) and (body := mask_of_black_background(image)).any():
         return body, "black background"
     return None, WHOLE_IMAGE
 
@@ -213,9 +216,3 @@ def _corners(box: Box, width: int, height: int) -> tuple[Corner, Corner]:
             400, "bad_box", "the box is x, y, width, height in pixels and overlaps the image"
         )
     return low, high
-
-
-def _has_black_border(image: ImageArray) -> bool:
-    # Filling the body's holes blackens no pixel, so what shows on the border alone decides.
-    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    return bool((border.max(axis=-1) <= BLACK).mean() >= _BLACK_BORDER)

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.clips import is_video_file
-from skelift.data.images import read_image, read_video
+from skelift.data.images import read_image
+from skelift.data.listing import is_video_file
+from skelift.data.videos import read_video
 from skelift.errors import InputError
 from skelift.files import atomic_file, check_file
 from skelift.inference.pose_files import PoseTable, read_pose_table
