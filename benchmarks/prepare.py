@@ -19,10 +19,10 @@ from time import process_time
 from benchmarks import children
 from benchmarks.measure import best_seconds, report, tree_bytes
 from skelift.config import Config, H36mConfig, compose
-from skelift.data.images import read_frames
 from skelift.data.sources.h36m import find_recordings
 from skelift.data.sources.masks import mask_count, read_masks
 from skelift.data.sources.recordings import Crop
+from skelift.data.videos import read_frames
 from skelift.processes import cores
 from skelift.stages import prepare
 

@@ -13,7 +13,8 @@ from tiny import draw, load_skeleton, random_pose
 from tiny_run import random_model
 
 from skelift.commands import predict
-from skelift.data.images import read_image, read_video
+from skelift.data.images import read_image
+from skelift.data.videos import read_video
 from skelift.errors import InputError
 from skelift.inference.engines import BATCH, Answer, LocalEngine, predict_frames
 from skelift.inference.frames import Frame, find_sources
@@ -183,7 +184,10 @@ def test_masks_lie_beside_or_in_their_folder(model: Path, tmp_path: Path) -> Non
     np.testing.assert_array_equal(frame.mask > 0, mask > 127)
     (answer,) = LocalEngine(model)([frame])["predictions"]
     assert answer["crop"]["from"] == "mask"
-    with pytest.raises(InputError, match=r"masks: no mask for p\.jpg; add p\.png"):
+    with pytest.raises(InputError, match=r"--masks .*masks: not found; name the folder"):
+        find_sources([file], masks=tmp_path / "masks")
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(InputError, match=r"p\.jpg: has no mask; expected .*masks/p\.png"):
         find_sources([file], masks=tmp_path / "masks")
 
 

@@ -35,9 +35,9 @@ from skelift.cli import main
 from skelift.config import Mpi3dhpConfig, compose
 from skelift.data.crop import CropBox, cut_body, to_crop, to_source
 from skelift.data.format import Dataset, Split
-from skelift.data.images import read_frames
 from skelift.data.motion_cue import radial_motion_of
 from skelift.data.sources.recordings import PRIOR_MARK
+from skelift.data.videos import read_frames
 from skelift.errors import InputError
 from skelift.stages import prepare
 

@@ -4,6 +4,8 @@ Only what ``--help`` needs is imported here; stages are imported when they run.
 """
 
 import argparse
+import errno
+import io
 import os
 import re
 import sys
@@ -12,12 +14,14 @@ from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from skelift import __version__, threads
 from skelift.errors import InputError, RunError
 
 RUN_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+# Faults of the machine, whatever the input was.
+MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 GROUPS = {
     "make data": ["prepare", "validate"],
@@ -28,6 +32,17 @@ GROUPS = {
 }
 VERBS = [verb for verbs in GROUPS.values() for verb in verbs]
 RENAMED = {"synthesize": "prepare"}
+
+
+PATH = (str, bytes, os.PathLike)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the exit code of bad input."""
+        self.exit(BAD_INPUT, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
 
 class Stage(NamedTuple):
@@ -93,6 +108,8 @@ for data=WORD, or skeleton=FILE.yaml. With --config, overrides are KEY=VALUE."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb. Exit codes: 0, 1 a run that failed, 2 bad input, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     if argv and argv[0] not in VERBS and not argv[0].startswith("-"):
         print(f"skelift: error: {_unknown(argv[0])}", file=sys.stderr)
         return BAD_INPUT
@@ -103,6 +120,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, RunError) as error:
         print(f"skelift {arguments.verb}: error: {error}", file=sys.stderr)
         return BAD_INPUT if isinstance(error, InputError) else RUN_FAILED
+    except (OSError, UnicodeError) as error:
+        print(f"skelift {arguments.verb}: error: {explain(error)}", file=sys.stderr)
+        return RUN_FAILED if getattr(error, "errno", None) in MACHINE else BAD_INPUT
     except KeyboardInterrupt:
         print(f"skelift {arguments.verb}: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -112,6 +132,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _unknown(verb: str) -> str:
     nearest = RENAMED.get(verb) or get_close_matches(verb, VERBS, n=1, cutoff=0)[0]
     return f"unknown verb {verb}; did you mean {nearest}? `skelift --help` lists all"
+
+
+def explain(error: OSError | UnicodeError) -> str:
+    """One line, ``file: reason``, for what nothing has told in better words."""
+    if isinstance(error, OSError) and error.strerror:
+        names = [os.fsdecode(n) for n in (error.filename, error.filename2) if isinstance(n, PATH)]
+        return ": ".join([*names[-1:], error.strerror])
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _say(answer: str) -> None:
@@ -153,7 +181,7 @@ def _module(verb: str) -> ModuleType:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="skelift",
         usage="skelift [--version] VERB ...",
         formatter_class=argparse.RawDescriptionHelpFormatter,

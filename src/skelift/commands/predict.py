@@ -10,21 +10,27 @@ Examples:
   skelift predict horse.png --model models/horse/model --out pose.json
   skelift predict walk.mp4 --background median --out walk.csv --draw drawn/
   skelift predict frames/ --masks masks/ --out poses.npz
+  skelift predict videos/ --background median --camera calibration.toml --out poses.npz
   skelift predict person.png --endpoint http://127.0.0.1:8080 --out pose.json
 """
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skelift.commands.options import add_model
 from skelift.errors import InputError
+from skelift.numbers import count, positive
 
 if TYPE_CHECKING:
+    from skelift.data.cameras import Camera
+    from skelift.data.mask_checks import MaskFaults
+    from skelift.inference.frames import Source
     from skelift.inference.pose_files import Entry, Header
 
 NOBODY = "nobody"
@@ -33,16 +39,16 @@ NOBODY = "nobody"
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options that ``run`` takes."""
     parser.add_argument(
-        "images", nargs="+", type=Path, metavar="INPUT", help="an image, a video or a folder"
+        "images", nargs="+", type=_path, metavar="INPUT", help="an image, a video or a folder"
     )
     add_model(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="poses: .json, .csv or .npz"
+        "--out", type=_path, required=True, metavar="FILE", help="poses: .json, .csv or .npz"
     )
     parser.add_argument(
-        "--draw", type=Path, metavar="DIR", help="also draw there: PNG of images, MP4 of videos"
+        "--draw", type=_path, metavar="DIR", help="also draw there: PNG of images, MP4 of videos"
     )
-    parser.add_argument("--masks", type=Path, metavar="DIR", help="masks with the inputs' stems")
+    parser.add_argument("--masks", type=_path, metavar="DIR", help="masks with the inputs' stems")
     parser.add_argument(
         "--background",
         choices=["keep", "remove", "median", "subtractor"],
@@ -51,11 +57,24 @@ def add_arguments(parser: ArgumentParser) -> None:
         "the body moves (default: keep)",
     )
     parser.add_argument(
-        "--every", type=int, default=1, metavar="N", help="every n-th frame of a video"
+        "--every", type=count, default=1, metavar="N", help="every n-th frame of a video"
     )
     parser.add_argument(
-        "--focal", type=float, metavar="PX", help="focal length in pixels, where it is known"
+        "--focal", type=positive, metavar="PX", help="focal length in pixels, where it is known"
     )
+    parser.add_argument(
+        "--camera",
+        metavar="FILE[:NAME]",
+        help="calibration of the camera (docs/datasets.md), in place of --focal; without NAME the "
+        "camera is called as the input's folder or video, or is the only one",
+    )
+
+
+def _path(text: str) -> Path:
+    """A path; an empty one, as of a variable that is not set, is no name of this folder."""
+    if not text.strip():
+        raise ArgumentTypeError("is empty; name a file or folder")
+    return Path(text)
 
 
 def run(
@@ -68,6 +87,7 @@ def run(
     background: str = "keep",
     every: int = 1,
     endpoint: str | None = None,
+    camera: str | None = None,
 ) -> Path:
     """Predict the pose in each image and video frame, and write one file.
 
@@ -75,28 +95,38 @@ def run(
         InputError: an image, mask or the model is missing or broken; nothing is written then.
         RunError: the endpoint does not answer; nothing is written then.
     """
-    from skelift.files import staged_folder
+    from skelift.data.mask_checks import MaskFaults, mask_fault
+    from skelift.files import check_file, check_folder, staged_folder
     from skelift.inference.drawings import drawing, drawn_names
     from skelift.inference.engines import choose_engine, predict_frames
-    from skelift.inference.frames import find_sources
+    from skelift.inference.frames import find_sources, left_out
     from skelift.inference.pose_files import check_suffix, write_poses
     from skelift.progress import progress_bar
 
     check_suffix(out)
+    if camera and focal is not None:
+        raise InputError("--camera and --focal: a calibration has its focal length; give one")
+    check_file(out)
+    if draw:
+        check_folder(draw)
     sources = find_sources(images, masks, every)
+    cameras = [_camera_of(source, camera) if camera else None for source in sources]
     names = drawn_names(sources) if draw else {}
     engine, _ = choose_engine(model, endpoint)
     counts: Counter[str] = Counter()
+    faults = MaskFaults()
 
     def poses() -> "Iterator[tuple[Header, Entry]]":
         staging = staged_folder(draw) if draw else nullcontext()
         with staging as staged, progress_bar() as bar:
             task = bar.add_task("Predicting", total=sum(len(s.clip.indices) for s in sources))
-            for source in sources:
+            for source, own in zip(sources, cameras, strict=True):
                 with drawing(source, staged, names) if staged else nullcontext() as drawer:
-                    frames = source.frames(background)
+                    frames = (replace(f, camera=own) for f in source.frames(background))
                     for frame, header, entry in predict_frames(engine, frames, focal):
                         counts[entry["crop"]["from"] if entry else NOBODY] += 1
+                        if entry and frame.mask is not None and (fault := mask_fault(frame.mask)):
+                            faults.add(frame.label, fault)
                         if drawer:
                             drawer(frame, entry, header)
                         if entry:
@@ -109,14 +139,35 @@ def run(
                 )
 
     write_poses(out, poses())
-    _report(counts)
+    _report(counts, faults)
+    for line in left_out(images):
+        print(line, file=sys.stderr)
     return out
 
 
-def _report(counts: Counter[str]) -> None:
+def _camera_of(source: "Source", given: str) -> "Camera":
+    """The camera that ``--camera FILE[:NAME]`` gives to a source."""
+    from skelift.data.cameras import find_camera, read_cameras
+    from skelift.data.listing import is_video_file
+
+    file, _, name = given.rpartition(":")
+    path, name = (Path(file), name) if file and not Path(given).exists() else (Path(given), "")
+    cameras = read_cameras(path)
+    first = source.clip.files[0]
+    own = first.stem if is_video_file(first) else first.parent.name
+    return find_camera(cameras, name or ("" if len(cameras) == 1 else own), path)
+
+
+def _report(counts: Counter[str], faults: "MaskFaults") -> None:
     """Say on stderr which images have no pose, or one that is not to be trusted."""
     from skelift.inference.cropping import WHOLE_IMAGE
 
+    if faults.first:
+        print(
+            f"poses of {faults.summary()} are not to be trusted: a mask marks the body with white "
+            "(above 127)",
+            file=sys.stderr,
+        )
     if counts[NOBODY]:
         print(f"{counts[NOBODY]} images without a body were left out", file=sys.stderr)
     if counts[WHOLE_IMAGE]:

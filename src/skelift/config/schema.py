@@ -140,14 +140,33 @@ class FolderConfig:
     masks: File = ""
     # keep: already black; median, subtractor: the camera is static and the body moves.
     background: Literal["keep", "median", "subtractor"] = "keep"
+    # Share of the images that may lack a usable mask (empty, inverted, over most of the border, or
+    # none and no black background): they are left out and counted. More stop `prepare`.
+    bad_masks: Fraction = 0.1
     # COCO keypoints .json, DeepLabCut .csv or .h5, .npz (poses_2d [, joints, clip]), or the folder
-    # of another data set.
+    # of another data set. Empty with truth: a test set alone, to evaluate models on.
     poses: File = ""
     # Joint order of an .npz without joint names; empty: that of the skeleton.
     joints: Literal["", "coco17", "openpose25", "h36m17", "mpi17", "mpi28"] = ""
+    # Category of a COCO file whose poses are taken; empty: all that fit the skeleton.
+    category: Text = ""
+    # Joints of poses below this likelihood or score count as not seen.
+    min_confidence: Fraction = 0.6
     # Focal length, in pixels of the source images; 0: unknown.
     focal_px: NonNegative = 0.0
-    # Test share: by person where known, else by clip; of a single clip, its end.
+    # Calibration of the cameras (docs/datasets.md), in place of focal_px: crops are what an ideal
+    # camera sees that looks straight at the body. Empty: unknown.
+    cameras: File = ""
+    # True poses of some frames (docs/datasets.md): those are the test images. Never trained on.
+    truth: File = ""
+    # Frames before and after a labelled one, or one of `test`, that are not trained on, in any
+    # camera.
+    exclude: Whole = 0
+    # Clips, or times of clips, that are for testing alone: CLIP or CLIP:FIRST-LAST (frames); `*`
+    # stands for any text. Empty: chosen by test_fraction, or by truth.
+    test: list[Name] = field(default_factory=list)
+    # Test share: by person where known, else by clip; of a single clip, its end. Without effect
+    # where truth or test chooses.
     test_fraction: Share = 0.1
     # Keep every n-th frame.
     every: Count = 1

@@ -4,10 +4,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from skelift.data.images import binary, decode
+from skelift.data.images import ImageArray, Mask, UnsupportedImage, decode, mask_of
 from skelift.errors import RequestError
 
 
@@ -21,32 +18,11 @@ class Limits:
     formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP")  # Pillow's names
 
 
-def decode_image(encoded: bytes, limits: Limits) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB, turned upright by its EXIF tag.
+def decode_image(encoded: bytes, limits: Limits) -> tuple[ImageArray, Mask | None]:
+    """(H, W, 3) uint8 RGB, turned upright by its EXIF tag, and the mask that its alpha is.
 
     RequestError if it is too large, of another format, truncated or broken.
     """
-    return _decode(encoded, "RGB", limits)
-
-
-def decode_mask(encoded: bytes, like: NDArray[np.uint8], limits: Limits) -> NDArray[np.uint8]:
-    """(H, W) uint8 mask of the image ``like``, 255 where any grey level is above 127.
-
-    RequestError as of ``decode_image``, and if it is of another size than the image.
-    """
-    mask = _decode(encoded, "L", limits)
-    (height, width), (wanted_height, wanted_width) = mask.shape, like.shape[:2]
-    if (height, width) != (wanted_height, wanted_width):
-        raise RequestError(
-            400,
-            "mask_size",
-            f"the mask is {width} x {height} pixels and its image {wanted_width} x "
-            f"{wanted_height}; make them equal",
-        )
-    return binary(mask)
-
-
-def _decode(encoded: bytes, mode: str, limits: Limits) -> NDArray[np.uint8]:
     from PIL import Image, UnidentifiedImageError
 
     if not encoded:
@@ -67,12 +43,14 @@ def _decode(encoded: bytes, mode: str, limits: Limits) -> NDArray[np.uint8]:
             raise too_many_pixels
 
     try:
-        return decode(BytesIO(encoded), mode, limits.formats, check)
+        return decode(BytesIO(encoded), limits.formats, check)
     except UnidentifiedImageError:
         formats = ", ".join(limits.formats)
         raise RequestError(
             415, "unsupported_format", f"this is not an image of a known format; send {formats}"
         ) from None
+    except UnsupportedImage as error:
+        raise RequestError(415, "unsupported_image", f"the image {error}") from None
     except Image.DecompressionBombError:
         raise too_many_pixels from None
     except RequestError:
@@ -81,3 +59,20 @@ def _decode(encoded: bytes, mode: str, limits: Limits) -> NDArray[np.uint8]:
         raise RequestError(
             400, "broken_image", "the image cannot be decoded: truncated or damaged"
         ) from None
+
+
+def decode_mask(encoded: bytes, like: ImageArray, limits: Limits) -> Mask:
+    """(H, W) uint8 mask of the image ``like``, 255 on the body; see ``mask_of``.
+
+    RequestError as of ``decode_image``, and if it is of another size than the image.
+    """
+    mask = mask_of(*decode_image(encoded, limits))
+    (height, width), (wanted_height, wanted_width) = mask.shape, like.shape[:2]
+    if (height, width) != (wanted_height, wanted_width):
+        raise RequestError(
+            400,
+            "mask_size",
+            f"the mask is {width} x {height} pixels and its image {wanted_width} x "
+            f"{wanted_height}; make them equal",
+        )
+    return mask

@@ -1,10 +1,12 @@
-"""Images, masks and videos from anywhere, decoded or refused with the file's name.
+"""Images and masks from anywhere, decoded or refused with the file's name.
 
-Images are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body.
+Images are (H, W, 3) uint8 RGB, masks (H, W) uint8 with 255 on the body. There is one decoder, for
+data sets, predictions and servers alike.
 """
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+import struct
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,39 +19,86 @@ from skelift.errors import InputError
 ImageArray = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
-UNSTATED_RATE = 25.0  # frames per second
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # Pillow's names
 BLACK = 16  # channels up to this count as black: compression leaves a little noise in it
+BLACK_BORDER = 0.95  # share of an image's border that is black where the background was removed
+
+_ORIENTATION = 0x0112  # EXIF tag
+_WHITE_IS_ZERO = 262, 0  # TIFF tag and value: photometric interpretation
+
+# What Pillow finds odd in metadata does not concern the pixels; broken pixels raise.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+class UnsupportedImage(ValueError):
+    """An intact image of a kind that is not read; the message is a part of a sentence."""
+
+
+def read_image(path: Path) -> ImageArray:
     """Decode an image to RGB, turned upright by its EXIF tag; InputError if it cannot be."""
-    return _read(path, "RGB")
+    return read_masked_image(path)[0]
 
 
-def read_mask(path: Path, like: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Decode the mask of the image ``like``: any grey level above 127 is body.
+def read_masked_image(path: Path) -> tuple[ImageArray, Mask | None]:
+    """``read_image``, and the mask that its alpha channel is; None where nothing is transparent."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        return decode(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; name an existing image") from None
+    except UnsupportedImage as error:
+        raise InputError(f"{path}: {error}") from None
+    except UnidentifiedImageError:
+        raise InputError(
+            f"{path}: cannot be decoded (no {', '.join(FORMATS)}); convert, replace or remove it"
+        ) from None
+    except Exception as error:  # a decoder of broken bytes raises nearly anything
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(
+            f"{path}: cannot be decoded ({reason}); replace or remove the file"
+        ) from None
+
+
+def read_mask(path: Path, like: ImageArray) -> Mask:
+    """Decode the mask of the image ``like``: see ``mask_of``.
 
     InputError if it cannot be decoded or has another size.
     """
-    mask = _read(path, "L")
+    mask = mask_of(*read_masked_image(path))
     check_size(path, mask, like.shape)
-    return binary(mask)
+    return mask
 
 
-def binary(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def mask_of(image: ImageArray, alpha: Mask | None) -> Mask:
+    """The mask that a decoded file is: its alpha channel, else its grey levels above 127."""
+    if alpha is not None:
+        return alpha
+    return binary(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
+
+
+def binary(mask: Mask) -> Mask:
     """255 where a mask is above 127, else 0."""
     return cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY)[1]  # type: ignore[return-value]
 
 
-def mask_of_black_background(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def has_black_border(image: ImageArray) -> bool:
+    """Whether the border of an image is black, as where its background was removed."""
+    return bool((border_of(image).max(axis=-1) <= BLACK).mean() >= BLACK_BORDER)
+
+
+def border_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The (N[, C]) outermost pixels of an (H, W[, C]) image."""
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+
+
+def mask_of_black_background(image: ImageArray) -> Mask:
     """Mask of an image whose background is black already; dark holes in the body are filled."""
     black = cv2.inRange(image, (0, 0, 0), (BLACK,) * 3)
     return filled(cv2.bitwise_not(black))  # type: ignore[arg-type]
 
 
-def filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def filled(mask: Mask) -> Mask:
     """The mask with its enclosed holes, up to a hundredth of its area each, filled."""
     # Holes lie within the body's box, which is often a small part of the image.
     x, y, width, height = cv2.boundingRect(mask)
@@ -76,112 +125,103 @@ def check_size(path: Path, image: NDArray[np.uint8], shape: tuple[int, ...]) -> 
         )
 
 
-def fewest_frames(count: int) -> int:
-    """Frames from which on a video of ``count`` is whole: some containers round their count."""
-    return count - max(2, count // 50)
-
-
-def frame_count(video: Path) -> int:
-    """Number of frames of a video; InputError when it cannot be read."""
-    with _opened(video) as capture:
-        stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if stated > 0:
-            return stated
-        count = 0  # a stream whose header does not say
-        while capture.grab():
-            count += 1
-        return count
-
-
-def frame_rate(video: Path) -> float:
-    """Frames per second, as the video states them; 0 where it does not."""
-    with _opened(video) as capture:
-        return float(capture.get(cv2.CAP_PROP_FPS))
-
-
-def read_video(video: Path, wanted: Collection[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """``read_frames``, turned to RGB."""
-    for index, frame in read_frames(video, wanted):
-        yield index, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)  # type: ignore[misc]
-
-
-def read_frames(
-    video: Path, wanted: Collection[int], threads: int = 0
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (index, BGR frame) of the wanted frames, one at a time; later ones are not decoded.
-
-    Args:
-        video: the file.
-        wanted: indices of the frames.
-        threads: threads of the decoder; 0 leaves that to it.
-
-    Raises:
-        InputError: the file is missing, not a video, or ends before its stated length.
-    """
-    count = frame_count(video)
-    with _opened(video, threads) as capture:
-        for index in range(min(count, max(wanted, default=-1) + 1)):
-            if not capture.grab():
-                if index >= fewest_frames(count):
-                    return
-                raise InputError(
-                    f"{video}: ends after {index} of {count} frames; it is truncated, restore it"
-                )
-            if index in wanted:
-                decoded, frame = capture.retrieve()
-                if not decoded:
-                    raise InputError(f"{video}: frame {index} cannot be decoded; restore the file")
-                yield index, frame  # type: ignore[misc]
-
-
-@contextmanager
-def _opened(path: Path, threads: int = 0) -> Iterator[cv2.VideoCapture]:
-    if not path.exists():
-        raise InputError(f"{path}: not found; name an existing video")
-    options = [cv2.CAP_PROP_N_THREADS, threads] if threads else []
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if threads else cv2.CAP_ANY, options)
-    if not capture.isOpened():
-        raise InputError(f"{path}: cannot be decoded; give a video that OpenCV reads (H.264 .mp4)")
-    try:
-        yield capture
-    finally:
-        capture.release()
-
-
 def decode(
     source: Path | BinaryIO,
-    mode: str,
-    formats: tuple[str, ...] | None = None,
+    formats: tuple[str, ...] = FORMATS,
     check: Callable[[Any], None] = lambda image: None,
-) -> NDArray[np.uint8]:
-    """(H, W[, 3]) pixels of an encoded image, turned upright by its EXIF tag.
+) -> tuple[ImageArray, Mask | None]:
+    """An encoded image, turned upright by its EXIF tag, and the mask that its alpha channel is.
+
+    Of 16 bits per channel the upper eight are taken. Colour profiles are left alone.
 
     Args:
         source: file, or its bytes.
-        mode: ``RGB`` or ``L``.
-        formats: Pillow's names of the formats allowed; None: all.
+        formats: Pillow's names of the formats allowed.
         check: is called with the opened image before its pixels are decoded.
+
+    Returns:
+        (H, W, 3) RGB, and an (H, W) mask, 255 where alpha is above 127; None without alpha, or
+        where all of it is.
+
+    Raises:
+        UnsupportedImage: several images in one file, or 32 bits per channel.
+        Exception: nearly any, for broken bytes.
     """
     # Pillow, not OpenCV: it refuses truncated files, which OpenCV fills up with grey.
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with Image.open(source, formats=formats) as image:
         check(image)
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):  # Pillow clips 16-bit grey to white: scale it instead
-            upright = Image.fromarray((np.asarray(upright).clip(0, 65535) / 257).astype(np.uint8))
-        return np.array(upright.convert(mode))
+        # Of a phone's JPEG, further images are previews and depth.
+        count = getattr(image, "n_frames", 1)
+        if count > 1 and image.format not in ("JPEG", "MPO"):
+            raise UnsupportedImage(
+                f"holds {count} images; save them as single files, or as a video"
+            )
+        image.load()
+        orientation = _orientation(image)
+        pixels, alpha = _grey_16(image) if image.mode.startswith("I;16") else _channels(image)
+    mask = None if alpha is None or (alpha > 127).all() else _upright(binary(alpha), orientation)
+    return _upright(pixels, orientation), mask
 
 
-def _read(path: Path, mode: str) -> NDArray[np.uint8]:
-    from PIL.Image import DecompressionBombError
+def _channels(image: Any) -> tuple[ImageArray, NDArray[np.uint8] | None]:
+    """RGB and alpha of a loaded image of up to 8 bits per channel, as Pillow sees it."""
+    if image.mode in ("I", "F"):
+        raise UnsupportedImage("has 32 bits per channel; save it with 8 or 16")
+    if not image.has_transparency_data:
+        return np.array(image.convert("RGB")), None
+    key = image.info.get("transparency")
+    if isinstance(key, tuple) and max(key) > 255:  # of 16 bits, unlike the pixels
+        image.info["transparency"] = tuple(level >> 8 for level in key)
+    channels = np.array(image.convert("RGBA"))
+    return np.ascontiguousarray(channels[..., :3]), np.ascontiguousarray(channels[..., 3])
 
+
+def _grey_16(image: Any) -> tuple[ImageArray, NDArray[np.uint8] | None]:
+    """RGB and alpha of a loaded image of 16-bit grey levels."""
+    levels = np.asarray(image)
+    key = image.info.get("transparency")
+    alpha = (levels != key).astype(np.uint8) * np.uint8(255) if isinstance(key, int) else None
+    tag, value = _WHITE_IS_ZERO
+    if image.format == "TIFF" and image.tag_v2.get(tag) == value:
+        levels = 65535 - levels
+    grey = (levels >> 8).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1), alpha
+
+
+def _orientation(image: Any) -> int:
+    """EXIF orientation of a loaded image, 1 to 8; 1 where EXIF is too broken to be read."""
     try:
-        return decode(path, mode)
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; name an existing image") from None
-    except (OSError, SyntaxError, ValueError, DecompressionBombError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(
-            f"{path}: cannot be decoded ({reason}); replace or remove the file"
-        ) from None
+        # Pillow gives up at the first odd tag. A TIFF it turns itself, and then drops the tag.
+        value = _find_orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
+        value = value or image.getexif().get(_ORIENTATION)
+    except Exception:  # of any kind; the pixels are intact
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _find_orientation(exif: bytes) -> int:
+    """The orientation in the first directory of EXIF (TIFF 6.0, section 2); 0 without one."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if not order:
+        return 0
+    (start,) = struct.unpack_from(f"{order}I", exif, 4)
+    (count,) = struct.unpack_from(f"{order}H", exif, start)
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", exif, entry)
+        if tag == _ORIENTATION:
+            form = order + {1: "B", 4: "I"}.get(kind, "H")
+            return int(struct.unpack_from(form, exif, entry + 8)[0])
+    return 0
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """(H, W[, C]) pixels turned and mirrored as an EXIF orientation says."""
+    if orientation >= 5:
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)

@@ -1,6 +1,6 @@
 """Bodies before a static camera: the masks of a clip's frames, on all cores."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from itertools import islice
@@ -17,7 +17,7 @@ from skelift.processes import cores
 
 FEWEST_FRAMES = 5  # that tell a background from a body
 BLOCK = 16  # frames in memory at a time, cut out by as many threads as there are cores
-VERSION = 1  # of how masks are found: a new one makes kept masks again
+VERSION = 2  # of how masks are found: a new one makes kept masks again
 
 
 BACKGROUNDS: dict[str, Callable[[Iterable[ImageArray]], Background]] = {
@@ -32,6 +32,8 @@ def cut_out_bodies(
 ) -> Iterator[tuple[int, ImageArray, Mask]]:
     """Yield (index, image, mask) of a clip's frames in use; a mask is all 0 without a body.
 
+    Where an image has an alpha channel, that is its mask.
+
     Args:
         clip: images of a static camera; InputError if it is too short or broken.
         background: one of ``BACKGROUNDS``.
@@ -42,17 +44,19 @@ def cut_out_bodies(
     frames = _frames_of_one_size(clip, clip.indices)
     with ThreadPoolExecutor(1 if background in ONE_AT_A_TIME else cores()) as pool:
         while block := list(islice(frames, BLOCK)):
-            images = [image for _, image in block]
+            images = [image for _, image, alpha in block if alpha is None]
             file = name and name.with_name(f"{name.name}-{block[0][0]}.npz")
+            masks: list[Mask] = []
             if file and file.exists():
                 masks = _load(file)
-            else:
+            elif images:
                 learned = learned or _learn(clip, background)
                 masks = list(pool.map(learned.mask, images))
                 if file:
                     _save(file, masks)
-            for (index, image), mask in zip(block, masks, strict=True):
-                yield index, image, mask
+            found = iter(masks)
+            for index, image, alpha in block:
+                yield index, image, next(found) if alpha is None else alpha
 
 
 def _learn(clip: Clip, background: str) -> Background:
@@ -64,16 +68,18 @@ def _learn(clip: Clip, background: str) -> Background:
         )
     spread = np.linspace(0, len(clip.indices) - 1, SAMPLES).round().astype(int)
     wanted = {clip.indices[i] for i in spread}
-    return BACKGROUNDS[background](image for _, image in _frames_of_one_size(clip, wanted))
+    return BACKGROUNDS[background](image for _, image, _ in _frames_of_one_size(clip, wanted))
 
 
-def _frames_of_one_size(clip: Clip, wanted: range | set[int]) -> Iterator[tuple[int, ImageArray]]:
-    """Yield (index, image) of the wanted frames; InputError where one has another size."""
+def _frames_of_one_size(
+    clip: Clip, wanted: Collection[int]
+) -> Iterator[tuple[int, ImageArray, Mask | None]]:
+    """``Clip.frames``; InputError where one has another size."""
     shape: tuple[int, ...] | None = None
-    for index, image in clip.frames(wanted):
+    for index, image, alpha in clip.frames(wanted):
         shape = shape or image.shape
         check_size(clip.file(index), image, shape)
-        yield index, image
+        yield index, image, alpha
 
 
 def _digest(clip: Clip, background: str) -> str:

@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.background import cut_out
+from skelift.data.cameras import Camera, View, view_of_mask
 from skelift.data.crop import CropBox
-from skelift.data.images import BLACK, binary, mask_of_black_background
+from skelift.data.images import binary, has_black_border, mask_of_black_background
+from skelift.data.mask_checks import mask_fault
 from skelift.errors import InputError, RequestError
+from skelift.numbers import is_positive, is_real
 
 ImageArray = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 Corner = NDArray[np.float64]
 KEEP, REMOVE = "keep", "remove"
 WHOLE_IMAGE = "whole image"
-_BLACK_BORDER = 0.95  # share of an image's border that is black where the background was removed
 _INSET = 0.03  # without a box, the share of the image that is free on each side of the body
 
 
@@ -40,11 +42,13 @@ class PreparedImage:
     """An image as the network wants it, and how to get back."""
 
     x: ImageArray  # (S, S, 3) RGB, background black where a mask was known
-    crop: CropBox  # the square of the image that ``x`` shows
+    crop: CropBox  # the square of the image, or of the view, that ``x`` shows
     crop_from: str  # mask, box, removed background, black background or whole image
     focal_px: float  # pixels of the image
-    focal_from: str  # given, or typical where the camera is unknown
+    focal_from: str  # given, camera, or typical where the camera is unknown
     size: tuple[int, int]  # width and height of the image
+    mask_fault: str = ""  # see ``mask_fault``; empty where the mask is a body's, or none is known
+    view: View | None = None  # of a calibrated camera, along the body's line of sight
 
 
 def prepare_image(
@@ -54,6 +58,7 @@ def prepare_image(
     box: Box | None = None,
     focal_px: float | None = None,
     background: str = KEEP,
+    camera: Camera | None = None,
 ) -> PreparedImage:
     """Crop as in training.
 
@@ -71,24 +76,31 @@ def prepare_image(
             upright image.
         focal_px: focal length in pixels of the image.
         background: ``keep``, or ``remove`` to cut the body out by its colours.
+        camera: the calibrated camera, in place of ``focal_px``: the crop is what an ideal camera
+            sees that looks straight at the body.
 
     Raises:
         InputError: an argument has another form, the mask is empty, the box lies off the image,
             or no body is left.
     """
     check_image(image)
-    if focal_px is not None and not (math.isfinite(focal_px) and focal_px > 0):
+    if focal_px is not None and not is_positive(focal_px):
         raise RequestError(
             400, "bad_focal", f"focal_px={focal_px}: must be a number above 0, in pixels"
         )
+    if camera is not None and focal_px is not None:
+        raise InputError("a camera and a focal length are given; the camera has its own, give one")
     if background not in (KEEP, REMOVE):
         raise RequestError(400, "bad_background", f"background must be {KEEP} or {REMOVE}")
     height, width = image.shape[:2]
     corners = None if box is None else _corners(box, width, height)
     mask, found_by = _find_mask(image, mask, corners, background)
     if mask is not None:
+        image = np.asarray(cv2.bitwise_and(image, image, mask=mask), dtype=np.uint8)
+    if camera is not None:
+        return _prepare_view(card, image, mask, corners, found_by, camera)
+    if mask is not None:
         crop = CropBox.around_mask(mask, card["margin"])
-        image = np.asarray(cv2.bitwise_and(image, image, mask=binary(mask)), dtype=np.uint8)
     elif corners is not None:
         crop = CropBox.around(*corners, card["margin"])
     else:
@@ -100,6 +112,38 @@ def prepare_image(
         focal_px=crop.side / card["crop_side"] if focal_px is None else focal_px,
         focal_from="typical" if focal_px is None else "given",
         size=(width, height),
+        mask_fault="" if mask is None else mask_fault(mask),
+    )
+
+
+def _prepare_view(
+    card: Mapping[str, Any],
+    image: ImageArray,
+    mask: ImageArray | None,
+    corners: tuple[Corner, Corner] | None,
+    found_by: str,
+    camera: Camera,
+) -> PreparedImage:
+    """The same in the view of a calibrated camera; ``image`` is masked already."""
+    height, width = image.shape[:2]
+    if mask is not None:
+        view = view_of_mask(camera, mask)
+        crop = view.crop_around_mask(mask, card["margin"])
+    else:
+        camera.check_size(width, height)
+        low, high = corners or (np.zeros(2), np.array([width, height], dtype=np.float64))
+        view = camera.look_at((low + high) / 2)
+        ends = view.from_image(np.array([low, high, [low[0], high[1]], [high[0], low[1]]]))
+        crop = CropBox.around(ends.min(0), ends.max(0), card["margin"] if corners else 0)
+    return PreparedImage(
+        x=view.cut(image, crop, card["size"]),
+        crop=crop,
+        crop_from=found_by,
+        focal_px=view.focal,
+        focal_from="camera",
+        size=(width, height),
+        mask_fault="" if mask is None else mask_fault(mask),
+        view=view,
     )
 
 
@@ -111,12 +155,12 @@ def _find_mask(
 ) -> tuple[ImageArray | None, str]:
     """The body's mask, where there is one, and what the crop is found by."""
     if mask is not None:
-        return _checked_mask(mask, image), "mask"
+        return binary(_checked_mask(mask, image)), "mask"
     if background == REMOVE:
         return without_background(image, corners), "removed background"
     if corners is not None:
         return None, "box"
-    if _has_black_border(image) and (body := mask_of_black_background(image)).any():
+    if has_black_border(image) and (body := mask_of_black_background(image)).any():
         return body, "black background"
     return None, WHOLE_IMAGE
 
@@ -161,7 +205,8 @@ def _form(value: Any) -> str:
 def _corners(box: Box, width: int, height: int) -> tuple[Corner, Corner]:
     """Opposite corners of the part of a box that lies on the image."""
     try:
-        x, y, box_width, box_height = map(float, box)
+        numbers = [float(number) if is_real(number) else math.nan for number in box]
+        x, y, box_width, box_height = numbers
     except (TypeError, ValueError):
         x = y = box_width = box_height = math.nan
     low = np.clip([x, y], 0, [width, height])
@@ -171,9 +216,3 @@ def _corners(box: Box, width: int, height: int) -> tuple[Corner, Corner]:
             400, "bad_box", "the box is x, y, width, height in pixels and overlaps the image"
         )
     return low, high
-
-
-def _has_black_border(image: ImageArray) -> bool:
-    # Filling the body's holes blackens no pixel, so what shows on the border alone decides.
-    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    return bool((border.max(axis=-1) <= BLACK).mean() >= _BLACK_BORDER)

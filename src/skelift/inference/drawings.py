@@ -1,5 +1,8 @@
 """Poses drawn over their images: PNG for images, a video for videos."""
 
+import errno
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.clips import is_video_file
+from skelift.data.listing import is_video_file
 from skelift.errors import InputError, RunError
-from skelift.files import atomic_file
+from skelift.files import ascii_name, atomic_file
 from skelift.inference.frames import Frame, Source
 from skelift.inference.pose_files import Entry, Header
 from skelift.reporting.draw import BACKGROUND, draw_prediction, enlarge, window_of_body
@@ -18,6 +21,7 @@ from skelift.skeleton import Skeleton
 
 Image = NDArray[np.uint8]
 HEIGHT = 384
+LONGEST_NAME = 255  # bytes, of most file systems
 CODECS = {".mp4": "mp4v", ".webm": "VP80"}  # what OpenCV writes without an encoder of its own
 
 
@@ -27,7 +31,10 @@ Drawer = Callable[[Frame, Entry | None, Header], None]
 
 
 def drawn_names(sources: list[Source]) -> dict[Path, Path]:
-    """Where each file is drawn, below the folder of drawings; InputError for two of one name."""
+    """Where each file is drawn, below the folder of drawings.
+
+    InputError for two of one name, and for a name too long or that of a folder of others.
+    """
     names: dict[Path, Path] = {}
     owners: dict[Path, Path] = {}
     for source in sources:
@@ -39,6 +46,11 @@ def drawn_names(sources: list[Source]) -> dict[Path, Path]:
                     f"{file}: would be drawn to {name}, as {owners[name]} is; rename one"
                 )
             names[file] = name
+    folders = {folder for name in owners for folder in name.parents}
+    for name, file in owners.items():
+        if name in folders or len(os.fsencode(name.name)) > LONGEST_NAME:
+            why = "a folder of drawings" if name in folders else "too long a name"
+            raise InputError(f"{file}: would be drawn to {name}, which is {why}; rename it")
     return names
 
 
@@ -85,19 +97,37 @@ def video_writer(file: Path, rate: float) -> Iterator[Callable[[Image], None]]:
 
     Raises:
         RunError: this OpenCV cannot encode it.
+        OSError: the disk is full, which OpenCV tells nobody.
     """
-    with atomic_file(file, suffix=f".tmp{file.suffix}") as unfinished:
+    rate = round(rate, 2)  # encoders count time in fractions of a limited size
+    with (
+        atomic_file(file, suffix=f".tmp{file.suffix}") as unfinished,
+        ascii_name(unfinished) as name,
+    ):
         writer = cv2.VideoWriter()
 
         def write(image: Image) -> None:
+            if shutil.disk_usage(unfinished.parent).free < image.nbytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
             height, width = (side - side % 2 for side in image.shape[:2])  # codecs want even ones
             if not writer.isOpened():
                 code = cv2.VideoWriter.fourcc(*CODECS[file.suffix])
-                if not writer.open(str(unfinished), code, rate, (width, height)):
+                if not writer.open(name, code, rate, (width, height)):
                     raise RunError(f"{file}: this OpenCV cannot write {CODECS[file.suffix]} video")
             writer.write(np.ascontiguousarray(image[:height, :width, ::-1]))
 
         try:
             yield write
+            started = writer.isOpened()
         finally:
             writer.release()
+        if started and not _opens(name):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+
+
+def _opens(video: str) -> bool:
+    """Whether a video has its end, where an mp4 says what is in it."""
+    capture = cv2.VideoCapture(video)
+    opened = capture.isOpened()
+    capture.release()
+    return opened

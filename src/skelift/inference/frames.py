@@ -1,5 +1,6 @@
 """Images and video frames to predict, one at a time, each with its mask where one is known."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -8,14 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.clips import Clip, is_video_file, readable_below
-from skelift.data.folder import frames_with_mask_video
-from skelift.data.images import IMAGES, UNSTATED_RATE, VIDEOS, frame_count, frame_rate, read_mask
-from skelift.data.static_camera import cut_out_bodies
+from skelift.data.cameras import Camera
+from skelift.data.clips import Clip, check_masks_differ, find_masks, images_below, masks_beside
+from skelift.data.listing import is_file, is_video_file, list_files
+from skelift.data.masked_frames import masked_frames
+from skelift.data.videos import UNSTATED_RATE, frame_count, frame_times, mean_rate
 from skelift.errors import InputError
 from skelift.inference.cropping import KEEP, REMOVE, without_background
-
-BESIDE = ".mask.png"  # NAME.mask.png beside NAME.jpg is its mask
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Frame:
     mask: NDArray[np.uint8] | None = None  # (H, W), 255 on the body; None: nothing marks it
     index: int | None = None  # in the video
     time_s: float | None = None  # since the video's start
+    camera: Camera | None = None  # that took it, where it is known
 
     @property
     def empty(self) -> bool:
@@ -48,9 +49,10 @@ class Source:
 
     @property
     def rate(self) -> float:
-        """Frames in use per second; 25 for images."""
-        stated = frame_rate(self.clip.files[0]) if self.clip.is_video else 0
-        return (stated or UNSTATED_RATE) / self.clip.indices.step
+        """Mean number of frames in use per second; 25 for images."""
+        rate = mean_rate(self.clip.files[0]) if self.clip.is_video else UNSTATED_RATE
+        first, second = (*self.clip.indices[:2], 1)[:2] if self.clip.indices else (0, 1)
+        return rate / max(second - first, 1)
 
     def frames(self, background: str = KEEP) -> Iterator[Frame]:
         """Read the frames in their order, one at a time.
@@ -58,36 +60,17 @@ class Source:
         Args:
             background: ``keep``: the body is what a mask or a black background shows;
                 ``remove``: it is cut out of each image by its colours; ``median`` or
-                ``subtractor``: the camera is static and the body moves.
+                ``subtractor``: the camera is static and the body moves. An image's own mask
+                comes before these.
 
         Raises:
             InputError: a file is broken, or a clip too short to learn its background.
         """
-        rate = frame_rate(self.clip.files[0]) or UNSTATED_RATE if self.clip.is_video else 0
-        for index, image, mask in self._masked(background):
-            place = (index, round(index / rate, 4)) if rate else (None, None)
+        times = frame_times(self.clip.files[0]) if self.clip.is_video else ()
+        for index, image, own in masked_frames(self.clip, background):
+            mask = _cut_out(image) if own is None and background == REMOVE else own
+            place = (index, times[index]) if times else (None, None)
             yield Frame(self.clip.file(index), image, mask, *place)
-
-    def _masked(
-        self, background: str
-    ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint8] | None]]:
-        clip = self.clip
-        if clip.is_video and clip.masks:
-            yield from frames_with_mask_video(clip)
-        elif background == REMOVE and not clip.masks:
-            for index, image in clip.frames(clip.indices):
-                yield index, image, _cut_out(image)
-        elif background != KEEP and not clip.masks:
-            yield from cut_out_bodies(clip, background)
-        else:
-            for index, image in clip.frames(clip.indices):
-                yield index, image, self._own_mask(index, image)
-
-    def _own_mask(self, index: int, image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-        if self.clip.masks:
-            return read_mask(self.clip.masks[index], image)
-        beside = self.clip.file(index).with_suffix(BESIDE)
-        return read_mask(beside, image) if beside.exists() else None
 
 
 def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int = 1) -> list[Source]:
@@ -105,43 +88,40 @@ def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int =
         raise InputError(f"--every {every}: must be 1 or more")
     if not inputs:
         raise InputError("no images given; name at least one")
-    files = [(file, base) for path in inputs for file, base in _expand(path)]
+    if masks and not masks.exists():
+        raise InputError(f"--masks {masks}: not found; name the folder of masks")
+    files = [
+        (file, base) for path in inputs for base, found in [_expand(path, masks)] for file in found
+    ]
     # Images that follow one another in a folder are one camera's, as the frames of a video are.
     groups = groupby(files, lambda f: (f[0] if is_video_file(f[0]) else f[0].parent, f[1]))
-    return [_source([file for file, _ in group], base, masks, every) for (_, base), group in groups]
+    sources = [
+        _source(tuple(file for file, _ in group), base, masks, every) for (_, base), group in groups
+    ]
+    check_masks_differ(source.clip for source in sources)
+    return sources
 
 
-def _expand(path: Path) -> list[tuple[Path, Path]]:
-    """The files that an input stands for, each with the folder that was asked for."""
-    if not path.exists():
+def left_out(inputs: Sequence[Path]) -> list[str]:
+    """A line for each folder that holds something besides images and videos."""
+    lines = (list_files(path).summary() for path in inputs if path.is_dir())
+    return [line for line in lines if line]
+
+
+def _expand(path: Path, masks: Path | None) -> tuple[Path, Sequence[Path]]:
+    """The folder that was asked for, and the files that an input stands for."""
+    if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises for a name too long
+        return path, images_below(path, masks)
+    if not is_file(path):
         raise InputError(f"{path}: not found; name an image, a video or a folder of them")
-    if not path.is_dir():
-        return [(path, path.parent)]
-    files = [file for file in readable_below(path) if not file.name.endswith(BESIDE)]
-    if not files:
-        raise InputError(
-            f"{path}: no images ({' '.join(IMAGES)}) or videos ({' '.join(VIDEOS)}) in it"
-        )
-    return [(file, path) for file in files]
+    return path.parent, [path]
 
 
-def _source(files: Sequence[Path], base: Path, masks: Path | None, every: int) -> Source:
-    found = tuple(_mask_of(file, base, masks) for file in files) if masks else ()
-    if is_video_file(files[0]):
-        indices = range(0, frame_count(files[0]), every)
-    else:
-        indices = range(len(files))
-    return Source(Clip(base.name, "", "", "", tuple(files), found, indices), base)
-
-
-def _mask_of(file: Path, base: Path, masks: Path) -> Path:
-    suffixes = VIDEOS if is_video_file(file) else IMAGES
-    for twin in (masks / file.relative_to(base), masks / file.name):
-        for suffix in suffixes:
-            if twin.with_suffix(suffix).exists():
-                return twin.with_suffix(suffix)
-    expected = f"{file.stem}{file.suffix if is_video_file(file) else '.png'}"
-    raise InputError(f"{masks}: no mask for {file.name}; add {expected}")
+def _source(files: tuple[Path, ...], base: Path, masks: Path | None, every: int) -> Source:
+    found = find_masks(files, base, masks, flat=True) if masks else masks_beside(files)
+    is_video = is_video_file(files[0])
+    indices = range(0, frame_count(files[0]), every) if is_video else range(len(files))
+    return Source(Clip(base.name, "", "", "", files, found, indices), base)
 
 
 def _cut_out(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

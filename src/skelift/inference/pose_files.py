@@ -35,7 +35,7 @@ def write_poses(path: Path, poses: Poses) -> None:
 
 def _write_json(path: Path, poses: Poses) -> None:
     """One entry per line, so that line tools can read it too."""
-    with path.open("w") as stream:
+    with path.open("w", encoding="utf-8") as stream:
         for number, (header, entry) in enumerate(poses):
             if not number:
                 fields = (f"  {json.dumps(k)}: {_compact(v)},\n" for k, v in header.items())
@@ -46,7 +46,8 @@ def _write_json(path: Path, poses: Poses) -> None:
 
 def _write_csv(path: Path, poses: Poses) -> None:
     """One row per joint."""
-    with path.open("w", newline="") as stream:
+    # Names may be no UTF-8 on a disk; they are written as in JSON (caf\udce9.png).
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         rows = csv.writer(stream)
         rows.writerow(CSV_COLUMNS)
         for header, entry in poses:

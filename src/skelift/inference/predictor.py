@@ -1,21 +1,24 @@
 """A trained model, ready for images: the one way from an image to a pose in mm."""
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from skelift.data.cameras import Camera
 from skelift.data.decoding import Limits, decode_image, decode_mask
-from skelift.data.images import read_image, read_mask
+from skelift.data.images import read_mask, read_masked_image
+from skelift.device import usable_device
 from skelift.errors import InputError, RequestError, RunError
 from skelift.inference.cropping import (
     KEEP,
+    WHOLE_IMAGE,
     Box,
     ImageArray,
     PreparedImage,
@@ -101,7 +104,7 @@ class Predictor:
             self.card, self.skeleton = load_card(folder)
             self._run = OnnxRuntime(folder / GRAPH, threads)
         else:
-            where = torch.device(device)
+            where = usable_device(device)
             pipeline, self.card = load_model(folder, where)
             self.skeleton = pipeline.core.skeleton
             self._run = TorchRuntime(pipeline, where)
@@ -115,34 +118,48 @@ class Predictor:
         box: Box | None = None,
         focal_px: float | None = None,
         background: str = KEEP,
+        camera: Camera | None = None,
     ) -> Prediction:
         """The pose of one body in one image; see ``prepare_image`` for how the body is found.
 
         Args:
             image: a file, or an (H, W, 3) uint8 RGB array.
-            mask: a file, or an (H, W) array.
+            mask: a file, or an (H, W) array; None: the alpha channel of an image file, if any.
             box: x and y of the upper left corner, width and height, in pixels.
             focal_px: focal length in pixels of the image, where it is known.
             background: ``keep``, or ``remove`` to cut the body out by its colours.
+            camera: the calibrated camera (``skelift.data.cameras.read_cameras``), in place of
+                ``focal_px``.
+
+        Warns:
+            UserWarning: the mask cannot be a body's, or nothing marks the body.
 
         Raises:
             InputError: a file is missing or broken, or an argument cannot be used.
         """
         name = f"{image}: " if isinstance(image, str | PathLike) else ""
-        pixels = read_image(Path(image)) if isinstance(image, str | PathLike) else image
+        alpha: NDArray[Any] | None = None
+        if isinstance(image, str | PathLike):
+            pixels, alpha = read_masked_image(Path(image))
+        else:
+            pixels = image
         check_image(pixels)
         if isinstance(mask, str | PathLike):
             mask = read_mask(Path(mask), like=pixels)
+        mask = alpha if mask is None else mask
         try:
-            prepared = self.prepare(pixels, mask, box, focal_px, background)
+            prepared = self.prepare(pixels, mask, box, focal_px, background, camera)
         except InputError as error:
             raise InputError(f"{name}{error}") from None
+        if doubt := _doubt(prepared):
+            warnings.warn(f"{name}{doubt}", stacklevel=2)
         return self.predict([prepared])[0]
 
     def prepare_query(self, query: Query) -> PreparedImage:
         """Decode and crop one image of an untrusted client; RequestError says what is wrong."""
-        image = decode_image(query.image, self._limits)
-        mask = decode_mask(query.mask, image, self._limits) if query.mask is not None else None
+        image, mask = decode_image(query.image, self._limits)
+        if query.mask is not None:
+            mask = decode_mask(query.mask, image, self._limits)
         try:
             return self.prepare(image, mask, query.box, query.focal_px, query.background)
         except RequestError:
@@ -151,13 +168,15 @@ class Predictor:
             raise RequestError(400, "no_body", str(error)) from None
 
     def predict(self, images: Sequence[PreparedImage]) -> list[Prediction]:
-        """Poses of prepared images, as one batch."""
+        """Poses of prepared images, as one batch; InputError without images."""
+        if not images:
+            raise InputError("no images given; prepare at least one")
         poses = self._run(
             np.stack([p.x for p in images]),
             np.stack([p.crop.as_array() for p in images]),
             np.array([[p.focal_px] for p in images], dtype=np.float32),
         )
-        return [Prediction(*of) for of in zip(*poses, images, strict=True)]
+        return [_in_image(Prediction(*of)) for of in zip(*poses, images, strict=True)]
 
     def answer(self, named: Sequence[tuple[str, Prediction]]) -> dict[str, Any]:
         """The JSON answer for named predictions, with units, frame and joint names."""
@@ -171,6 +190,27 @@ class Predictor:
             "skeleton": self.skeleton.to_mapping(),
             "predictions": [{"image": name, **p.as_json()} for name, p in named],
         }
+
+
+def _in_image(prediction: Prediction) -> Prediction:
+    """A pose found in a view, in the camera frame and in pixels of the image."""
+    view = prediction.prepared.view
+    if view is None:
+        return prediction
+    return replace(
+        prediction,
+        joints_3d_mm=view.turn_back(prediction.joints_3d_mm).astype(np.float32),
+        joints_2d_px=view.to_image(prediction.joints_2d_px).astype(np.float32),
+    )
+
+
+def _doubt(prepared: PreparedImage) -> str:
+    """Why the pose of an image is not to be trusted; empty where nothing speaks against it."""
+    if prepared.mask_fault:
+        return f"the mask {prepared.mask_fault}; it marks the body with white (above 127)"
+    if prepared.crop_from == WHOLE_IMAGE:
+        return "nothing marks the body, and the background is not black; give a mask"
+    return ""
 
 
 def _rounded(numbers: NDArray[np.float32]) -> Any:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from skelift.data.anatomy import side_cues
 from skelift.data.crop import CropBox
-from skelift.data.images import ImageArray, Mask, fewest_frames, frame_rate
+from skelift.data.images import ImageArray, Mask
 from skelift.data.sources.recordings import Camera, Floats, Shot, Skipped
+from skelift.data.videos import fewest_frames, stated_rate
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 
@@ -118,7 +119,7 @@ class Poses:
 
 def check_frame_rate(video: Path, expected: float) -> None:
     """InputError unless a video has the data set's frame rate, to 5 %."""
-    rate = frame_rate(video)
+    rate = stated_rate(video)
     if abs(rate - expected) > 0.05 * expected:
         raise InputError(
             f"{video}: {rate:g} frames per second, the data set has {expected:g}; use the original "

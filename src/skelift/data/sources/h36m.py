@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from skelift.config import Config, H36mConfig
 from skelift.data.crop import CropBox
-from skelift.data.images import check_size, frame_count, read_frames
+from skelift.data.images import check_size
 from skelift.data.sources import h36m_simplified
 from skelift.data.sources.build import Description, build
 from skelift.data.sources.checks import Poses, check_frame_count, check_frame_rate, finite_frames
@@ -30,6 +30,7 @@ from skelift.data.sources.recordings import (
     open_root,
     reading,
 )
+from skelift.data.videos import read_frames, stated_count
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 
@@ -121,7 +122,7 @@ class H36mRecording(H36mClip):
         clip = Poses(str(poses_3d), self.skeleton, joints_2d, joints_3d, good)
         camera = clip.fit_camera()
         clip.check(camera)
-        frames = frame_count(video)
+        frames = stated_count(video)
         check_frame_rate(video, FPS)
         check_frame_count(video, frames, len(joints_2d))
         images, poses = self.part_frames(len(joints_2d))

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.images import Mask, binary, frame_count, read_frames
+from skelift.data.images import Mask, binary
 from skelift.data.sources.recordings import reading
+from skelift.data.videos import read_frames, stated_count
 from skelift.errors import InputError
 
 Box = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -33,7 +34,7 @@ def variable(path: Path, content: Any, name: str) -> Any:
 def mask_count(path: Path) -> int:
     """Number of masks in a file."""
     if path.suffix != ".mat":
-        return frame_count(path)
+        return stated_count(path)
     with open_hdf5(path) as content:
         return len(variable(path, content, "Masks"))
 

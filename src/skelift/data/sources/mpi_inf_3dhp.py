@@ -21,7 +21,7 @@ from skelift.config import Config, Mpi3dhpConfig
 from skelift.data.anatomy import bone_lengths
 from skelift.data.background import SAMPLES, MedianBackground
 from skelift.data.format import parts_folder
-from skelift.data.images import ImageArray, Mask, check_size, fewest_frames
+from skelift.data.images import ImageArray, Mask, check_size
 from skelift.data.sources.build import Description, build
 from skelift.data.sources.checks import Poses, check_frame_count, check_frame_rate, finite_frames
 from skelift.data.sources.masks import above
@@ -46,6 +46,7 @@ from skelift.data.sources.recordings import (
     part_frames,
     swap_channels,
 )
+from skelift.data.videos import fewest_frames
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.images import ImageArray, frame_count, read_frames
+from skelift.data.images import ImageArray
 from skelift.data.sources.masks import open_hdf5, variable
 from skelift.data.sources.parts import fingerprint
 from skelift.data.sources.recordings import Camera, Floats, read_bgr, reading
+from skelift.data.videos import read_frames, stated_count
 from skelift.errors import InputError
 from skelift.files import atomic_file
 
@@ -42,7 +43,7 @@ class Frames:
         return self.files[0].suffix == ".avi"
 
     def __len__(self) -> int:
-        return frame_count(self.files[0]) if self.is_video else len(self.files)
+        return stated_count(self.files[0]) if self.is_video else len(self.files)
 
     def read(self, wanted: Iterable[int]) -> Iterator[tuple[int, ImageArray]]:
         """Yield (frame, BGR image) of the wanted frames."""

@@ -1,0 +1,47 @@
+"""The frames of a clip, each with the mask that it comes with or that a static camera gives."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from skelift.data.clips import Clip
+from skelift.data.images import ImageArray, Mask, binary, check_size, read_mask
+from skelift.data.static_camera import BACKGROUNDS, cut_out_bodies
+from skelift.data.videos import frame_count, read_video
+from skelift.errors import InputError
+
+MaskedFrame = tuple[int, ImageArray, Mask | None]
+
+
+def masked_frames(clip: Clip, background: str, kept: Path | None = None) -> Iterator[MaskedFrame]:
+    """Yield (index, RGB image, mask) of the frames in use; a mask is all 0 without a body.
+
+    A mask file comes first, then the image's alpha channel, then what ``background`` finds. The
+    mask is None where none of them marks the body.
+
+    Args:
+        clip: images or a video; InputError where one is broken, or its masks do not fit.
+        background: one of ``BACKGROUNDS`` for a static camera; else nothing is searched for.
+        kept: see ``cut_out_bodies``.
+    """
+    if clip.is_video and clip.masks:
+        yield from _with_mask_video(clip)
+        return
+    searched = background in BACKGROUNDS and not (clip.masks and all(clip.masks))
+    frames = cut_out_bodies(clip, background, kept) if searched else clip.frames(clip.indices)
+    for index, image, found in frames:
+        file = clip.masks[index] if clip.masks else None
+        yield index, image, read_mask(file, like=image) if file else found
+
+
+def _with_mask_video(clip: Clip) -> Iterator[MaskedFrame]:
+    video, masks = clip.files[0], clip.masks[0]
+    assert masks is not None
+    if frame_count(video) != frame_count(masks):
+        raise InputError(
+            f"{masks}: has {frame_count(masks)} frames, its video {video} {frame_count(video)}; "
+            "give one mask per frame"
+        )
+    pairs = zip(clip.frames(clip.indices), read_video(masks, clip.indices), strict=True)
+    for (index, image, _), (_, mask) in pairs:
+        check_size(masks, mask, image.shape)
+        yield index, image, binary(mask[..., 0])
