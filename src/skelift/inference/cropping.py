@@ -48,6 +48,15 @@ class PreparedImage:
     size: tuple[int, int]  # width and height of the image
     mask_fault: str = ""  # see ``mask_fault``; empty where the mask is a body's, or none is known
 
+    @property
+    def doubt(self) -> str:
+        """Why its pose is not to be trusted; empty where nothing speaks against it."""
+        if self.mask_fault:
+            return f"the mask {self.mask_fault}; it marks the body with white (above 127)"
+        if self.crop_from == WHOLE_IMAGE:
+            return "nothing marks the body, and the background is not black; give a mask"
+        return ""
+
 
 def prepare_image(
     card: Mapping[str, Any],

@@ -18,7 +18,7 @@ from typing import Any
 
 from skelift import cli
 from skelift.config import Config, compose, to_yaml
-from skelift.errors import InputError, RunError
+from skelift.errors import InputError
 from skelift.files import STATISTICS, read_json
 from skelift.kubeflow.bucket import fetch, fetch_if_there, is_remote, upload
 from skelift.kubeflow.executor import Task
@@ -46,9 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         task.finish()
     except VerbFailed as failed:
         return failed.code
-    except (InputError, RunError) as error:
-        print(f"skelift step {arguments.step}: error: {error}", file=sys.stderr)
-        return cli.BAD_INPUT if isinstance(error, InputError) else cli.RUN_FAILED
+    except cli.FAULTS as error:
+        return cli.refused(f"skelift step {arguments.step}", error)
     return 0
 
 
