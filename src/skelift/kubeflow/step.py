@@ -9,7 +9,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -207,7 +207,15 @@ def _inputs(task: Task) -> dict[str, Path]:
 
 def _verb(verb: str, task: Task, *overrides: str, **paths: Path) -> None:
     folders = [f"paths.{name}={path}" for name, path in paths.items()]
-    _run(verb, "--config", str(task.input("config")), *folders, *overrides)
+    _run(verb, "--config", str(task.input("config")), *folders, *overrides, *_named(paths))
+
+
+def _named(paths: Mapping[str, Path]) -> list[str]:
+    """The name of the data set that goes in: ``data_uri`` may be another than the experiment's."""
+    about = paths["data"] / "dataset.json" if "data" in paths else None
+    if about is None or not about.exists():
+        return []
+    return [f"data.name={read_json(about, 'skelift prepare')['name']}"]
 
 
 def _run(*command: str) -> None:
