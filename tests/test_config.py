@@ -57,6 +57,8 @@ def test_own_skeleton_needs_no_code(tmp_path: Path) -> None:
     config = compose([f"skeleton={file}", "data=hands"])
     assert (config.body.name, config.body.root, config.data.name) == ("mine", "spine", "hands")
     assert compose([f"skeleton={file}", "skeleton.root=thorax"]).body.root == "thorax"
+    named_otherwise = file.rename(tmp_path / "MINE.YAML")
+    assert compose([f"skeleton={named_otherwise}", "data=hands"]) == config
 
 
 @pytest.mark.parametrize(
@@ -235,13 +237,12 @@ def test_bad_file_is_one_clear_line(content: str, message: str, tmp_path: Path) 
     assert "\n" not in str(raised.value)
 
 
-def test_a_file_that_is_no_utf8_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_composed_file_that_is_no_utf8_is_one_clear_line(tmp_path: Path) -> None:
     file = tmp_path / "latin.yaml"
     file.write_bytes("name: mäuse".encode("latin-1"))
-    for overrides, start in (([], file), ([f"skeleton={file}"], None)):
-        with pytest.raises(InputError, match=r"latin\.yaml: is not readable YAML") as raised:
-            compose(overrides, start)
-        assert "\n" not in str(raised.value)
+    with pytest.raises(InputError, match=r"latin\.yaml: is not readable YAML") as raised:
+        compose(file=file)
+    assert "\n" not in str(raised.value)
 
 
 def test_group_choice_on_a_composed_file_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from test_pose_files import coco_file, csv_file, fixed_h5, table, table_h5
 from test_skeleton import skeleton_file
@@ -149,7 +149,9 @@ def test_damaged_poses(kind: str, damage: Damage) -> None:
 @fuzz
 @given(damage=DAMAGE)
 def test_damaged_motion(damage: Damage) -> None:
-    check("walk.bvh", damaged(whole("bvh"), damage), read_motion)
+    content = damaged(whole("bvh"), damage)
+    assume(content)  # an empty file is left out, as of images
+    check("walk.bvh", content, read_motion)
 
 
 def read_motion(path: Path) -> None:

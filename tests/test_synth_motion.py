@@ -323,6 +323,17 @@ def test_sub_folders_are_activities(tmp_path: Path) -> None:
     assert (motion.clips, motion.activities) == (("jump/07",), ("jump",))
 
 
+def test_only_files_of_motion_are_taken_in_natural_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("walk_10.bvh", "walk_2.BVH"):
+        (tmp_path / name).write_text(bvh_text(random_frames(1)))
+    (tmp_path / "._walk_2.BVH").write_bytes(b"\0\5\x16\7")  # as macOS leaves beside files
+    (tmp_path / "empty.bvh").touch()
+    assert load_motion(str(tmp_path), fps=12).clips == ("walk_2", "walk_10")
+    assert "left out 2 files (1 empty, 1 of the system)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

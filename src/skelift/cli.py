@@ -35,6 +35,7 @@ RENAMED = {"synthesize": "prepare"}
 
 
 PATH = (str, bytes, os.PathLike)
+FAULTS = (InputError, RunError, OSError, UnicodeError)  # that end in one line, not a traceback
 
 
 class Parser(argparse.ArgumentParser):
@@ -117,12 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         threads.settle()
         _say(_stage(arguments) if arguments.verb in STAGES else _command(**vars(arguments)))
-    except (InputError, RunError) as error:
-        print(f"skelift {arguments.verb}: error: {error}", file=sys.stderr)
-        return BAD_INPUT if isinstance(error, InputError) else RUN_FAILED
-    except (OSError, UnicodeError) as error:
-        print(f"skelift {arguments.verb}: error: {explain(error)}", file=sys.stderr)
-        return RUN_FAILED if getattr(error, "errno", None) in MACHINE else BAD_INPUT
+    except FAULTS as error:
+        return refused(f"skelift {arguments.verb}", error)
     except KeyboardInterrupt:
         print(f"skelift {arguments.verb}: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -134,8 +131,17 @@ def _unknown(verb: str) -> str:
     return f"unknown verb {verb}; did you mean {nearest}? `skelift --help` lists all"
 
 
-def explain(error: OSError | UnicodeError) -> str:
-    """One line, ``file: reason``, for what nothing has told in better words."""
+def refused(program: str, error: Exception) -> int:
+    """Say on stderr, in one line, which of the ``FAULTS`` stopped a program; its exit code."""
+    print(f"{program}: error: {_explain(error)}", file=sys.stderr)
+    failed = isinstance(error, RunError) or getattr(error, "errno", None) in MACHINE
+    return RUN_FAILED if failed else BAD_INPUT
+
+
+def _explain(error: Exception) -> str:
+    """What an error says; ``file: reason`` for one of the system."""
+    if isinstance(error, InputError | RunError):
+        return str(error)
     if isinstance(error, OSError) and error.strerror:
         names = [os.fsdecode(n) for n in (error.filename, error.filename2) if isinstance(n, PATH)]
         return ": ".join([*names[-1:], error.strerror])

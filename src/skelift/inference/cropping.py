@@ -50,6 +50,15 @@ class PreparedImage:
     mask_fault: str = ""  # see ``mask_fault``; empty where the mask is a body's, or none is known
     view: View | None = None  # of a calibrated camera, along the body's line of sight
 
+    @property
+    def doubt(self) -> str:
+        """Why its pose is not to be trusted; empty where nothing speaks against it."""
+        if self.mask_fault:
+            return f"the mask {self.mask_fault}; it marks the body with white (above 127)"
+        if self.crop_from == WHOLE_IMAGE:
+            return "nothing marks the body, and the background is not black; give a mask"
+        return ""
+
 
 def prepare_image(
     card: Mapping[str, Any],

@@ -18,7 +18,6 @@ from skelift.device import usable_device
 from skelift.errors import InputError, RequestError, RunError
 from skelift.inference.cropping import (
     KEEP,
-    WHOLE_IMAGE,
     Box,
     ImageArray,
     PreparedImage,
@@ -64,6 +63,7 @@ class Prediction:
             "joints_3d_mm": _rounded(self.joints_3d_mm),
             "joints_2d_px": _rounded(self.joints_2d_px),
             "joints_2d_spread_px": _rounded(self.spread_px),
+            "warnings": [p.doubt] if p.doubt else [],
         }
 
 
@@ -151,8 +151,8 @@ class Predictor:
             prepared = self.prepare(pixels, mask, box, focal_px, background, camera)
         except InputError as error:
             raise InputError(f"{name}{error}") from None
-        if doubt := _doubt(prepared):
-            warnings.warn(f"{name}{doubt}", stacklevel=2)
+        if prepared.doubt:
+            warnings.warn(f"{name}{prepared.doubt}", stacklevel=2)
         return self.predict([prepared])[0]
 
     def prepare_query(self, query: Query) -> PreparedImage:
@@ -202,15 +202,6 @@ def _in_image(prediction: Prediction) -> Prediction:
         joints_3d_mm=view.turn_back(prediction.joints_3d_mm).astype(np.float32),
         joints_2d_px=view.to_image(prediction.joints_2d_px).astype(np.float32),
     )
-
-
-def _doubt(prepared: PreparedImage) -> str:
-    """Why the pose of an image is not to be trusted; empty where nothing speaks against it."""
-    if prepared.mask_fault:
-        return f"the mask {prepared.mask_fault}; it marks the body with white (above 127)"
-    if prepared.crop_from == WHOLE_IMAGE:
-        return "nothing marks the body, and the background is not black; give a mask"
-    return ""
 
 
 def _rounded(numbers: NDArray[np.float32]) -> Any:

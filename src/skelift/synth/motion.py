@@ -1,6 +1,7 @@
 """Motion capture from any source, as rotations of body parts from the canonical rest pose."""
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from skelift.data.listing import list_files
 from skelift.errors import InputError
 from skelift.synth.body import ASSETS, load_npz
 from skelift.synth.bvh import Bvh, read_bvh
@@ -72,9 +74,14 @@ def _of_bvh_folder(folder: Path, fps: float) -> Motion:
 
     A clip's activity is the sub-folder's name, or the file's name without the digits at its end.
     """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".bvh")
+    listing = list_files(folder, (".bvh",))
+    paths = listing.files
     if not paths:
-        raise InputError(f"{folder}: holds no BVH files; name a folder of *.bvh")
+        raise InputError(
+            f"{listing.summary() or folder}: holds no BVH files; name a folder of *.bvh"
+        )
+    if left_out := listing.summary():
+        print(left_out, file=sys.stderr)
     names = [path.relative_to(folder).with_suffix("") for path in paths]
     for name in names:
         if len(str(name)) > LONGEST_NAME:
