@@ -121,7 +121,7 @@ def stepper(trainer: Trainer) -> Callable[[], float]:
 def write_stick_people(config: Config) -> None:
     """A small data set of random stick people: what they look like costs no time."""
     skeleton, size, batch = config.body, config.data.size, config.train.batch
-    info = DatasetInfo("sticks", skeleton, size, 0.1, True, "random sticks", "Apache-2.0")
+    info = DatasetInfo(config.data.name, skeleton, size, 0.1, True, "random sticks", "Apache-2.0")
     rng = np.random.default_rng(0)
     drawn = [random_person(skeleton, size, rng) for _ in range(2 * batch)]
     samples = np.array([record for _, record in drawn], dtype=SAMPLE)
