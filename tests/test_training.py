@@ -126,7 +126,7 @@ def test_every_key_of_the_training_is_part_of_a_runs_identity_or_not() -> None:
     free = {
         "train": {"start", "compile", "device", "interval", "dvclive", "checkpoint_every",
                   "restart", "snapshot_every", "patience"},
-        "model": {"flip_test"},
+        "model": {"flip_test", "storage"},
         "loss": set(),
     }  # fmt: skip
     config = compose()
