@@ -331,7 +331,9 @@ def test_the_refiner_is_near_the_best_that_noise_allows() -> None:
     poses = torch.tensor(clean, dtype=torch.float32).view(-1, 6, 2)
     core = PoseNet(ModelConfig(width=4, lifter_width=8), six, 1.0)
     images = Split(Path("not_read"))
-    refiner = fit_head("refiner", FitData(core, images, poses, 1), 600, seed=0, title="")
+    refiner = fit_head(
+        "refiner", FitData(core, images, poses, torch.zeros(len(poses)), 1), 600, seed=0, title=""
+    )
     assert isinstance(refiner, Refiner)
     fresh = rng.standard_normal((4000, 12)) * np.sqrt(variance) @ axes.T
     std = 0.05
@@ -363,7 +365,9 @@ def test_front_back_learns_who_approaches(tmp_path: Path, home: Path) -> None:
         np.save(tmp_path / f"{name}.npy", array)
     split = Split(tmp_path)
     core = PoseNet(compose(overrides(home, "heads")).model, load_skeleton("h36m17"), 1.0).eval()
-    head = fit_head("front_back", FitData(core, split, torch.zeros(1), 64), 60, seed=0, title="")
+    head = fit_head(
+        "front_back", FitData(core, split, torch.zeros(1), torch.zeros(1), 64), 60, seed=0, title=""
+    )
     assert isinstance(head, FrontBack)
     x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     logits = head.facing_logits(x, core.omega(core.phi(x))).detach().numpy()
