@@ -358,6 +358,14 @@ def test_a_number_out_of_its_range_is_refused(key: str, kind: Any, mark: Interva
         ),
         (["train.snapshot_every=70"], "must be a multiple of train.interval=50"),
         (["train.patience=2"], "set train.snapshot_every too"),
+        (
+            [
+                "heads.front_back.enabled=false",
+                "heads.pose_facing.enabled=true",
+                "loss.canonical_sides=false",
+            ],
+            "pose_facing.enabled=true needs loss.canonical_sides=true",
+        ),
         (["loss.canonical_sides=false"], "front_back.enabled=true needs loss.canonical_sides=true"),
     ],
 )

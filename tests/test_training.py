@@ -25,7 +25,7 @@ from skelift.data.loading import EpochSampler, name_canonical_sides
 from skelift.data.motion_cue import radial_motion_of
 from skelift.errors import InputError
 from skelift.models.discriminator import Discriminator
-from skelift.models.heads import FitData, FrontBack, Refiner
+from skelift.models.heads import FitData, FrontBack, PoseFacing, Refiner
 from skelift.models.heads.front_back import moving_images
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
@@ -332,7 +332,9 @@ def test_the_refiner_is_near_the_best_that_noise_allows() -> None:
     poses = torch.tensor(clean, dtype=torch.float32).view(-1, 6, 2)
     core = PoseNet(ModelConfig(width=4, lifter_width=8), six, 1.0)
     images = Split(Path("not_read"))
-    refiner = fit_head("refiner", FitData(core, images, poses, 1), 600, seed=0, title="")
+    refiner = fit_head(
+        "refiner", FitData(core, images, poses, torch.zeros(len(poses)), 1), 600, seed=0, title=""
+    )
     assert isinstance(refiner, Refiner)
     fresh = rng.standard_normal((4000, 12)) * np.sqrt(variance) @ axes.T
     std = 0.05
@@ -347,6 +349,40 @@ def test_the_refiner_is_near_the_best_that_noise_allows() -> None:
 
     assert error(noisy) > 1.8 * error(wiener)
     assert error(refined.reshape(-1, 12)) < 1.15 * error(wiener)
+
+
+def test_heads_alone_are_fitted_on_the_core_of_a_finished_model(home: Path) -> None:
+    more, last = ["train.steps=6", *FEW], [FRONT_BACK, REFINER]
+    facing = ["heads.pose_facing.enabled=true", "heads.pose_facing.steps=10"]
+    train.run(compose(overrides(home, "core", *more, *last)))
+    start = f"train.start={home / 'core' / 'model'}"
+    kept = ["train.steps=0", "heads.front_back.steps=0", "heads.refiner.steps=5", start]
+    train.run(compose(overrides(home, "refitted", *more, *last, *facing, *kept)))
+    before, after = weights(home, "core"), weights(home, "refitted")
+    assert {name.split(".")[1] for name in after.keys() - before.keys()} == {"pose_facing"}
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("heads.refiner.") for name in changed)
+
+
+def test_no_steps_need_a_start(home: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.steps=0 keeps .* set train\.start"):
+        compose(overrides(home, "no_start", "train.steps=0"))
+
+
+def test_pose_facing_learns_from_unpaired_poses(home: Path) -> None:
+    """Poses that face us hold their noses high; images show both alike."""
+    data = Dataset(home / "data")
+    torch.manual_seed(0)
+    poses, facing = 0.3 * torch.randn(1000, 17, 2), torch.rand(1000) < 0.5
+    nose = data.skeleton.index("nose")
+    poses[:, nose, 1] = torch.where(facing, -1.0, 1.0)
+    core = PoseNet(compose(overrides(home, "heads")).model, data.skeleton, 1.0).eval()
+    seen = FitData(core, data.split("train"), poses, facing, 16)
+    head = fit_head("pose_facing", seen, 100, seed=0, title="")
+    assert isinstance(head, PoseFacing)
+    logits = head.facing_logits(torch.zeros(1), poses)
+    assert ((logits > 0) == facing).float().mean() > 0.95
 
 
 def test_front_back_learns_who_approaches(tmp_path: Path, home: Path) -> None:
@@ -364,7 +400,9 @@ def test_front_back_learns_who_approaches(tmp_path: Path, home: Path) -> None:
         np.save(tmp_path / f"{name}.npy", array)
     split = Split(tmp_path)
     core = PoseNet(compose(overrides(home, "heads")).model, load_skeleton("h36m17"), 1.0).eval()
-    head = fit_head("front_back", FitData(core, split, torch.zeros(1), 64), 60, seed=0, title="")
+    head = fit_head(
+        "front_back", FitData(core, split, torch.zeros(1), torch.zeros(1), 64), 60, seed=0, title=""
+    )
     assert isinstance(head, FrontBack)
     x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     logits = head.facing_logits(x, core.omega(core.phi(x))).detach().numpy()

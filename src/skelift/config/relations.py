@@ -33,6 +33,10 @@ def check_relations(c: Config) -> None:
             f"{c.body.name} that vary",
         ),
         (
+            train.steps or train.start,
+            "train.steps=0 keeps the core of a finished model and fits its heads; set train.start",
+        ),
+        (
             train.snapshot_every % train.interval == 0,
             f"train.snapshot_every={train.snapshot_every}: must be a multiple of "
             f"train.interval={train.interval}",
@@ -63,6 +67,10 @@ def check_relations(c: Config) -> None:
         (
             not c.heads.front_back.enabled or c.loss.canonical_sides,
             "heads.front_back.enabled=true needs loss.canonical_sides=true: it swaps them",
+        ),
+        (
+            not c.heads.pose_facing.enabled or c.loss.canonical_sides,
+            "heads.pose_facing.enabled=true needs loss.canonical_sides=true: it swaps them",
         ),
         (
             c.loss.lift_images_from is not None

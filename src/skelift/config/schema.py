@@ -375,7 +375,8 @@ class AugmentConfig:
 class TrainConfig:
     """The training loop."""
 
-    steps: Count = 2000
+    # 0: keep the core that train.start has, and fit the heads alone.
+    steps: Whole = 2000
     batch: Pairs = 16
     # Of Phi and Omega.
     learning_rate: NonNegative = 2e-4
@@ -439,6 +440,9 @@ class HeadsConfig:
     upright: HeadConfig = field(default_factory=HeadConfig)
     # Moves Omega's pose to a likely one near it; learns from the unpaired poses (256 per step).
     refiner: HeadConfig = field(default_factory=HeadConfig)
+    # Tells front from back by the 2D pose; learns from the unpaired poses (256 per step), and from
+    # 512 images that they face the camera as often. Needs loss.canonical_sides; adds to front_back.
+    pose_facing: HeadConfig = field(default_factory=HeadConfig)
     # Tells front from back by the head; its pseudo-labels (64 images per step) come from people who
     # approach a static camera or recede from it. Needs loss.canonical_sides.
     front_back: FrontBackConfig = field(default_factory=FrontBackConfig)
