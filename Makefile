@@ -11,7 +11,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 EXPERIMENT ?= quickstart
 PORT ?= 8080
-BENCHMARKS ?= $(notdir $(basename $(shell grep -ls __main__ benchmarks/*.py)))
+BENCHMARKS ?=
 TORCH_BACKEND := $(addprefix --torch-backend=,$(SKELIFT_TORCH_BACKEND))
 
 READY := .venv/ready
@@ -89,8 +89,8 @@ pipeline-local: $(DEV) ## the compiled pipeline in containers here (docs/pipelin
 	python -W ignore scripts/pipeline_local.py $(CASES)
 
 .PHONY: benchmark
-benchmark: $(DEV) ## time the kernels and the training step (ratios within one run, JSON)
-	for name in $(BENCHMARKS); do python -m benchmarks.$$name; done
+benchmark: $(DEV) ## time kernels, training, data and endpoint, and print one table with the goals
+	python -m benchmarks $(BENCHMARKS)
 
 .PHONY: lock
 lock: $(READY) ## resolve requirements.lock again

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks import children
 from benchmarks.measure import report
 from benchmarks.serve import jpegs
 from benchmarks.soak import worker_pids
@@ -143,4 +144,4 @@ def is_whole(server: Server, killed: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    children.run(main)

@@ -64,8 +64,13 @@ def send_all(
             then(call, send(connection, call))
 
     with ThreadPoolExecutor(at_once) as pool:
-        for done in [pool.submit(work) for _ in range(at_once)]:
-            done.result()
+        try:
+            for done in [pool.submit(work) for _ in range(at_once)]:
+                done.result()
+        except BaseException:  # stopped: the pool waits for calls under way, not for all
+            with lock:
+                waiting = iter(())
+            raise
 
 
 def send(connection: HTTPConnection, call: Call) -> Reply:

@@ -15,9 +15,12 @@ import psutil
 import torch
 
 from skelift.files import write_json
+from skelift.processes import cores
 
 _CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+_CPUINFO = Path("/proc/cpuinfo")
 _RESET_PEAK = "5"
+RESULTS = Path("reports/benchmarks")
 
 
 def best_seconds(
@@ -79,16 +82,14 @@ def _tree(process: int) -> list[psutil.Process]:
 
 
 def report(
-    measured: dict[str, Any],
-    goals: Mapping[str, tuple[str, float]],
-    file: Path | None = None,
+    measured: dict[str, Any], goals: Mapping[str, tuple[str, float]], file: str | Path
 ) -> bool:
     """Print measurements, the machine, and for each goal whether it is met, as one JSON object.
 
     Args:
         measured: numbers by name.
         goals: name -> (``at least`` or ``at most``, bound).
-        file: gets the same.
+        file: gets the same; the name of a benchmark stands for its file in ``RESULTS``.
 
     Returns:
         Whether all goals are met.
@@ -98,17 +99,45 @@ def report(
         value = measured[name]
         met = value is not None and (value >= bound if relation == "at least" else value <= bound)
         verdicts[name] = {"goal": f"{relation} {bound:g}", "met": bool(met)}
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-    whole = {**measured, "goals": verdicts, "machine": machine}
+    whole = {**measured, "goals": verdicts, "machine": machine()}
     print(json.dumps(whole, indent=2))
-    if file:
-        write_json(file, whole)
+    path = result_file(file) if isinstance(file, str) else file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, whole)
     return all(verdict["met"] for verdict in verdicts.values())
+
+
+def result_file(name: str) -> Path:
+    """Where a benchmark's JSON is."""
+    return RESULTS / f"{name}.json"
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on besides the code; ``load`` tells whether others were at work."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "usable_cores": cores(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "load": [round(each, 2) for each in os.getloadavg()],  # of 1, 5 and 15 minutes
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _processor() -> str:
+    """Its name; Python gives the architecture alone on Linux."""
+    named = [line for line in _lines(_CPUINFO) if line.startswith("model name")]
+    return named[0].partition(":")[2].strip() if named else platform.processor()
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
 
 
 def _resident(field: str) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Event, Thread
 from time import process_time
 
+from benchmarks import children
 from benchmarks.measure import best_seconds, report, tree_bytes
 from skelift.config import Config, H36mConfig, compose
 from skelift.data.sources.h36m import find_recordings
@@ -70,6 +71,7 @@ def main() -> None:
             "peak_gib": max(peak) / 2**30,
         },
         GOALS,
+        "prepare",
     )
 
 
@@ -119,4 +121,4 @@ def peak_of_all_processes() -> Iterator[list[int]]:
 
 
 if __name__ == "__main__":
-    main()
+    children.run(main)

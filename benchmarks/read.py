@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import children
 from benchmarks.measure import report
 from skelift.config import compose
 from skelift.data.format import DatasetInfo, DatasetWriter, Split, fill_rows
@@ -47,6 +48,7 @@ def main() -> None:
             "images_per_second": max(rates),
         },
         GOALS,
+        "read",
     )
 
 
@@ -67,4 +69,4 @@ def written(folder: Path, images: int, size: int) -> Split:
 
 
 if __name__ == "__main__":
-    main()
+    children.run(main)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import children
 from benchmarks.measure import best_seconds, peak_bytes, report
 from skelift.config import compose
 from skelift.render import Kappa
@@ -81,6 +82,7 @@ def main() -> None:
             "gradient_difference": gradient_difference(kappa, u, upstream),
         },
         GOALS,
+        "renderer",
     )
 
 
@@ -101,4 +103,4 @@ def gradient_difference(kappa: Kappa, u: Tensor, upstream: Tensor) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    children.run(main)

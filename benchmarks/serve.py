@@ -30,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import children
 from benchmarks.load import Call, Reply, send_all
 from benchmarks.measure import report, tree_cpu_seconds
 from benchmarks.peers import BATCH, MODEL, START_SECONDS, load_service
@@ -159,7 +160,7 @@ def peer(name: str, model: Path, port: int, images: Sequence[bytes]) -> Iterator
             wait_for(port, calls[0], process)
             yield lambda count, at_once: loaded(process.pid, port, calls, count, at_once)
         finally:
-            end_tree(process.pid)
+            children.end_tree(process.pid)
 
 
 @contextmanager
@@ -249,18 +250,6 @@ def wait_for(port: int, call: Call, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.2)
 
 
-def end_tree(process: int) -> None:
-    """End a process and all that it began."""
-    import psutil
-
-    root = psutil.Process(process)
-    tree = [*root.children(recursive=True), root]
-    for each in tree:
-        each.terminate()
-    for each in psutil.wait_procs(tree, timeout=10)[1]:
-        each.kill()
-
-
 def exported(model: Path, folder: Path) -> Path:
     """A copy of a model folder with its graph, as the archive has it."""
     folder.mkdir()
@@ -307,4 +296,4 @@ def plot(figures: dict[str, dict[int, Figures]], file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    children.run(main)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks import children
 from benchmarks.load import Call, Reply, send_all
 from benchmarks.measure import report, tree_bytes
 from benchmarks.requests import (
@@ -236,4 +237,4 @@ def worker_pids(server: Server) -> set[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    children.run(main)

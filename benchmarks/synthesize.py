@@ -15,6 +15,7 @@ from time import process_time
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import children
 from benchmarks.measure import best_seconds, report
 from skelift.config import Config, compose
 from skelift.data.format import DatasetWriter
@@ -80,6 +81,7 @@ def main() -> None:
             "largest_difference_to_plain_mm": apart,
         },
         GOALS,
+        "synthesize",
     )
 
 
@@ -140,4 +142,4 @@ def difference(studio: Studio, scenes: Scenes, plain: list[NDArray[np.float64]])
 
 
 if __name__ == "__main__":
-    main()
+    children.run(main)

@@ -9,9 +9,10 @@ Plain means torch's defaults: NCHW, float32, eager, kappa as a broadcast over pi
 
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks import children
 from benchmarks.measure import best_seconds, report
 from benchmarks.renderer import PlainKappa
 from skelift.config import Config, compose
@@ -62,12 +64,7 @@ class PlainImages(ImageLoader):
 def main(overrides: list[str]) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder, join("auto") as world:
-        paths = [f"paths.{name}={folder}/{name}" for name in ("data", "flow", "model")]
-        config = compose([*overrides, *paths, "flow.steps=1", "train.dvclive=false"])
-        write_stick_people(config)
-        with redirect_stdout(sys.stderr):  # its progress bar; standard output is for the JSON
-            pretrain_flow.run(config)
-        data = Dataset(config.paths.data)
+        config, data = sticks(Path(folder), overrides)
         trainers = {
             "skelift": build_trainer(config, data, world),
             "plain": plain_trainer(config, data, world),
@@ -88,7 +85,26 @@ def main(overrides: list[str]) -> None:
                 "first_loss_difference": abs(first["skelift"] / first["plain"] - 1),
             },
             GOALS,
+            "train_step",
         )
+
+
+def sticks(folder: Path, overrides: Sequence[str]) -> tuple[Config, Dataset]:
+    """A configuration with a flow and a data set of random stick people in a folder."""
+    paths = [f"paths.{name}={folder}/{name}" for name in ("data", "flow", "model")]
+    config = compose([*overrides, *paths, "flow.steps=1", "train.dvclive=false"])
+    write_stick_people(config)
+    with redirect_stdout(sys.stderr):  # its progress bar; standard output is for the JSON
+        pretrain_flow.run(config)
+    return config, Dataset(config.paths.data)
+
+
+@contextmanager
+def quickstart(folder: Path) -> Iterator[Trainer]:
+    """A trainer of the quickstart's sizes; its files come into a folder."""
+    with join("auto") as world:
+        config, data = sticks(folder, [])
+        yield build_trainer(config, data, world)
 
 
 def loss_of(trainer: Trainer, step: int) -> float:
@@ -105,7 +121,7 @@ def stepper(trainer: Trainer) -> Callable[[], float]:
 def write_stick_people(config: Config) -> None:
     """A small data set of random stick people: what they look like costs no time."""
     skeleton, size, batch = config.body, config.data.size, config.train.batch
-    info = DatasetInfo("sticks", skeleton, size, 0.1, True, "random sticks", "Apache-2.0")
+    info = DatasetInfo(config.data.name, skeleton, size, 0.1, True, "random sticks", "Apache-2.0")
     rng = np.random.default_rng(0)
     drawn = [random_person(skeleton, size, rng) for _ in range(2 * batch)]
     samples = np.array([record for _, record in drawn], dtype=SAMPLE)
@@ -138,4 +154,4 @@ def random_person(
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    children.run(partial(main, sys.argv[1:]))

@@ -311,12 +311,7 @@ def _read_clip(
     if len(bvh.values) != frames:
         sys.exit(f"{path}: {len(bvh.values)} frames at {FPS_OUT} fps, not {frames}")
     rotations = bvh.rotations()
-    places = np.zeros(rotations.shape[:3])
-    for index, joint in enumerate(bvh.joints):
-        if joint.parent < 0:
-            places[:, index] = bvh.root_places()
-        else:
-            places[:, index] = places[:, joint.parent] + rotations[:, joint.parent] @ joint.offset
+    places = bvh.places(rotations)
     chosen = [names.index(name) for name in JOINTS]
     turned = Rotation.from_matrix(rotations[:, chosen].reshape(-1, 3, 3)).as_quat()
     return bvh.rest()[chosen], turned.reshape(frames, len(chosen), 4), places[:, chosen]

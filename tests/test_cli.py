@@ -164,6 +164,64 @@ def test_interrupt_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["train"]) == 130
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/a/b"), 2, "/a/b: Permission denied"),
+        (OSError(28, "No space left on device", "/a/b"), 1, "/a/b: No space left on device"),
+        (OSError(18, "Invalid link", "/a/.b.tmp", None, "/a/b"), 2, "/a/b: Invalid link"),
+        (OSError(40, "Too many links", b"/a/b"), 2, "/a/b: Too many links"),
+        (ConnectionError("the other\nside"), 2, "the other side"),
+        (OSError(), 2, "OSError"),
+        (UnicodeDecodeError("utf-8", b"\xfc", 0, 1, "bad"), 2, "'utf-8' codec can't decode byte"),
+    ],
+)
+def test_errors_of_files_are_one_line(
+    error: Exception,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stand_in(monkeypatch, "train", StageDouble(error))
+    assert main(["train"]) == code
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"skelift train: error: {said}")
+    assert printed.count("\n") == 1
+
+
+def test_a_path_that_is_no_text_is_printed() -> None:
+    program = (
+        "from skelift import cli\ncli._command = lambda **_: 'a/\\udcfc.json'\n"
+        "raise SystemExit(cli.main(['view', 'x.json']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "a/\\udcfc.json\n", "")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(f"predict a.png --out x.json --focal={n}" for n in ("-1", "0", "nan", "inf", "1e999")),
+        *(f"predict a.png --out x.json --every={n}" for n in ("0", "-1", "1.5", "two")),
+        *(f"serve --port={n}" for n in ("0", "-1", "65536", "http")),
+        "demo --port=0",
+        "serve --grace=-1",
+        "serve --grace=nan",
+        "submit --host h --timeout=0",
+        "submit --host h --timeout=nan",
+    ],
+)
+def test_numbers_of_options_are_one_line(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(option.split())
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    verb, given, value = option.split()[0], *option.split()[-1].split("=")
+    assert error.startswith(f"skelift {verb}: error: argument {given}: {value!r}: must be ")
+    assert error.count("\n") == 1
+
+
 def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, "train", StageDouble(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
@@ -172,12 +230,12 @@ def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_predict_passes_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--endpoint", "http://h", "--draw", "d", "--masks", "k", "--focal", "900"]
-    options += ["--background", "median", "--every", "2"]
+    options += ["--background", "median", "--every", "2", "--camera", "c.json:left"]
     nothing = dict(
         model=None, endpoint=None, draw=None, masks=None, focal=None, background="keep", every=1
-    )
+    ) | {"camera": None}
     given = dict(draw=Path("d"), masks=Path("k"), focal=900.0, background="median", every=2)
-    everything = dict(model=None, endpoint="http://h", **given)
+    everything = dict(model=None, endpoint="http://h", camera="c.json:left", **given)
     assert options_of(monkeypatch, "predict", "a.png", "b.png", "--out", "o.json") == dict(
         images=[Path("a.png"), Path("b.png")], out=Path("o.json"), **nothing
     )

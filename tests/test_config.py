@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Strict
 from skelift.cli import main
 from skelift.config import GROUPS, Config, LossConfig, compose, each_variant, to_yaml, vary
 from skelift.config.read import read
+from skelift.config.relations import WEIGHTS
 from skelift.errors import InputError
 
 CONF = Path(__file__).parents[1] / "src/skelift/conf"
@@ -55,6 +56,9 @@ def test_own_skeleton_needs_no_code(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(own))
     config = compose([f"skeleton={file}", "data=hands"])
     assert (config.body.name, config.body.root, config.data.name) == ("mine", "spine", "hands")
+    assert compose([f"skeleton={file}", "skeleton.root=thorax"]).body.root == "thorax"
+    named_otherwise = file.rename(tmp_path / "MINE.YAML")
+    assert compose([f"skeleton={named_otherwise}", "data=hands"]) == config
 
 
 @pytest.mark.parametrize(
@@ -83,13 +87,13 @@ def test_own_skeleton_needs_no_code(tmp_path: Path) -> None:
         ("train.decay=nan", "train.decay=nan: must be a finite number"),
         ("train.dvclive=maybe", "train.dvclive=maybe: must be a valid boolean"),
         ("train.device=cdua", "train.device=cdua: must be auto, cpu, cuda"),
-        ("train.steps=null", "train.steps=None: must be a valid integer"),
+        ("train.steps=null", "train.steps=null: must be a valid integer"),
         ("train.steps=1.5", "train.steps=1.5: must be a valid integer"),
-        ("train.steps=true", "train.steps=True: must be a valid integer"),
+        ("train.steps=true", "train.steps=true: must be a valid integer"),
         ("train.compile=1", "train.compile=1: must be auto, on or off"),
         ("train.compile=[]", "train.compile=[]: must be auto, on or off"),
         ("train.dvclive=1", "train.dvclive=1: must be a valid boolean"),
-        ("name=true", "name=True: must be a valid string"),
+        ("name=true", "name=true: must be a valid string"),
         ("train=3", "Config group override must be a string"),
         ("train.augment=3", "train.augment=3: must be a mapping of keys to values"),
         ("evaluate.baselines=[mean_posse]", "baselines[0]=mean_posse: must be mean_pose"),
@@ -98,6 +102,18 @@ def test_own_skeleton_needs_no_code(tmp_path: Path) -> None:
         ("sweep.overrides=['train.step=1']", "sweep.overrides: no key train.step; did you mean"),
         ("+variants.small=['loss.norms=square']", "variants.small: loss.norms=square: must be"),
         ("+variants.small=['data=hands']", "may choose model, loss, train"),
+        ("train.steps=1,2", "train.steps=1,2: has several values, and a run takes one"),
+        ("train.betas[0]=0.1", "train.betas[0]=0.1: a list is set as a whole; write train.betas=["),
+        ("hydra.run.dir=x", "skelift starts no Hydra job"),
+        ("+hydra.x=1", "skelift starts no Hydra job"),
+        ("hydra/launcher=basic", "skelift starts no Hydra job"),
+        ("my-data", "my-data: is not KEY=VALUE"),
+        ("~nothing", "~nothing: there is no such key"),
+        ("train.betas=[null,1]", "train.betas[0]=null: must be"),
+        ("paths.model=data/quickstart/m", "paths.data=data/quickstart: is replaced as a whole"),
+        ("data.folder.focal_px=-5", "data.folder.focal_px=-5: must be 0 or more"),
+        ("data.folder.focal_px=nan", "data.folder.focal_px=nan: must be a finite number"),
+        ("+variants.a=['train.seed: 1']", "variants.a: train.seed: 1: is not KEY=VALUE"),
     ],
 )
 def test_bad_override_is_one_clear_line(override: str, message: str) -> None:
@@ -105,6 +121,98 @@ def test_bad_override_is_one_clear_line(override: str, message: str) -> None:
         compose([override])
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "sp/bilder_ü",
+        "John's pics",
+        "walk (1)",
+        "a,b",
+        "#1",
+        "[1]",
+        "{a}",
+        "a=b",
+        "a: b",
+        "'70s",
+        "007",
+        "1e3",
+        "1_000",
+        "a&b!",
+        "a  b",
+        "x~",
+    ],
+)
+def test_a_path_needs_no_quotes(path: str, tmp_path: Path) -> None:
+    file = tmp_path / "composed.yaml"
+    file.write_text(to_yaml(compose(["data=folder"])))
+    for config in (
+        compose(["data=folder", f"data.folder.images={path}"]),
+        compose([f"data.folder.images={path}"], file),
+        vary(compose(["data=folder"]), [f"data.folder.images={path}"]),
+    ):
+        assert config.data.folder is not None
+        assert config.data.folder.images == path
+
+
+def test_a_path_may_be_quoted_or_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    for written, path in {
+        "~/pics": "/home/somebody/pics",
+        '"~/a, b"': "~/a, b",
+        "'it''s'": "'it''s'",
+        "a\\,b": "a,b",
+        "data/${name}": "data/folder",
+    }.items():
+        folder = compose(["data=folder", f"data.folder.images={written}"]).data.folder
+        assert folder is not None
+        assert folder.images == path
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.mix.train=[ü/a,b (1)]", """write 'data.mix.train=["ü/a","b (1)"]'"""),
+        ("variants={a: [train.seed=1]}", """'variants={NAME: ["KEY=VALUE"]}'"""),
+        ("data=bücher", """write 'data="bücher"'"""),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_a_form_that_can(override: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)) as raised:
+        compose([override])
+    assert str(raised.value).startswith(override)
+
+
+def test_the_form_that_is_told_can_be_read() -> None:
+    assert compose(["data=mix", 'data.mix.train=["ü/a","b (1)"]']).data.mix.train == [
+        "ü/a",
+        "b (1)",
+    ]
+    assert compose(['variants={a: ["train.seed=1"]}']).variants == {"a": ["train.seed=1"]}
+
+
+def test_a_mapping_of_free_names_is_replaced_and_sections_are_merged(tmp_path: Path) -> None:
+    file = tmp_path / "composed.yaml"
+    file.write_text(to_yaml(compose(["experiment=seeds"])))
+    for given in ({"overrides": [], "file": file}, {"overrides": ["experiment=seeds"]}):
+        overrides, start = given["overrides"], given.get("file")
+        assert compose([*overrides, "variants={}"], start).variants == {}
+        assert compose([*overrides, "~variants"], start).variants == {}
+        one = compose([*overrides, 'variants={a: ["train.seed=1"]}'], start)
+        assert one.variants == {"a": ["train.seed=1"]}
+        assert compose([*overrides, "sweep.space={}"], start).sweep.space == {}
+        more = compose([*overrides, "data.synth={train: 5}"], start).data.synth
+        assert (more.train, more.test) == (5, compose([*overrides], start).data.synth.test)
+
+
+def test_variants_have_folders_of_their_own() -> None:
+    two = ["variants.a=['paths.model=x']", "variants.b=['paths.model=./x']"]
+    with pytest.raises(InputError, match=r"variants\.b: has the folder \./x of variant a"):
+        compose(two)
+    for name in ("../a", "a/b", ".."):
+        with pytest.raises(InputError, match="becomes a folder's name"):
+            compose([f'variants={{{name}: ["train.seed=1"]}}'])
 
 
 @pytest.mark.parametrize(
@@ -126,6 +234,14 @@ def test_bad_file_is_one_clear_line(content: str, message: str, tmp_path: Path) 
         compose(file=file)
     assert message in str(raised.value)
     assert str(file) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_composed_file_that_is_no_utf8_is_one_clear_line(tmp_path: Path) -> None:
+    file = tmp_path / "latin.yaml"
+    file.write_bytes("name: mäuse".encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin\.yaml: is not readable YAML") as raised:
+        compose(file=file)
     assert "\n" not in str(raised.value)
 
 
@@ -242,6 +358,14 @@ def test_a_number_out_of_its_range_is_refused(key: str, kind: Any, mark: Interva
         ),
         (["train.snapshot_every=70"], "must be a multiple of train.interval=50"),
         (["train.patience=2"], "set train.snapshot_every too"),
+        (
+            [
+                "heads.front_back.enabled=false",
+                "heads.pose_facing.enabled=true",
+                "loss.canonical_sides=false",
+            ],
+            "pose_facing.enabled=true needs loss.canonical_sides=true",
+        ),
         (["loss.canonical_sides=false"], "front_back.enabled=true needs loss.canonical_sides=true"),
     ],
 )
@@ -300,6 +424,15 @@ def test_an_enabled_head_keeps_its_own_default_of_steps() -> None:
         (["loss=paper", "loss.lift_images_from=null"], "leaves Lambda without a loss"),
         (["loss.lifted_prior=1"], "loss.lifted_prior=1: must be 0, or 2 or more"),
         (["train.seed=99999999999"], "train.seed=99999999999: must be"),
+        ([f"loss.{term}=0" for term in WEIGHTS], "are all 0, so nothing is trained"),
+        (
+            ["train.patience=3", "train.snapshot_every=5000"],
+            "train.patience=3: counts snapshots, and train.snapshot_every=5000 gives none",
+        ),
+        (
+            ["loss=paper", "loss.cycle_weight_init=5"],
+            "loss.cycle_weight_init=5: has no effect with loss.cycle_weight_steps=0",
+        ),
     ],
 )
 def test_settings_that_train_nothing_are_refused(overrides: list[str], message: str) -> None:

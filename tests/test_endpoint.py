@@ -133,13 +133,42 @@ def test_refusals_are_not_asked_again_and_name_the_frame(
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("answer", [(200, b"<html>"), (200, {"cats": 3})])
-def test_a_server_of_something_else_is_named(
-    server: ServerDouble, frames: list[Frame], answer: tuple[int, Any]
-) -> None:
-    server.failures = [answer]
-    with pytest.raises(RunError, match="not answer as skelift does; check the address"):
-        RemoteEngine(server.url)(frames[:1])
+def other_answers(server: ServerDouble, frames: list[Frame]) -> dict[str, Any]:
+    """Answers with status 200 that are no answers of skelift, by what is wrong with them."""
+    good = RemoteEngine(server.url)(frames[:1])
+    pose = good["predictions"][0]
+    server.asked.clear()
+
+    def changed(**fields: Any) -> dict[str, Any]:
+        return good | {"predictions": [pose | fields]}
+
+    return {
+        "a page": b"<html>",
+        "half of it": json.dumps(good).encode()[:-20],
+        "cats": {"cats": 3},
+        "a list": [good],
+        "no pose": good | {"predictions": []},
+        "two poses": good | {"predictions": [pose, pose]},
+        "labels": good | {"predictions": [{"class": "cat"}]},
+        "text": good | {"predictions": "a"},
+        "a joint less": changed(joints_3d_mm=pose["joints_3d_mm"][1:]),
+        "nothing": changed(joints_2d_px=None),
+        "words": changed(joints_2d_px=[["a", "b"]] * len(pose["joints_2d_px"])),
+        "not finite": changed(focal_px={"value": float("nan"), "from": "given"}),
+        "no crop": changed(crop=7),
+        "no names": {key: good[key] for key in good if key != "joint_names"},
+        "no skeleton": good | {"skeleton": {"joints": 3}},
+    }
+
+
+def test_a_server_of_something_else_is_named(server: ServerDouble, frames: list[Frame]) -> None:
+    answers = other_answers(server, frames)
+    for wrong, answer in answers.items():
+        server.failures = [(200, answer)]
+        with pytest.raises(InputError, match=r"check (the )?address") as refusal:
+            RemoteEngine(server.url)(frames[:1])
+        assert str(refusal.value).startswith(f"{server.url}/predictions/skelift: "), wrong
+    assert len(server.asked) == len(answers)  # none was asked again
 
 
 def test_a_server_that_stays_away_ends_the_run(

@@ -157,7 +157,11 @@ def test_pretraining_is_repeatable(data: Dataset, tmp_path: Path) -> None:
 
 
 def test_flow_of_another_shape_is_refused(data: Dataset, trained: Path) -> None:
+    for key, other in {"pca": 20, "blocks": 8, "hidden": 64}.items():
+        said = rf"flow\.safetensors: a flow of flow\.{key}=\d+, .* has flow\.{key}={other}; set"
+        with pytest.raises(InputError, match=said):
+            load_flow(trained, len(data.skeleton), replace(CONFIG, **{key: other}), CPU)
     with pytest.raises(InputError, match=r"flow\.safetensors: does not fit .*pretrain-flow"):
-        load_flow(trained, len(data.skeleton), FlowConfig(), CPU)
+        load_flow(trained, len(data.skeleton) - 1, CONFIG, CPU)
     with pytest.raises(InputError, match=r"not found.*pretrain-flow"):
         load_flow(trained / "nowhere", len(data.skeleton), CONFIG, CPU)

@@ -371,7 +371,8 @@ def test_incomplete_coco_poses_are_skipped_and_counted(tmp_path: Path) -> None:
     without_hip[11] = 0
     rows = [{"keypoints": r.ravel().tolist()} for r in (without_hip, whole, without_eye)]
     poses = read_poses(coco(tmp_path / "p.json", rows), BODY, size=64, margin=0.1)
-    assert poses.skipped == 1, "eyes are not needed, hips are"
+    assert poses.left_out == {"lack a joint (most often left_hip)": 1}, "eyes are not needed"
+    assert poses.report() == "left out 1 of 3 poses: 1 lack a joint (most often left_hip)"
     np.testing.assert_array_equal(poses.poses_2d[0], poses.poses_2d[1])
 
 
@@ -456,10 +457,10 @@ def poses(path: str = "bad.npz", **arrays: Any) -> Callable[[Path], dict[str, st
     return lambda tmp: {"poses": str(save_poses(tmp / path, **arrays))}
 
 
-def nan_pose(tmp: Path) -> dict[str, str]:
+def nan_poses(tmp: Path) -> dict[str, str]:
     with np.load(save_poses(tmp / "bad.npz")) as archive:
         values = archive["poses_2d"]
-    values[4, 2, 0] = np.nan
+    values[:, 2, 0] = np.nan
     return {"poses": str(save_poses(tmp / "bad.npz", poses_2d=values))}
 
 
@@ -521,8 +522,14 @@ SPOILS: dict[str, tuple[Callable[[Path], Any], str]] = {
         poses(joints=np.array([*BODY.joints[:-1], "paw"])),
         "bad.npz: has no joint for r_wrist of skeleton h36m17",
     ),
-    "NaN pose": (nan_pose, "bad.npz: 1 of 6 poses hold NaN or infinity, the first is pose 4"),
-    "point pose": (poses(poses_2d=np.ones((3, 17, 2))), "bad.npz: 3 of 3 poses are a single point"),
+    "NaN in all poses": (
+        nan_poses,
+        r"bad.npz: none of its 6 poses can be used \(6 lack a joint \(most often r_knee\)\)",
+    ),
+    "point pose": (
+        poses(poses_2d=np.ones((3, 17, 2))),
+        r"bad.npz: none of its 3 poses can be used \(3 are smaller than 2 pixels\)",
+    ),
     "no poses_2d": (
         lambda t: np.savez(t / "bad.npz", x=np.ones(3)) or {"poses": str(t / "bad.npz")},
         "bad.npz: holds x, but no poses_2d",
@@ -549,7 +556,7 @@ SPOILS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "COCO row of another length": (
         bad_coco(lambda c: c["annotations"][0].update(id=3, keypoints=[1, 2, 2])),
-        "bad.json: annotation 3 has 1 joints, its category 17",
+        r"bad.json: annotations\[0\] \(id 3\) has 1 joints, its category 17",
     ),
     "COCO without a complete pose": (
         bad_coco(lambda c: c["annotations"][0].update(keypoints=[0] * 51)),

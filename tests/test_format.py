@@ -107,9 +107,10 @@ def test_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_folder_is_replaced_whole(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for name in ("old", "new"):
-        with atomic_folder(out) as folder:
+        with atomic_folder(out, "mark") as folder:
+            (folder / "mark").touch()
             (folder / name).touch()
-    assert files_below(tmp_path) == {"out", "out/new"}
+    assert files_below(tmp_path) == {"out", "out/mark", "out/new"}
 
 
 @pytest.fixture
@@ -232,7 +233,7 @@ def test_broken_set_is_named(tmp_path: Path, spoil: Any, says: str) -> None:
 
 def test_unknown_split_is_named(tmp_path: Path) -> None:
     data = Dataset(tiny_dataset(tmp_path / "set", train=4, test=2, prior=4, size=8))
-    with pytest.raises(InputError, match="no split 'val'"):
+    with pytest.raises(InputError, match="has no val images, only prior, test, train"):
         data.split("val")
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from tiny import load_skeleton
 
 from skelift.cli import main
@@ -14,6 +13,7 @@ from skelift.data.crop import to_source
 from skelift.data.deeplabcut import read_deeplabcut
 from skelift.data.joints import LAYOUTS, joint_weights
 from skelift.data.poses import read_poses
+from skelift.data.raw_poses import SURE, seen
 from skelift.errors import InputError
 
 BODY = load_skeleton("h36m17")
@@ -125,25 +125,34 @@ def appendable_h5(path: Path, kind: bytes | None = None) -> Path:
     return path
 
 
+def put_names(group: h5py.Group, axis: str, columns: list[tuple[str, ...]]) -> None:
+    """As pandas stores a MultiIndex: the values of each level, and codes."""
+    group.attrs[f"{axis}_nlevels"] = len(columns[0])
+    for level in range(len(columns[0])):
+        column = [name[level] for name in columns]
+        values = sorted(set(column))
+        group[f"{axis}_level{level}"] = np.array(values, dtype="S")
+        group[f"{axis}_label{level}"] = [values.index(name) for name in column]
+
+
 def fixed_h5(path: Path) -> Path:
     with h5py.File(path, "w") as file:
         group = file.create_group("df_with_missing")
-        group.attrs["axis0_nlevels"] = 3
-        for level in range(3):
-            column = [name[level] for name in names()]
-            values = sorted(set(column))
-            group[f"axis0_level{level}"] = np.array(values, dtype="S")
-            group[f"axis0_label{level}"] = [values.index(name) for name in column]
+        group.attrs["nblocks"] = 1
+        for axis in ("axis0", "block0_items"):
+            put_names(group, axis, names())
         group["block0_values"] = VALUES.reshape(5, 9)
     return path
 
 
 def check_predicted(path: Path) -> None:
-    parts, poses = read_deeplabcut(path)
-    expected: NDArray[np.float64] = VALUES[..., :2].copy()
-    expected[3, 1] = np.nan
-    assert tuple(parts) == PARTS
-    np.testing.assert_allclose(poses, expected)
+    poses = read_deeplabcut(path)
+    assert tuple(poses.names) == PARTS
+    np.testing.assert_allclose(poses.places, VALUES[..., :2])
+    np.testing.assert_allclose(poses.confidence, VALUES[..., 2])
+    unseen = np.argwhere(~seen(poses, SURE)).tolist()
+    assert unseen == [[3, 1]]
+    assert poses.samples["frame"].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_predicted_tables_are_read_in_every_form(tmp_path: Path) -> None:
@@ -153,10 +162,13 @@ def test_predicted_tables_are_read_in_every_form(tmp_path: Path) -> None:
 
 
 def test_labelled_table_of_two_animals(tmp_path: Path) -> None:
-    parts, poses = read_deeplabcut(labelled_csv(tmp_path / "a.csv"))
-    assert tuple(parts) == PARTS
-    expected = np.concatenate([VALUES[:2, :, :2], VALUES[:1, :, :2] + 1])  # one frame without b
-    np.testing.assert_allclose(poses, expected)
+    poses = read_deeplabcut(labelled_csv(tmp_path / "a.csv"))
+    assert tuple(poses.names) == PARTS
+    assert poses.samples["frame"].tolist() == [0, 1, 0, 1]
+    visible = seen(poses, SURE).all(axis=1)
+    assert visible.tolist() == [True, True, True, False]  # one frame without b
+    expected = np.concatenate([VALUES[:2, :, :2], VALUES[:1, :, :2] + 1])
+    np.testing.assert_allclose(poses.places[visible], expected)
 
 
 class _Trap:
@@ -169,7 +181,7 @@ class _Trap:
     [
         ("a.csv", b"x,y\n1,2\n", "no line `coords`"),
         ("a.csv", b"\xff\xfe\x00", "cannot be read as CSV"),
-        ("a.csv", b"scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\n0,1,two\n", "a row is broken"),
+        ("a.csv", b"scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\n0,1,two\n", "line 4 is broken"),
         ("a.csv", b"scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\n0,1,2\n", "no joint for"),
         ("a.h5", b"not hdf", "cannot be read as a DeepLabCut table"),
         ("trap.h5", pickle.dumps([_Trap()]), "it names the class"),

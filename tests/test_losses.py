@@ -81,6 +81,15 @@ def test_who_comes_nearer_faces_the_camera() -> None:
     assert ours == pytest.approx(np.dot(sure, terms) / 4, rel=1e-5)
 
 
+def test_images_face_the_camera_as_often_as_unpaired_poses() -> None:
+    logits, of_images = RNG.normal(0, 2, 4), RNG.normal(1, 2, 6)
+    right = 1 / (1 + np.exp(-logits * [1, -1, -1, 1]))
+    expected = -np.log(right).mean() + (of_images.mean() - logits.mean()) ** 2
+    faces = tensor(np.array([1.0, 0, 0, 1]))
+    ours = losses.pose_facing_loss(tensor(logits), faces, tensor(of_images)).item()
+    assert ours == pytest.approx(expected, rel=1e-5)
+
+
 def test_equation_9() -> None:
     read, u = poses(JOINTS, 2), poses(JOINTS, 2)
     expected = np.mean([np.linalg.norm(a - b) ** 2 for a, b in zip(read, u, strict=True)])
@@ -378,6 +387,9 @@ def test_a_perfect_lifter_has_nothing_to_gain_from_the_loop(flow: PoseFlow) -> N
             z = (self.d + 10).unsqueeze(-1)
             self.v = torch.cat([y * z, z - 10], -1)
             return self.d, torch.zeros(len(y))  # no elevation: R turns about y alone
+
+        def depths(self, y: torch.Tensor) -> torch.Tensor:
+            return self(y)[0]
 
     pose = PoseNet(ModelConfig(width=4, lifter_width=8), SKELETON, scale=1.0)
     d = RNG.normal(0, 0.3, (BATCH, JOINTS))

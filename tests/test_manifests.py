@@ -275,8 +275,8 @@ def test_katib_searches_the_same_space() -> None:
 
 
 def test_what_katib_substitutes_composes() -> None:
-    config = compose(["experiment=paper"])
-    template = experiment(config, ["experiment=paper"])["spec"]["trialTemplate"]
+    config = compose(["experiment=people"])
+    template = experiment(config, ["experiment=people"])["spec"]["trialTemplate"]
     reference = {p["name"]: p["reference"] for p in template["trialParameters"]}
     values = trial_values(config.sweep, 5)
     container = template["trialSpec"]["spec"]["template"]["spec"]["containers"][0]
@@ -289,7 +289,7 @@ def test_what_katib_substitutes_composes() -> None:
     assert tried.sweep.trial == 0
     assert tried.loss.silhouette == values["loss.silhouette"]
     assert tried.train.learning_rate == values["train.learning_rate"]
-    assert tried.name == "paper"
+    assert tried.name == "people"
 
 
 def test_trainjob_runs_the_verb_of_a_laptop() -> None:

@@ -15,7 +15,8 @@ from skelift.geometry import CropCamera
 from skelift.models import layers
 from skelift.models.discriminator import Discriminator
 from skelift.models.heads import Refiner
-from skelift.models.heads.front_back import FrontBack
+from skelift.models.heads.front_back import WRONG_LABELS, FrontBack
+from skelift.models.heads.pose_facing import PoseFacing
 from skelift.models.layers import GlobalBatchNorm
 from skelift.models.lifter import Lifter
 from skelift.models.omega import Omega, _moments
@@ -202,7 +203,7 @@ def test_sides_of_bodies_that_face_the_camera_are_swapped(pose: PoseNet) -> None
     x = rgb.permute(0, 3, 1, 2) / 255
     read, spread = pose.omega.soft_argmax(pose.phi(x))
     logits = head.facing_logits(x, read).detach()
-    head.network[-1].bias.data -= logits.sort().values[2:4].mean()
+    head.network[-1].bias.data -= logits.sort().values[2:4].mean() * (1 - 2 * WRONG_LABELS)
     front = logits.argsort(descending=True)[:3].tolist()  # three of six
     pipeline = PosePipeline(pose, {"front_back": head}).eval()
     _, joints_2d, wide, _ = pipeline(rgb, boxes, focal)
@@ -283,3 +284,23 @@ def test_phi_omega_and_kappa_agree_on_the_channels(channels: str, count: int) ->
     drawn = kappa(torch.rand(2, 17, 2) - 0.5)
     assert drawn.shape == pose.phi(torch.rand(2, 3, 32, 32)).shape == (2, count, 32, 32)
     assert pose.omega(drawn).shape == (2, 17, 2)
+
+
+def test_log_odds_of_facing_heads_are_added(pose: PoseNet) -> None:
+    by_pose, by_head = PoseFacing(SKELETON).eval(), FrontBack(SKELETON).eval()
+    pipeline = PosePipeline(pose, {"pose_facing": by_pose, "front_back": by_head}).eval()
+    x = torch.rand(2, 3, 32, 32)
+    read = pose.omega(pose.phi(x)).detach()
+    for of_pose, of_head, front in ((3, -2, True), (-3, 2, False), (2, -3, False), (-2, 3, True)):
+        for layer, bias in ((by_pose.layers[-1], of_pose), (by_head.network[-1], of_head / 2)):
+            layer.weight.data.zero_()
+            layer.bias.data.fill_(bias)
+        named = read[:, list(SKELETON.swap)] if front else read
+        torch.testing.assert_close(pipeline.predict_2d(x)[1].detach(), named)
+
+
+def test_pose_facing_is_the_same_for_the_mirrored_pose() -> None:
+    head, y = PoseFacing(SKELETON), torch.randn(5, 17, 2)
+    x = torch.zeros(5, 3, 8, 8)
+    mirrored = y[:, list(SKELETON.swap)] * torch.tensor([-1.0, 1])
+    torch.testing.assert_close(head.facing_logits(x, mirrored), head.facing_logits(x, y))

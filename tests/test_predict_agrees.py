@@ -30,7 +30,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("agrees")
     rng = np.random.default_rng(0)
     poses = [random_pose(SKELETON, rng)[:, :2] for _ in range(IMAGES)]
-    np.savez(home / "poses.npz", poses_2d=np.stack(poses) + 2000)
+    np.savez(
+        home / "poses.npz",
+        poses_2d=np.stack(poses) + 2000,
+        focal=np.full(2, FOCAL),
+        source_size=np.full(2, 4000),
+    )
     for folder in ("images", "masks"):
         (home / folder).mkdir()
     for number, pose in enumerate(poses):

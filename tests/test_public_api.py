@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ def test_documents_show_code_that_runs(
     (shown,) = [block for block in blocks if "from skelift import Predictor" in block]
     monkeypatch.chdir(folder)
     names: dict[str, Any] = {}
-    exec(shown, names)  # noqa: S102  our own documents
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        exec(shown, names)  # noqa: S102  our own documents
     pose = names["pose"]
     assert pose.joints_3d_mm.shape == (17, 3)
     assert pose.joints_2d_px.shape == (17, 2)

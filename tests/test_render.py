@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tiny import load_skeleton
 from torch import Tensor
 
+from skelift import render
 from skelift.render import Kappa
 
 SIZE = 24
@@ -23,7 +24,7 @@ def fused(kappa: Kappa, u: Tensor) -> Tensor:
 
 def tensors(kappa: Kappa, u: Tensor) -> Tensor:
     """What runs where there is no kernel."""
-    return kappa._fall_off(kappa._squared_distances(u))
+    return render._OnDevice.apply(u, kappa)
 
 
 PATHS = pytest.mark.parametrize("path", [fused, tensors])

@@ -6,10 +6,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -25,16 +28,20 @@ from tiny_run import random_model
 from skelift.cli import main
 from skelift.data.decoding import Limits
 from skelift.errors import InputError, RunError
+from skelift.files import locked
 from skelift.inference.cropping import Query
 from skelift.inference.predictor import GRAPH, Predictor
+from skelift.serving import server
 from skelift.serving.archive import package
 from skelift.serving.client import Client
 from skelift.serving.export import export_onnx
-from skelift.serving.probe import canary, is_ready
+from skelift.serving.log import _SILENT, Log
+from skelift.serving.manifest import MANIFEST, read_manifest
+from skelift.serving.probe import Place, canary, is_ready, read_place
 from skelift.serving.rollout import roll_out
-from skelift.serving.server import check_host, find_java, serving
+from skelift.serving.server import _own_folder, _scratch, check_host, find_java, serving
 from skelift.serving.service import Service
-from skelift.serving.settings import ServerSettings
+from skelift.serving.settings import ServerSettings, write_settings
 
 SKELETON = load_skeleton("h36m17")
 PORT = 13200
@@ -216,6 +223,19 @@ def test_crop_says_what_it_was_found_by(service: Service, person: ImageArray) ->
     assert crops[3]["y"] == pytest.approx(60, abs=6)
 
 
+def test_answers_warn_of_masks_that_cannot_be_a_bodys(service: Service, person: ImageArray) -> None:
+    mask = (person.max(-1) > 0).astype(np.uint8) * np.uint8(255)
+    masks = mask, np.uint8(255) - mask
+    bodies = [{"image": b64(encoded(person)), "mask": b64(encoded(each))} for each in masks]
+    good, inverted = (
+        json.loads(reply.body)["predictions"][0]["warnings"]
+        for reply in service([{"body": json.dumps(body).encode()} for body in bodies])
+    )
+    assert good == []
+    assert len(inverted) == 1
+    assert "looks inverted" in inverted[0]
+
+
 def test_exif_turns_the_image_upright(service: Service, person: ImageArray) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
@@ -271,6 +291,161 @@ def test_missing_java_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> N
         find_java()
 
 
+def rewritten(archive: Path, out: Path, member: str, change: Callable[[bytes], bytes]) -> Path:
+    """A copy of an archive with one member changed."""
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(out, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, change(content) if name == member else content)
+    return out
+
+
+def test_archives_that_are_none_are_named_before_anything_starts(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = package(model, tmp_path, version="3.1")
+    assert read_manifest(good) == ("skelift", "3.1")
+    content = good.read_bytes()
+    middle = len(content) // 2
+    wrong = {
+        "text": b"no archive",
+        "cut": content[:middle],
+        "bit": content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :],
+    }
+    for name, data in wrong.items():
+        (tmp_path / f"{name}.mar").write_bytes(data)
+    rewritten(good, tmp_path / "list.mar", MANIFEST, lambda _: b"[]")
+    rewritten(good, tmp_path / "path.mar", MANIFEST, lambda c: c.replace(b'"skelift"', b'"../a"'))
+    for name in (*wrong, "list", "path", "missing"):
+        archive, state = tmp_path / f"{name}.mar", tmp_path / "state"
+        assert main(["serve", str(archive), "--port", str(PORT), "--state", str(state)]) == 2
+        error = capsys.readouterr().err
+        assert f"error: {archive}: " in error
+        assert error.count("\n") == 1
+        assert not state.exists()
+
+
+def test_folders_and_ports_that_cannot_be_used_are_named(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = package(model, tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    cases = {
+        tmp_path / "file": "cannot be made",
+        tmp_path / "file" / "below": "cannot be made",
+        tmp_path / ("x" * 300): "cannot be made",
+        tmp_path / os.fsdecode(b"b\xe4d"): "is not UTF-8",
+        tmp_path / "full": "not empty",
+    }
+    for state, message in cases.items():
+        call = ["serve", str(archive), "--port", str(PORT), "--state", str(state)]
+        assert main(call) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert "name another --state" in error
+        assert error.count("\n") == 1
+    assert (tmp_path / "full" / "mine.txt").exists()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        for number in (port, 65534):  # the five ports do not fit below 65536
+            assert main(["serve", str(archive), "--port", str(number)]) == 2
+            assert f"--port {number}: " in capsys.readouterr().err
+
+
+def test_a_folder_has_one_server(tmp_path: Path) -> None:
+    state = _own_folder(tmp_path / "state")
+    place = Place(state, "http://127.0.0.1:1", "http://127.0.0.1:2", tokens=False, name="skelift")
+    with locked(state / "lock"):
+        place.write()
+        with pytest.raises(InputError, match="a running server has it"):
+            _own_folder(state)
+        assert read_place(state) == place
+    (state / "left").touch()
+    assert list(_own_folder(state).iterdir()) == []  # of one that was killed
+
+
+def test_sockets_lie_where_their_paths_are_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = tmp_path / "a", tmp_path / ("ä" * 60)  # two bytes each
+    near.mkdir()
+    far.mkdir()
+    monkeypatch.setattr(server, "_SHORT_PLACES", (str(tmp_path / "none"), str(near)))
+    monkeypatch.setattr(server, "_LONGEST_SCRATCH", len(os.fsencode(near)) + 30)
+    with ExitStack() as stack:
+        assert _scratch(near, stack) == near / "tmp"
+        made = _scratch(far, stack)
+        assert made.parent == near
+        assert made.stat().st_mode & 0o777 == 0o700
+    assert not made.exists()
+    monkeypatch.setattr(server, "_SHORT_PLACES", ())
+    with ExitStack() as stack, pytest.raises(InputError, match="name a shorter --state"):
+        _scratch(far, stack)
+
+
+def test_paths_in_javas_properties_are_escaped(tmp_path: Path) -> None:
+    folder = tmp_path / "stä te\\日\U0001f600=:"
+    folder.mkdir()
+    text = write_settings(folder, ServerSettings(), "a.mar").read_text(encoding="ascii")
+    values = dict(line.split("=", 1) for line in text.splitlines() if line and line[0] != "#")
+    stored = values["model_store"]
+    # As java.util.Properties reads it, to UTF-16 and from there.
+    units = re.sub(r"\\u(....)", lambda unit: chr(int(unit[1], 16)), stored)
+    read = units.encode("utf-16-be", "surrogatepass").decode("utf-16-be")
+    assert read == str(folder / "model-store")
+    assert values["model_store"].startswith("/")
+
+
+def log_of(*lines: str) -> tuple[Log, list[str]]:
+    """A log that has read lines of workers, and the failures that it told."""
+    told: list[str] = []
+    log = Log(io.BytesIO("".join(f"{line}\n" for line in lines).encode()), told.append)
+    log._thread.join()
+    return log, told
+
+
+def worker(*texts: str) -> list[str]:
+    return [f"2030-01-01T00:00:00,000 INFO  MODEL_LOG {text}" for text in texts]
+
+
+def test_log_finds_the_exception_that_tells_most() -> None:
+    trace = ["Traceback (most recent call last):", '  File "x.py", line 3, in load']
+    died = "Backend worker process died."
+    own = "RuntimeError: 507 - System out of memory"
+    _, told = log_of(*worker("Listening on port: 3", died, *trace, "OSError: path too long"))
+    assert told == ["OSError: path too long"]
+    _, told = log_of(*worker(*trace, "MemoryError", died, *trace, own))
+    assert told == ["MemoryError"]
+    missing = "ModuleNotFoundError: No module named 'ts.torch_handler.skelift_handler'"
+    chained = ["ModuleNotFoundError: No module named 'cv2'", "", "During handling", missing]
+    _, told = log_of(*worker(died, *trace, *chained))
+    assert told[-1] == "ModuleNotFoundError: No module named 'cv2'"
+    # A request's exception is not the reason of a later worker.
+    _, told = log_of(*worker(*trace, "KeyError: 'a'", "Torch worker started.", "Ready."))
+    assert told == []
+
+
+def test_log_finds_workers_that_are_killed_and_javas_own_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lost = "2030-01-01T00:00:00,000 WARN  BatchAggregator Load model failed: a, error: Worker died."
+    assert log_of(lost, lost)[1] == []  # both are tried once more
+    assert log_of(*[lost] * 3)[1] == [_SILENT]
+    log, _ = log_of("Exception in thread main java.net.BindException: Address in use", "\tat a.b")
+    assert log.end() == "java.net.BindException: Address in use"
+    kept = Path(log.keep())
+    assert kept.read_text().endswith("\tat a.b\n")
+    kept.unlink()
+    assert log_of()[0].end() == "it says nothing"
+    log, _ = log_of(lost, *worker("Ready."))
+    assert capsys.readouterr().err == ""
+    log.release()
+    assert capsys.readouterr().err == f"{lost}\n"
+
+
 def post(url: str, body: bytes, token: str = "") -> tuple[int, dict[str, Any]]:
     headers = {"Content-Type": "application/octet-stream"}
     if token:
@@ -288,15 +463,12 @@ def test_torchserve_answers_survives_and_rolls_over(
 ) -> None:
     v1 = package(model, tmp_path / "v1", version="1.0")
     v2 = package(model, tmp_path / "v2", version="2.0")
-    broken = tmp_path / "broken.mar"
-    with zipfile.ZipFile(v2) as source, zipfile.ZipFile(broken, "w") as target:
-        for name in source.namelist():
-            content = source.read(name).replace(b'"2.0"', b'"3.0"')
-            target.writestr(name, b"rubbish" if name == GRAPH else content)
+    other = package(model, tmp_path / "v3", version="3.0")
+    broken = rewritten(other, tmp_path / "broken.mar", GRAPH, lambda _: b"rubbish")
     image = encoded(person)
-    with serving(v1, ServerSettings(port=PORT, updates=True), tmp_path / "state") as server:
-        server.wait_ready()
-        url = server.place.predictions
+    with serving(v1, ServerSettings(port=PORT, updates=True), tmp_path / "state") as running:
+        running.wait_ready()
+        url = running.place.predictions
         cases = bad_requests(person)
         # Without those of 413: the caps of this server are not the small ones of those cases.
         raw = [case for case in cases.values() if isinstance(case[0].get("body"), bytes)]
@@ -317,12 +489,12 @@ def test_torchserve_answers_survives_and_rolls_over(
         assert total
         assert int(counted[1]) > 40
         assert 0 < float(total[1]) / int(counted[1]) < 10  # seconds, not milliseconds
-        client = Client(server.place.inference)
-        with pytest.raises(RunError, match="goes on serving"):
-            roll_out(broken, server.place, seconds=20)
+        client = Client(running.place.inference)
+        with pytest.raises(RunError, match=r"model\.onnx: not found or broken .* goes on serving"):
+            roll_out(broken, running.place)
         with ThreadPoolExecutor(4) as pool:
             asked = [pool.submit(client.predict, [Query(image)]) for _ in range(60)]
-            assert roll_out(v2, server.place) == "skelift 1.0 -> 2.0"
+            assert roll_out(v2, running.place) == "skelift 1.0 -> 2.0"
             asked += [pool.submit(client.predict, [Query(image)]) for _ in range(10)]
             versions = [future.result()["model"]["version"] for future in asked]
         assert versions[0] == "1.0"
@@ -331,9 +503,60 @@ def test_torchserve_answers_survives_and_rolls_over(
             last = [pool.submit(post, url, image) for _ in range(32)]
             while not any(future.running() for future in last):
                 pass
-            assert server.drain(grace=0.3)
-            assert not is_ready(server.place)
+            assert running.drain(grace=0.3)
+            assert not is_ready(running.place)
             assert [future.result()[0] for future in last] == [200] * 32
+
+
+@pytest.mark.slow
+def test_torchserve_starts_in_folders_with_long_and_other_names(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    archive = package(model, tmp_path).rename(tmp_path / "größe, neu.mar")
+    state = tmp_path / "stä te" / ("日" * 40) / "=x"
+    with serving(archive, ServerSettings(port=PORT + 40, tokens=True), state) as running:
+        running.wait_ready()
+        # In its own folder, not in the short one of its sockets.
+        assert read_place(state).tokens
+        assert (state / "key_file.json").exists()
+    assert not state.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("member", "change", "fault", "message"),
+    [
+        (GRAPH, lambda _: b"rubbish", InputError, r"bad\.mar: model\.onnx: not found or broken"),
+        (
+            "skelift_handler.py",
+            lambda code: b"import nosuch\n" + code,
+            RunError,
+            "workers cannot start: ModuleNotFoundError: No module named 'nosuch'",
+        ),
+        (
+            "skelift_handler.py",
+            lambda code: b"import os\nos.kill(os.getpid(), 9)\n" + code,
+            RunError,
+            _SILENT,
+        ),
+    ],
+)
+def test_workers_that_cannot_start_say_why(
+    model: Path,
+    tmp_path: Path,
+    member: str,
+    change: Callable[[bytes], bytes],
+    fault: type[Exception],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # of the log that is kept
+    broken = rewritten(package(model, tmp_path), tmp_path / "bad.mar", member, change)
+    with serving(broken, ServerSettings(port=PORT + 50), tmp_path / "state") as running:
+        with pytest.raises(fault, match=message):
+            running.wait_ready()
+        assert not running.process.poll()
 
 
 @pytest.mark.slow

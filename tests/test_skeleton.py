@@ -1,13 +1,15 @@
 """Skeletons against the published joint orders, and what makes one invalid."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from skelift.config import compose
+from skelift.config.compose import to_yaml
 from skelift.errors import InputError
-from skelift.skeleton import Skeleton
+from skelift.skeleton import Skeleton, joint_name
 
 # Human3.6M's 17 joints as VideoPose3D orders them: parent of each joint, and the mirrored order.
 H36M_PARENTS = [-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15]
@@ -94,7 +96,28 @@ def test_mapping_and_back(name: str) -> None:
     [
         ({"joints": ["hip", "top", "hip", "r_hand"]}, "joint names repeat"),
         ({"bone_lengths_mm": [500, 600]}, "3 bones but 2 bone_lengths_mm"),
+        ({"joints": ["hip", "top", "l_hand", "handL"]}, "joint names repeat (l_hand, handL)"),
+        ({"joints": ["hip", "top", "l_hand", " "]}, "must not be empty"),
+        ({"name": ""}, "must not be empty"),
         ({"bone_lengths_mm": [500, 600, 0]}, "length above 0"),
+        ({"bone_lengths_mm": [500, 600, -1]}, "length above 0"),
+        ({"bone_lengths_mm": [500, 600, float("nan")]}, "length above 0"),
+        ({"bone_lengths_mm": [500, 600, float("inf")]}, "length above 0"),
+        ({"bones": [["hip", "top"], ["top", "top"], ["top", "r_hand"]]}, "joins top to itself"),
+        ({"bones": [["hip", "top"], ["top", "hip"], ["top", "r_hand"]]}, "closes a circle"),
+        (
+            {"bones": [["l_hand", "top"], ["top", "r_hand"], ["r_hand", "l_hand"]]},
+            "from r_hand to l_hand closes a circle",
+        ),
+        (
+            {"bones": [["hip", "top"], ["l_hand", "r_hand"]], "bone_lengths_mm": [1, 2]},
+            "no bones lead from hip to l_hand, r_hand",
+        ),
+        ({"pairs": [["l_hand", "r_hand"], ["l_hand", "top"]]}, "l_hand is twice in pairs"),
+        ({"pairs": [["l_hand", "l_hand"]]}, "l_hand is twice in pairs"),
+        ({"evaluated": ["top", "top"]}, "top is twice in evaluated"),
+        ({"channels": {"a": ["top"], "b": ["top"]}}, "top is twice in channels"),
+        ({"pair": [["l_hand", "r_hand"]]}, "pair is no field of a skeleton"),
         ({"bones": [], "bone_lengths_mm": []}, "needs bones"),
         ({"bones": [["hip", "top"], ["top"], ["top", "r_hand"]]}, "bones has the wrong form"),
         ({"bones": [["hip", "top"], ["top", "tail"], ["top", "r_hand"]]}, "tail not among"),
@@ -108,7 +131,7 @@ def test_mapping_and_back(name: str) -> None:
     ],
 )
 def test_invalid_skeleton_is_one_clear_line(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match="skeleton stick: ") as raised:
+    with pytest.raises(InputError, match=r"^skeleton (stick)?: ") as raised:
         Skeleton.from_mapping(MAPPING | change)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -124,6 +147,82 @@ def test_missing_field_is_named(key: str) -> None:
 def test_skeleton_must_be_a_mapping(content: Any) -> None:
     with pytest.raises(InputError, match="is not a mapping"):
         Skeleton.from_mapping(content)
+
+
+FILE = """
+name: {name}
+root: {joint}
+head: top
+joints: [{joint}, top, l_hand, r_hand]
+bones: [[{joint}, top], [top, l_hand], [top, r_hand]]
+bone_lengths_mm: [500, 6e2, 700.5]
+pairs: [[l_hand, r_hand]]
+channels:
+"""
+
+
+def skeleton_file(folder: Path, joint: str = "hip", name: str = "stick") -> Path:
+    path = folder / "own.yaml"
+    path.write_text(FILE.format(joint=joint, name=name))
+    return path
+
+
+@pytest.mark.parametrize(
+    "joint",
+    ["no", "on", "Off", "y", "true", "1e3", "007", "1_000", "0x1F", ".5", "1:30", "2026-01-02"],
+)
+def test_names_in_a_file_stay_as_they_are_written(joint: str, tmp_path: Path) -> None:
+    config = compose([f"skeleton={skeleton_file(tmp_path, joint, name='010')}", "flow.pca=4"])
+    assert (config.body.joints[0], config.body.name) == (joint, "010")
+    assert config.body.bone_lengths_mm == (500, 600, 700.5)
+    (tmp_path / "run.yaml").write_text(to_yaml(config))
+    assert compose(file=tmp_path / "run.yaml").body == config.body
+    text = (tmp_path / "run.yaml").read_text().replace(f"'{joint}'", joint)  # written by hand
+    (tmp_path / "run.yaml").write_text(text)
+    assert compose(file=tmp_path / "run.yaml").body == config.body
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+def test_a_skeleton_file_may_have_any_encoding(encoding: str, tmp_path: Path) -> None:
+    path = skeleton_file(tmp_path, "Hüfte", name="Krebs ü")
+    path.write_bytes(path.read_text().replace("\n", "\r\n").encode(encoding))
+    body = compose([f"skeleton={path}", "flow.pca=4"]).body
+    assert (body.name, body.root) == ("Krebs ü", "Hüfte")
+
+
+def test_keys_of_an_own_skeleton_can_be_set(tmp_path: Path) -> None:
+    path = skeleton_file(tmp_path)
+    body = compose([f"skeleton={path}", "flow.pca=4", "skeleton.root=l_hand"]).body
+    assert (body.name, body.root) == ("stick", "l_hand")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("500", ".nan", "bone_lengths_mm"),
+        ("500", "nan", "all with a length above 0 mm"),
+        ("head: top", "head: nose", "nose not among its joints"),
+        ("pairs:", "\tpairs:", "is not readable YAML"),
+        ("head: top", "head: top\nhead: hip", "key head is there twice"),
+        ("name: stick", "name: !!python/object:os.system stick", "is not readable YAML"),
+        ("name: stick", "name: &a [*a]", "name has the wrong form"),
+    ],
+)
+def test_a_bad_skeleton_file_is_named(old: str, new: str, says: str, tmp_path: Path) -> None:
+    path = skeleton_file(tmp_path)
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InputError, match=says) as raised:
+        compose([f"skeleton={path}", "flow.pca=4"])
+    assert str(raised.value).startswith(f"{path}: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_other_names_are_no_sides() -> None:
+    for name in ("rear", "lear", "rib", "leg", "l", "right", "root", "lip", "spine3", "1e3", "..."):
+        assert joint_name(name) == name
+    assert joint_name("LEFT_EYE_INNER") == "l_eye_inner"
+    assert joint_name("MOUTH_LEFT") == "l_mouth"
+    assert joint_name("Hu\u0308fte") == joint_name("H\u00fcfte")
 
 
 def test_trunk_pairs_hang_on_the_midline() -> None:

@@ -5,6 +5,8 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from kfp_api_test_double import KfpApiTestDouble, complaints, serve
@@ -12,6 +14,8 @@ from tiny import tiny_dataset
 
 from components.conftest import TINY
 from skelift.cli import main
+from skelift.errors import InputError, RunError
+from skelift.http import Unexpected
 from skelift.kubeflow import submit
 
 PIPELINE = """
@@ -203,8 +207,8 @@ def test_token_is_sent_and_asked_for(
     double.executes = False
     double.token = "open sesame"  # noqa: S105
     call = ["submit", "--host", host, "--pipeline", str(pipeline), "data=x"]
-    assert main(call) == 1
-    assert f"refused with 401 (Unauthorized); set {submit.TOKEN}" in capsys.readouterr().err
+    assert main(call) == 2
+    assert f"refused with 401 (no valid token); set {submit.TOKEN}" in capsys.readouterr().err
     monkeypatch.setenv(submit.TOKEN, double.token)
     assert main(call) == 0
     assert double.token not in capsys.readouterr().out
@@ -219,9 +223,35 @@ def test_silent_host_and_missing_pipeline(
     assert main(["submit", "--host", url, "--pipeline", str(pipeline), "data=x"]) == 1
     assert f"{url}: does not answer" in capsys.readouterr().err
     assert main(["submit", "--host", "localhost", "--pipeline", str(pipeline)]) == 2
-    assert "write a URL" in capsys.readouterr().err
+    assert "not an HTTP URL" in capsys.readouterr().err
     assert main(["submit", "--host", url, "--pipeline", "nowhere.py"]) == 2
     assert "nowhere.py: not found" in capsys.readouterr().err
+
+
+class ClientDouble:
+    """Test double of kfp's client: gives, or raises, one thing again and again."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked = 0
+
+    def get_run(self, run_id: str) -> Any:
+        self.asked += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def test_waiting_ends_where_something_else_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submit, "POLL_S", 0.0)
+    login = ClientDouble(Unexpected("redirects to a login"))
+    with pytest.raises(InputError, match="redirects to a login"):
+        submit._follow(login, "a", "http://a.org", None)
+    assert login.asked == 1
+    other = ClientDouble(SimpleNamespace(run_id=None, state=None, run_details=None))
+    with pytest.raises(RunError, match="no answer any more"):
+        submit._follow(other, "a", "http://a.org", None)
+    assert other.asked == submit.PATIENCE + 1
 
 
 def test_the_test_double_can_refuse(double: KfpApiTestDouble) -> None:

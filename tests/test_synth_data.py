@@ -293,8 +293,8 @@ def test_the_prior_fits_its_crop(people: Dataset, hands: Dataset) -> None:
         assert poses.std(0).min() > 0.5  # no two rows alike
 
 
-def test_bone_lengths_come_from_the_training_persons(people: Dataset) -> None:
-    by_name = {body.name: body for body in load_bodies(people.info.details["synth"]["bodies"])}
+def test_bone_lengths_come_from_the_training_persons(people: Dataset, bodies: Path) -> None:
+    by_name = {body.name: body for body in load_bodies(str(bodies))}
     lengths = []
     for name in people.info.details["persons"]["train"]:
         body = by_name[name]

@@ -1,6 +1,8 @@
 """Motion: BVH files, other sources, and what is made of captured poses."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from skelift.errors import InputError
 from skelift.synth.body import load_bodies
 from skelift.synth.bvh import Joint, read_bvh
-from skelift.synth.motion import load_motion
+from skelift.synth.motion import Motion, load_motion
 from skelift.synth.parts import PARENT_PART, PARTS
 from skelift.synth.poses import bend, graft, mirror
 from skelift.synth.splits import split_clips, split_persons
@@ -159,6 +161,151 @@ def test_motion_without_places_is_taken_without_them(tmp_path: Path) -> None:
     assert load_motion(str(tmp_path / "motion.npz"), fps=12).hips is None
 
 
+def same_way(found: Motion, expected: Motion) -> None:
+    steps = (np.diff(motion.hips, axis=0) for motion in (found, expected))
+    np.testing.assert_allclose(*steps, atol=1e-6)
+
+
+STILL = np.zeros((5, len(SKELETON), 3))
+
+
+def under_reference(text: str, turn: str = "0 0 0", moves: bool = False) -> str:
+    """The same motion with a ROOT above the hips; it, or the hips, have the places."""
+    hierarchy, _, motion = text.partition("MOTION\n")
+    body = hierarchy.split("ROOT Hips\n")[1]
+    if moves:
+        body = body.replace("CHANNELS 6 Xposition Yposition Zposition", "CHANNELS 3", 1)
+    heading = "CHANNELS 6 Zrotation Xrotation Yrotation Xposition Yposition Zposition"
+    root = f"HIERARCHY\nROOT Reference\n{{\nOFFSET 7 8 9\n{heading}\nJOINT Hips\n{body}}}\n"
+    lines = motion.splitlines()
+    for number, line in enumerate(lines[2:], start=2):
+        place, rest = line.split(" ")[:3], line.split(" ")[3:]
+        own = [*place, *rest] if moves else ["0", "0", "0", *place, *rest]
+        lines[number] = " ".join([*turn.split(), *own])
+    return root + "MOTION\n" + "\n".join(lines) + "\n"
+
+
+def motion_of(folder: Path, text: str | bytes) -> Motion:
+    folder.mkdir(exist_ok=True)
+    content = text if isinstance(text, bytes) else text.encode()
+    (folder / "walk_01.bvh").write_bytes(content)
+    return load_motion(str(folder), fps=12)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_the_hips_are_the_root_wherever_they_stand(moves: bool, tmp_path: Path) -> None:
+    text = bvh_text(random_frames(5))
+    expected = motion_of(tmp_path / "plain", text)
+    found = motion_of(tmp_path / "below", under_reference(text, moves=moves))
+    np.testing.assert_allclose(found.rotations, expected.rotations, atol=1e-6)
+    np.testing.assert_allclose(
+        np.diff(found.hips, axis=0), np.diff(expected.hips, axis=0), atol=1e-6
+    )
+    assert np.linalg.norm(found.hips[-1] - found.hips[0]) > 0.05, "they go somewhere"
+
+
+def test_a_reference_may_turn_z_up_into_y_up(tmp_path: Path) -> None:
+    """The skeleton lies along Z in the zero pose; the joint above it sets it upright."""
+    upright = bvh_text(STILL)
+    offsets = {name: (x, -z, y) for name, _, (x, y, z) in SKELETON}
+    lying = bvh_text(STILL, offsets=offsets)
+    # Places of the hips are in the frame of the joint above: 1 2 3+n becomes 1 -3-n 2.
+    for frame in range(len(STILL)):
+        lying = lying.replace(f"\n1 2 {3 + frame} ", f"\n1 -{3 + frame} 2 ")
+    expected = motion_of(tmp_path / "plain", upright)
+    found = motion_of(tmp_path / "turned", under_reference(lying, turn="0 -90 0"))
+    np.testing.assert_allclose(found.rotations, expected.rotations, atol=1e-6)
+    np.testing.assert_allclose(
+        np.diff(found.hips, axis=0), np.diff(expected.hips, axis=0), atol=1e-6
+    )
+
+
+def test_a_slanted_reference_turns_whom_it_carries(tmp_path: Path) -> None:
+    """No turn from axis to axis: the walk goes along the slant, as the body faces."""
+    motion = motion_of(tmp_path, under_reference(bvh_text(STILL), turn="0 0 30"))
+    step = motion.hips[-1] - motion.hips[0]
+    ahead = motion.rotations[0, PARTS.index("hips")] @ [0, -1, 0]
+    np.testing.assert_allclose(step / np.linalg.norm(step), ahead, atol=1e-6)
+    angle = np.degrees(np.arctan2(ahead[0], -ahead[1]))
+    assert abs(angle) == pytest.approx(30, abs=1e-3)
+
+
+def test_bvh_as_other_programs_write_it(tmp_path: Path) -> None:
+    text = bvh_text(random_frames(4))
+    expected = motion_of(tmp_path / "plain", text)
+    keywords = ("HIERARCHY", "ROOT", "JOINT", "OFFSET", "CHANNELS", "End Site", "MOTION", "Frames")
+    lower = text.replace("Frame Time", "frame time")
+    for word in keywords:
+        lower = lower.replace(word, word.lower())
+    forms = {
+        "mark": b"\xef\xbb\xbf" + text.encode(),
+        "utf16": text.encode("utf-16"),
+        "crlf": text.replace("\n", "\r\n").encode(),
+        "mac": text.replace("\n", "\r").encode(),
+        "blanks": text.replace("\n", "\n\n").replace(" ", "\t").encode(),
+        "lower": lower.encode(),
+        "channels": text.replace("rotation", "ROTATION").replace("position", "Position").encode(),
+        "no end sites": re.sub(r"\s*End Site\s*{[^}]*}", "", text).encode(),
+        "no colons": text.replace("Frames:", "Frames").replace("Time:", "Time").encode(),
+        "spaces": text.replace("LeftArm", "Left Arm").encode(),
+        "sides behind": text.replace("LeftArm", "arm_l").replace("RightUpLeg", "upLeg.R").encode(),
+        "MOTION in a name": text.replace("JOINT LeftArm", "JOINT MOTION:LeftArm").encode(),
+        "prefix": re.sub(r"(ROOT|JOINT) ", r"\1 mixamorig:", text).encode(),
+    }
+    for name, content in forms.items():
+        found = motion_of(tmp_path / name, content)
+        np.testing.assert_allclose(found.rotations, expected.rotations, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(found.hips, expected.hips, atol=1e-6, err_msg=name)
+
+
+def test_channels_are_read_by_name_in_any_order(tmp_path: Path) -> None:
+    frames = random_frames(4)
+    expected = motion_of(tmp_path / "plain", bvh_text(frames))
+    order = "Zposition Zrotation Xposition Xrotation Yrotation Yposition"
+    text = bvh_text(frames).replace(
+        "Xposition Yposition Zposition Zrotation Xrotation Yrotation", order
+    )
+    lines = text.splitlines()
+    first = lines.index("MOTION") + 3
+    for number in range(first, len(lines)):
+        x, y, z, about_z, about_x, about_y, *rest = lines[number].split()
+        lines[number] = " ".join([z, about_z, x, about_x, about_y, y, *rest])
+    found = motion_of(tmp_path / "other", "\n".join(lines))
+    np.testing.assert_allclose(found.rotations, expected.rotations, atol=1e-6)
+    np.testing.assert_allclose(found.hips, expected.hips, atol=1e-6)
+
+
+def test_every_joint_may_have_positions(tmp_path: Path) -> None:
+    """They repeat the offsets, as motion capture programs write them."""
+    frames = random_frames(4)
+    plain = bvh_text(frames)
+    (tmp_path / "order").mkdir()
+    (tmp_path / "order" / "a.bvh").write_text(plain)
+    joints = [j for j in read_bvh(tmp_path / "order" / "a.bvh").joints if j.channels]
+    text = plain.replace("CHANNELS 3 ", "CHANNELS 6 Xposition Yposition Zposition ")
+    lines = text.splitlines()
+    for number in range(lines.index("MOTION") + 3, len(lines)):
+        numbers = lines[number].split()
+        cells = numbers[:6]
+        for at, joint in enumerate(joints[1:], start=1):
+            cells += [str(v) for v in joint.offset] + numbers[3 + 3 * at : 6 + 3 * at]
+        lines[number] = " ".join(cells)
+    expected = motion_of(tmp_path / "plain", plain)
+    found = motion_of(tmp_path / "all", "\n".join(lines))
+    np.testing.assert_allclose(found.rotations, expected.rotations, atol=1e-6)
+    np.testing.assert_allclose(found.hips, expected.hips, atol=1e-6)
+
+
+def test_positions_take_the_place_of_offsets_down_the_hierarchy(tmp_path: Path) -> None:
+    (tmp_path / "a.bvh").write_text(under_reference(bvh_text(random_frames(3)), turn="0 0 90"))
+    bvh = read_bvh(tmp_path / "a.bvh")
+    places = bvh.places(bvh.rotations())
+    assert bvh.joints[1].name == "Hips"
+    # The joint above has its own positions, 0 0 0, and turns x into -z and z into x.
+    np.testing.assert_allclose(places[:, 0], 0)
+    np.testing.assert_allclose(places[:, 1], [[3 + n, 2, -1] for n in range(3)], atol=1e-9)
+
+
 def head_of(places: np.ndarray, joints: tuple[Joint, ...]) -> np.ndarray:
     return places[[joint.name for joint in joints].index("Head")]
 
@@ -176,6 +323,17 @@ def test_sub_folders_are_activities(tmp_path: Path) -> None:
     assert (motion.clips, motion.activities) == (("jump/07",), ("jump",))
 
 
+def test_only_files_of_motion_are_taken_in_natural_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("walk_10.bvh", "walk_2.BVH"):
+        (tmp_path / name).write_text(bvh_text(random_frames(1)))
+    (tmp_path / "._walk_2.BVH").write_bytes(b"\0\5\x16\7")  # as macOS leaves beside files
+    (tmp_path / "empty.bvh").touch()
+    assert load_motion(str(tmp_path), fps=12).clips == ("walk_2", "walk_10")
+    assert "left out 2 files (1 empty, 1 of the system)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -187,6 +345,25 @@ def test_sub_folders_are_activities(tmp_path: Path) -> None:
         (lambda text: text.replace("LeftArm", "Tentacle"), "no joint for l_upper_arm"),
         (lambda text: text.replace("OFFSET 0 -42 0", "OFFSET 0 42 0"), "does not stand upright"),
         (lambda text: text.replace("Frames: 2", "Frames: x"), "Frames"),
+        (
+            lambda text: text.replace("Frames: 2", "Frames: 3"),
+            "2 frames of .* but Frames: 3",
+        ),
+        (
+            lambda text: text.replace("Frames: 2", "Frames: 1"),
+            "2 frames of .* but Frames: 1",
+        ),
+        (lambda text: text.replace("Time: 0.0833", "Time: nan 0.0833"), "no frame time"),
+        (lambda text: text.replace("Time: 0.0833", "Time: 1e-320 0"), "no frame time"),
+        (lambda text: text.replace("OFFSET 0 10 0", "OFFSET 0 nan 0", 1), "offset of Spine is not"),
+        (lambda text: text.replace("OFFSET 0 10 0", "OFFSET 0 x 0", 1), "could not convert"),
+        (lambda text: text.replace("1 2 3 0.0", "1 2 3,5 0.0", 1), "could not convert"),
+        (lambda text: text.replace("1 2 3 0.0", "1 2 1e300 0.0", 1), "too far to count"),
+        (lambda text: text.replace("Zrotation", "Xrotation", 1), "two channels Xrotation"),
+        (lambda text: text.replace("JOINT Spine1", "JOINT Hips", 1), "Hips and Hips are one by"),
+        (lambda text: text.replace("MOTION", "ROOT Other\n{\n}\nMOTION"), "keep one ROOT"),
+        (lambda text: text.replace("}\nMOTION", "MOTION"), "braces"),
+        (lambda text: text.replace("MOTION", "}\nMOTION"), "broken BVH file"),
         (lambda text: text.replace("JOINT Spine\n", "JOINT Spine\n{\n"), "broken BVH file"),
     ],
 )
@@ -198,6 +375,46 @@ def test_a_bad_bvh_file_is_named(tmp_path: Path, change, message: str) -> None: 
     with pytest.raises(InputError, match=message) as raised:
         load_motion(str(tmp_path), fps=12)
     assert "bad.bvh" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"clip_len": [3]}, "4 frames, but clips of 3"),
+        ({"clip_len": [2, 2]}, "clips differ in number"),
+        ({"clip_len": ["four"]}, "broken file of motion"),
+        ({"global_quat_xyzw": np.zeros((4, 39, 4))}, "broken file of motion"),
+        ({"global_quat_xyzw": np.full((4, 39, 4), np.nan)}, "broken file of motion"),
+        ({"pos_cm": np.full((4, 39, 3), np.inf)}, "NaN or infinity"),
+        ({"pos_cm": np.zeros((3, 39, 3))}, "differ in number"),
+        ({"rest_pos_cm": np.zeros((5, 3))}, "broken file of motion"),
+    ],
+)
+def test_a_broken_file_of_motion_is_named(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.bvh").write_text(bvh_text(random_frames(4)))
+    bvh = read_bvh(tmp_path / "a.bvh")
+    count = len(bvh.joints)
+    arrays = {
+        "joint": [joint.name for joint in bvh.joints],
+        "global_quat_xyzw": np.tile([0.0, 0, 0, 1], (4, count, 1)),
+        "pos_cm": np.zeros((4, count, 3)),
+        "rest_pos_cm": bvh.rest(),
+        "clip": ["a"],
+        "clip_len": [4],
+    }
+    np.savez(tmp_path / "m.npz", **arrays)
+    assert len(load_motion(str(tmp_path / "m.npz"), fps=12).rotations) == 4
+    changed = {
+        key: value[:, :count] if isinstance(value, np.ndarray) and value.ndim == 3 else value
+        for key, value in change.items()
+    }
+    np.savez(tmp_path / "m.npz", **arrays | changed)
+    with pytest.raises(InputError, match=message) as raised:
+        load_motion(str(tmp_path / "m.npz"), fps=12)
+    assert "m.npz: " in str(raised.value)
     assert "\n" not in str(raised.value)
 
 

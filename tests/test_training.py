@@ -25,7 +25,7 @@ from skelift.data.loading import EpochSampler, name_canonical_sides
 from skelift.data.motion_cue import radial_motion_of
 from skelift.errors import InputError
 from skelift.models.discriminator import Discriminator
-from skelift.models.heads import FitData, FrontBack, Refiner
+from skelift.models.heads import FitData, FrontBack, PoseFacing, Refiner
 from skelift.models.heads.front_back import moving_images
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
@@ -126,7 +126,7 @@ def test_every_key_of_the_training_is_part_of_a_runs_identity_or_not() -> None:
     free = {
         "train": {"start", "compile", "device", "interval", "dvclive", "checkpoint_every",
                   "restart", "snapshot_every", "patience"},
-        "model": {"flip_test"},
+        "model": {"flip_test", "storage"},
         "loss": set(),
     }  # fmt: skip
     config = compose()
@@ -226,7 +226,8 @@ def test_patience_may_be_set_for_a_run_whose_snapshots_have_no_scores(home: Path
 
 def test_a_start_whose_sides_mean_something_else_is_refused(home: Path, tmp_path: Path) -> None:
     data = tiny_dataset(tmp_path / "images", size=48)
-    own = ["experiment=finetune", f"paths.data={data}", "loss.canonical_sides=false"]
+    own = ["experiment=finetune", "data.name=tiny", f"paths.data={data}"]
+    own += ["loss.canonical_sides=false"]
     own += ["heads.front_back.enabled=false", f"paths.checkpoints={tmp_path / 'checkpoints'}"]
     with pytest.raises(InputError, match=r"its loss\.canonical_sides is True; set the same"):
         train.run(compose(own))
@@ -331,7 +332,9 @@ def test_the_refiner_is_near_the_best_that_noise_allows() -> None:
     poses = torch.tensor(clean, dtype=torch.float32).view(-1, 6, 2)
     core = PoseNet(ModelConfig(width=4, lifter_width=8), six, 1.0)
     images = Split(Path("not_read"))
-    refiner = fit_head("refiner", FitData(core, images, poses, 1), 600, seed=0, title="")
+    refiner = fit_head(
+        "refiner", FitData(core, images, poses, torch.zeros(len(poses)), 1), 600, seed=0, title=""
+    )
     assert isinstance(refiner, Refiner)
     fresh = rng.standard_normal((4000, 12)) * np.sqrt(variance) @ axes.T
     std = 0.05
@@ -346,6 +349,40 @@ def test_the_refiner_is_near_the_best_that_noise_allows() -> None:
 
     assert error(noisy) > 1.8 * error(wiener)
     assert error(refined.reshape(-1, 12)) < 1.15 * error(wiener)
+
+
+def test_heads_alone_are_fitted_on_the_core_of_a_finished_model(home: Path) -> None:
+    more, last = ["train.steps=6", *FEW], [FRONT_BACK, REFINER]
+    facing = ["heads.pose_facing.enabled=true", "heads.pose_facing.steps=10"]
+    train.run(compose(overrides(home, "core", *more, *last)))
+    start = f"train.start={home / 'core' / 'model'}"
+    kept = ["train.steps=0", "heads.front_back.steps=0", "heads.refiner.steps=5", start]
+    train.run(compose(overrides(home, "refitted", *more, *last, *facing, *kept)))
+    before, after = weights(home, "core"), weights(home, "refitted")
+    assert {name.split(".")[1] for name in after.keys() - before.keys()} == {"pose_facing"}
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("heads.refiner.") for name in changed)
+
+
+def test_no_steps_need_a_start(home: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.steps=0 keeps .* set train\.start"):
+        compose(overrides(home, "no_start", "train.steps=0"))
+
+
+def test_pose_facing_learns_from_unpaired_poses(home: Path) -> None:
+    """Poses that face us hold their noses high; images show both alike."""
+    data = Dataset(home / "data")
+    torch.manual_seed(0)
+    poses, facing = 0.3 * torch.randn(1000, 17, 2), torch.rand(1000) < 0.5
+    nose = data.skeleton.index("nose")
+    poses[:, nose, 1] = torch.where(facing, -1.0, 1.0)
+    core = PoseNet(compose(overrides(home, "heads")).model, data.skeleton, 1.0).eval()
+    seen = FitData(core, data.split("train"), poses, facing, 16)
+    head = fit_head("pose_facing", seen, 100, seed=0, title="")
+    assert isinstance(head, PoseFacing)
+    logits = head.facing_logits(torch.zeros(1), poses)
+    assert ((logits > 0) == facing).float().mean() > 0.95
 
 
 def test_front_back_learns_who_approaches(tmp_path: Path, home: Path) -> None:
@@ -363,7 +400,9 @@ def test_front_back_learns_who_approaches(tmp_path: Path, home: Path) -> None:
         np.save(tmp_path / f"{name}.npy", array)
     split = Split(tmp_path)
     core = PoseNet(compose(overrides(home, "heads")).model, load_skeleton("h36m17"), 1.0).eval()
-    head = fit_head("front_back", FitData(core, split, torch.zeros(1), 64), 60, seed=0, title="")
+    head = fit_head(
+        "front_back", FitData(core, split, torch.zeros(1), torch.zeros(1), 64), 60, seed=0, title=""
+    )
     assert isinstance(head, FrontBack)
     x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     logits = head.facing_logits(x, core.omega(core.phi(x))).detach().numpy()
@@ -425,7 +464,8 @@ def test_finetuning_leaves_lambda_and_front_back_as_they_ship(home: Path, tmp_pa
     data = tiny_dataset(tmp_path / "images", size=48)
     own = [f"paths.data={data}", "flow.steps=20", "train.batch=8", "heads.refiner.steps=10"]
     own += [f"paths.{name}={tmp_path / name}" for name in ("flow", "model", "checkpoints")]
-    config = compose(["experiment=finetune", "train.steps=2", "train.interval=2", *own])
+    own += ["data.name=tiny", "train.steps=2", "train.interval=2"]
+    config = compose(["experiment=finetune", *own])
     pretrain_flow.run(config)
     train.run(config)
     ours, shipped = weights(tmp_path, "."), load_file(SHIPPED / "model.safetensors")

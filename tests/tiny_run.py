@@ -17,6 +17,7 @@ from skelift.stages import pretrain_flow
 SMALL = [
     "loss=paper",
     "model.channels=single",
+    "data.name=tiny",
     "data.size=32",
     "model.width=4",
     "model.disc_width=8",

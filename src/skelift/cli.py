@@ -4,6 +4,8 @@ Only what ``--help`` needs is imported here; stages are imported when they run.
 """
 
 import argparse
+import errno
+import io
 import os
 import re
 import sys
@@ -12,12 +14,14 @@ from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
-from skelift import __version__
+from skelift import __version__, threads
 from skelift.errors import InputError, RunError
 
 RUN_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+# Faults of the machine, whatever the input was.
+MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 GROUPS = {
     "make data": ["prepare", "validate"],
@@ -28,6 +32,18 @@ GROUPS = {
 }
 VERBS = [verb for verbs in GROUPS.values() for verb in verbs]
 RENAMED = {"synthesize": "prepare"}
+
+
+PATH = (str, bytes, os.PathLike)
+FAULTS = (InputError, RunError, OSError, UnicodeError)  # that end in one line, not a traceback
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the exit code of bad input."""
+        self.exit(BAD_INPUT, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
 
 class Stage(NamedTuple):
@@ -74,7 +90,7 @@ STAGES = {
     "evaluate": Stage(
         "Score the model and its baselines against true 3D joints.",
         "paths.data, paths.flow, paths.model",
-        "paths.reports (metrics.json, predictions.npz)",
+        "paths.reports (metrics.json, predictions.npz, baselines)",
         "evaluate.baselines=[mean_pose]",
     ),
     "report": Stage(
@@ -93,15 +109,17 @@ for data=WORD, or skeleton=FILE.yaml. With --config, overrides are KEY=VALUE."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb. Exit codes: 0, 1 a run that failed, 2 bad input, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     if argv and argv[0] not in VERBS and not argv[0].startswith("-"):
         print(f"skelift: error: {_unknown(argv[0])}", file=sys.stderr)
         return BAD_INPUT
     arguments = _parser().parse_args(argv)
     try:
+        threads.settle()
         _say(_stage(arguments) if arguments.verb in STAGES else _command(**vars(arguments)))
-    except (InputError, RunError) as error:
-        print(f"skelift {arguments.verb}: error: {error}", file=sys.stderr)
-        return BAD_INPUT if isinstance(error, InputError) else RUN_FAILED
+    except FAULTS as error:
+        return refused(f"skelift {arguments.verb}", error)
     except KeyboardInterrupt:
         print(f"skelift {arguments.verb}: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -111,6 +129,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _unknown(verb: str) -> str:
     nearest = RENAMED.get(verb) or get_close_matches(verb, VERBS, n=1, cutoff=0)[0]
     return f"unknown verb {verb}; did you mean {nearest}? `skelift --help` lists all"
+
+
+def refused(program: str, error: Exception) -> int:
+    """Say on stderr, in one line, which of the ``FAULTS`` stopped a program; its exit code."""
+    print(f"{program}: error: {_explain(error)}", file=sys.stderr)
+    failed = isinstance(error, RunError) or getattr(error, "errno", None) in MACHINE
+    return RUN_FAILED if failed else BAD_INPUT
+
+
+def _explain(error: Exception) -> str:
+    """What an error says; ``file: reason`` for one of the system."""
+    if isinstance(error, InputError | RunError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        names = [os.fsdecode(n) for n in (error.filename, error.filename2) if isinstance(n, PATH)]
+        return ": ".join([*names[-1:], error.strerror])
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _say(answer: str) -> None:
@@ -152,7 +187,7 @@ def _module(verb: str) -> ModuleType:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="skelift",
         usage="skelift [--version] VERB ...",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -7,6 +7,9 @@ class InputError(Exception):
     The command line prints it without a traceback and exits with code 2.
     """
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # names in it may have line ends
+
 
 class RunError(Exception):
     """A run that cannot go on, through no fault of its input. One line; exit code 1."""

@@ -1,55 +1,67 @@
 """Files and folders that appear whole or not at all."""
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from skelift.errors import InputError
 
 STATISTICS = "stats.jsonl"  # one JSON line per interval of a training, beside its model
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 @contextmanager
 def atomic_file(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
     """Yield a path to write to; it takes the place of ``path`` when the block ends well.
 
-    ``suffix`` is the yielded path's, for writers that choose the format by it.
+    ``suffix`` is the yielded path's, for writers that choose the format by it. An OSError of a disk
+    that takes no more names ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name may be as long as the file system allows, and its temporary one is longer.
-    prefix = f".{path.name[:40]}."
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=suffix)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=suffix)
     os.close(handle)
     unfinished = Path(name)
     try:
-        yield unfinished
-        with unfinished.open("rb") as stream:
-            os.fsync(stream.fileno())
-        unfinished.chmod(0o644)
-        unfinished.replace(path)
+        with naming(path, unfinished):
+            yield unfinished
+            with unfinished.open("rb") as stream:
+                os.fsync(stream.fileno())
+            unfinished.chmod(0o644)
+            unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
     """Yield an empty folder to fill; it takes the place of ``path`` when the block ends well.
 
     A killed process leaves at most a hidden ``.NAME.*.tmp`` folder beside it, which the next
     writer of the same folder removes, and never a half-filled ``path``.
+
+    Args:
+        path: the folder.
+        mark: a file that every such folder has; a folder that holds anything else is not replaced.
+
+    Raises:
+        InputError: another process is writing the folder, or what stands there is something else.
     """
-    for stale in path.parent.glob(f".{path.name}.*.tmp"):
-        shutil.rmtree(stale, ignore_errors=True)
-    with _beside(path) as unfinished:
+    path = _place(path)
+    check_replaceable(path, mark)
+    with claimed(path, by="replace", beside=True), _beside(path, alone=True) as unfinished:
         yield unfinished
-        replace_folder(unfinished, path)
+        with naming(path, unfinished):
+            replace_folder(unfinished, path)
 
 
 @contextmanager
@@ -65,17 +77,115 @@ def staged_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(file: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the lock of a file, which is made; BlockingIOError if it is held and not to ``wait``."""
+    """Hold the lock of a file, which is made, and removed at the end.
+
+    Raises:
+        BlockingIOError: it is held, and not to ``wait``.
+    """
+    made = [folder for folder in file.parents if not folder.exists()]
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    while True:
+        with file.open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_at(handle.fileno(), file):
+                continue  # its holder removed it as it let go: this one guards nothing
+            try:
+                yield
+            finally:
+                file.unlink(missing_ok=True)
+                fcntl.flock(handle, fcntl.LOCK_UN)  # worker processes may have the handle too
+                with suppress(OSError):  # of the first that is not empty
+                    for folder in made:
+                        folder.rmdir()
+            return
+
+
+@contextmanager
+def claimed(*folders: Path, by: str, beside: bool = False) -> Iterator[None]:
+    """Be the only process that writes into folders, as long as the block runs.
+
+    Args:
+        folders: they need not exist.
+        by: what writes; writers of another kind make other files, and are not in the way.
+        beside: the folders are replaced, so their locks lie beside them and not in them.
+
+    Raises:
+        InputError: another process is writing there, or nothing can be written there. What stands
+            in the way is a matter of the start, not of the end of the work.
+    """
+    with ExitStack() as held:
+        for folder in dict.fromkeys(map(_place, folders)):
+            check_folder(folder)
+            name = f"{by}.lock"
+            lock = folder.with_name(_prefix(folder) + name) if beside else folder / f".{name}"
+            try:
+                with naming(folder, lock):
+                    held.enter_context(locked(lock, wait=False))
+            except BlockingIOError:
+                raise InputError(
+                    f"{folder}: another process is writing there; wait for it, or name another "
+                    "folder"
+                ) from None
         yield
+
+
+def check_folder(folder: Path) -> None:
+    """InputError unless files can be written into a folder, which need not exist."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder to write into")
+    _check_room(folder, folder)
+
+
+def check_file(file: Path) -> None:
+    """InputError unless a file can be written, or written anew."""
+    if file.is_dir():
+        raise InputError(f"{file}: is a folder; name a file to write")
+    _check_room(file, file.parent)
+
+
+def _check_room(path: Path, there: Path) -> None:
+    """InputError unless something can be written where a path, below ``there``, will be."""
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise InputError(f"{path}: cannot be made, since {there} is a file; name another place")
+    try:
+        with tempfile.TemporaryFile(dir=there) as probe:
+            reserve(probe, 1)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); name another place, or make room"
+        ) from None
+
+
+def check_replaceable(folder: Path, mark: str) -> None:
+    """InputError if a folder holds something, and not ``mark``: it is not ours to replace."""
+    folder = _place(folder)
+    if os.path.ismount(folder):
+        raise InputError(f"{folder}: is a mounted disk; name a folder in it")
+    if folder.is_dir() and not (folder / mark).exists() and any(folder.iterdir()):
+        raise InputError(
+            f"{folder}: holds other files (no {mark}), and would be replaced; name another folder"
+        )
+
+
+def reserve(stream: BinaryIO | Any, size: int) -> None:
+    """Let an open file have ``size`` bytes on the disk; OSError where there is no room for them.
+
+    A file that is only made longer gets its room when it is written to: through a memory map, a
+    full disk is then a SIGBUS and no exception.
+    """
+    stream.flush()
+    if size and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(stream.fileno(), 0, size)
+    else:
+        stream.truncate(size)
 
 
 def replace_folder(unfinished: Path, path: Path) -> None:
     """Let a filled folder take the place of ``path``, which need not exist."""
     unfinished.chmod(0o755)
-    replaced = path.with_name(f".{path.name}.old.tmp")
+    replaced = _replaced(path)
     if path.exists():
         path.rename(replaced)
     unfinished.rename(path)
@@ -128,12 +238,77 @@ def ascii_name(path: Path) -> Iterator[str]:
         yield str(link)
 
 
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """An empty hidden folder next to a path; removed at the end, where it is still there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+def _place(path: Path) -> Path:
+    """Where a folder really lies: a link is followed, so that it stays one."""
+    return path.resolve() if path.is_symlink() or not path.name else path
+
+
+def _prefix(path: Path) -> str:
+    """How the names of hidden files beside a path begin; names have at most 255 bytes."""
+    name = os.fsencode(path.name)
+    if len(name) > 200:
+        name = name[:100] + hashlib.sha256(name).hexdigest()[:16].encode()
+    return f".{os.fsdecode(name)}."
+
+
+def _replaced(path: Path) -> Path:
+    """Where a folder waits while another takes its place."""
+    return path.with_name(f"{_prefix(path)}old.tmp")
+
+
+def _is_at(handle: int, file: Path) -> bool:
     try:
-        yield folder
+        return os.path.samestat(os.fstat(handle), file.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _beside(path: Path, *, alone: bool = False) -> Iterator[Path]:
+    """An empty hidden folder next to a path; removed at the end, where it is still there.
+
+    A writer that is ``alone`` first removes what killed writers of the very same path left.
+    """
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if alone:
+            _clean(path)
+        name = tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".tmp")
+    folder = Path(name)
+    try:
+        with naming(path):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clean(path: Path) -> None:
+    """Remove what killed writers of ``path`` left beside it, nothing of its neighbours.
+
+    Of a process that was killed between the two renames, the folder that it was about to replace
+    comes back.
+    """
+    unfinished = re.compile(re.escape(_prefix(path)) + r"[a-z0-9_]{8}\.tmp")  # as mkdtemp names it
+    for stale in path.parent.iterdir():
+        if unfinished.fullmatch(stale.name):
+            shutil.rmtree(stale, ignore_errors=True)
+    replaced = _replaced(path)
+    if replaced.exists() and path.exists():
+        shutil.rmtree(replaced)
+    elif replaced.exists():
+        replaced.rename(path)
+
+
+@contextmanager
+def naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
+    """Let an OSError of the disk say ``path``, not the hidden file beside it, or no file at all."""
+    try:
+        yield
+    except OSError as error:
+        code = error.errno
+        if code is None and "requested and" in str(error):  # NumPy's, of a write cut short
+            code = errno.ENOSPC
+        of_ours = unfinished is not None and error.filename in (unfinished, str(unfinished))
+        if code is not None and (of_ours or (code in _DISK and not error.filename)):
+            raise OSError(code, os.strerror(code), str(path)) from error
+        raise

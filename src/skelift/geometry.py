@@ -153,7 +153,7 @@ def turn_image(images: Tensor, angle: Tensor) -> Tensor:
     at = (2 * torch.arange(size, device=images.device, dtype=images.dtype) + 1) / size - 1
     pixels = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(1, -1, 2)
     # A pixel of the result is looked up where it lay before the turn.
-    before = turn_2d(pixels.expand(len(images), -1, -1), -angle)
+    before = turn_2d(pixels, -angle)
     return grid_sample(images, before.view(-1, size, size, 2), align_corners=False)
 
 

@@ -113,6 +113,18 @@ def facing_loss(facing: Tensor, radial_motion: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(facing, (radial_motion > 0).float(), sure)
 
 
+def pose_facing_loss(facing: Tensor, faces: Tensor, of_images: Tensor) -> Tensor:
+    """Departure: unpaired poses say who faces the camera; images show as many fronts as they do.
+
+    Args:
+        facing: (B,) log-odds that unpaired poses face the camera.
+        faces: (B,) whether they do, 0 or 1.
+        of_images: (B,) log-odds for poses of images.
+    """
+    apart = of_images.mean() - facing.mean()
+    return binary_cross_entropy_with_logits(facing, faces) + apart.square()
+
+
 def refine_loss(refined: Tensor, u: Tensor) -> Tensor:
     """Departure: an unpaired pose u with noise on it is refined to the pose; both (B, J, 2)."""
     return _squared(refined - u)

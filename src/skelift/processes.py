@@ -1,12 +1,24 @@
 """Worker processes: how many to use, and how they end with the process that started them."""
 
+import math
 import os
 from multiprocessing import parent_process
+from pathlib import Path
 from threading import Thread
 
+from skelift.cgroup import quota
 
-def cores() -> int:
-    """Cores that this process may use."""
+
+def cores(root: Path = Path("/")) -> int:
+    """Cores that this process may keep busy: by its affinity and its container's CPU limit.
+
+    Of a limit of 1.5 CPUs two threads get more than one does, so it is rounded up.
+    """
+    limit = quota(root)
+    return _own_cores() if limit is None else min(_own_cores(), max(math.ceil(limit), 1))
+
+
+def _own_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -29,6 +29,9 @@ def progress_bar(
         show: False keeps it silent.
         transient: it disappears at the end.
     """
+    console = Console(stderr=True)
+    # Of a bar that disappears, a file or pipe would only keep an empty line.
+    shown = show and (console.is_terminal or not transient)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -36,9 +39,9 @@ def progress_bar(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         *more,
-        console=Console(stderr=True),
+        console=console,
         transient=transient,
-        disable=not show,
+        disable=not shown,
     )
 
 

@@ -10,26 +10,22 @@ backward: by numba's kernels on the CPU, by Triton's on CUDA devices (``render_c
 operations elsewhere (``render_device``).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from skelift import render_device
+from skelift import render_device, threads
 from skelift.skeleton import Skeleton
 
 # Squared kappa of this gamma draws limbs about as thick as those of a body that fills the crop.
 _SILHOUETTE_GAMMA = 150.0
 _TINY = 1e-30  # keeps 0 / 0 out without moving any other value
-_FAR = 1e30  # finite, unlike infinity: fastmath takes every number to be
 
 
 @dataclass(frozen=True)
@@ -89,12 +85,16 @@ class _OnCpu(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, kappa: Kappa) -> Tensor:
+        from skelift import render_cpu
+
         points = np.ascontiguousarray(u.detach().numpy())
         shape = (len(points), kappa.channels, kappa.size, kappa.size)
         image = np.empty(shape, dtype=np.float32)
         nearest = np.empty(shape, dtype=np.uint8)
-        with _threads_of_torch():
-            _draw(points, kappa.bones, kappa.channel, kappa.gamma, kappa.squared, image, nearest)
+        with threads.of_torch():
+            render_cpu.draw(
+                points, kappa.bones, kappa.channel, kappa.gamma, kappa.squared, image, nearest
+            )
         drawn = torch.from_numpy(image)
         ctx.save_for_backward(u, drawn)
         ctx.nearest, ctx.kappa = nearest, kappa
@@ -103,13 +103,15 @@ class _OnCpu(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        from skelift import render_cpu
+
         u, drawn = ctx.saved_tensors
         kappa: Kappa = ctx.kappa
         points = np.ascontiguousarray(u.detach().numpy())
         moved = np.zeros_like(points)
         upstream = gradient.contiguous().numpy()
-        with _threads_of_torch():
-            _draw_gradient(
+        with threads.of_torch():
+            render_cpu.draw_gradient(
                 points, kappa.bones, kappa.gamma, kappa.squared,
                 drawn.detach().numpy(), ctx.nearest, upstream, moved,
             )  # fmt: skip
@@ -143,90 +145,3 @@ def _passes(u: Tensor) -> ModuleType:
 
         return render_cuda
     return render_device
-
-
-@contextmanager
-def _threads_of_torch() -> Iterator[None]:
-    """Run a kernel on as many threads as torch uses, and leave torch that number.
-
-    numba and torch share one OpenMP pool: numba's first parallel kernel sets its size to all cores,
-    which changes how torch splits its sums from then on, and with that their last bits.
-    """
-    threads = torch.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@numba.njit(parallel=True, fastmath=True, cache=True)
-def _draw(
-    u: Any, bones: Any, channel: Any, gamma: float, squared: bool, image: Any, nearest: Any
-) -> None:
-    batch, channels, size, _ = image.shape
-    for item in numba.prange(batch * channels):
-        b, c = item // channels, item % channels
-        best = np.empty(size, dtype=np.float32)
-        owner = np.empty(size, dtype=np.int32)
-        for row in range(size):
-            y = np.float32((2 * row + 1) / size - 1)
-            best[:] = np.float32(_FAR)
-            owner[:] = 0
-            for n in range(len(bones)):
-                if channel[n] != c:
-                    continue
-                ax, ay = u[b, bones[n, 0], 0], u[b, bones[n, 0], 1]
-                dx, dy = u[b, bones[n, 1], 0] - ax, u[b, bones[n, 1], 1] - ay
-                scale = np.float32(1) / (dx * dx + dy * dy + np.float32(_TINY))
-                for column in range(size):
-                    x = np.float32(2 * column + 1) / np.float32(size) - np.float32(1)
-                    r = ((x - ax) * dx + (y - ay) * dy) * scale
-                    r = min(max(r, np.float32(0)), np.float32(1))
-                    qx, qy = x - ax - r * dx, y - ay - r * dy
-                    d = qx * qx + qy * qy
-                    closer = d < best[column]
-                    best[column] = d if closer else best[column]
-                    owner[column] = n if closer else owner[column]
-            for column in range(size):
-                d = best[column] if squared else np.sqrt(best[column])
-                image[b, c, row, column] = np.exp(-np.float32(gamma) * d)
-                nearest[b, c, row, column] = owner[column]
-
-
-@numba.njit(parallel=True, fastmath=True, cache=True)
-def _draw_gradient(
-    u: Any,
-    bones: Any,
-    gamma: float,
-    squared: bool,
-    image: Any,
-    nearest: Any,
-    upstream: Any,
-    moved: Any,
-) -> None:
-    batch, channels, size, _ = image.shape
-    # In float64, for the reason given in _squared_distances.
-    for b in numba.prange(batch):
-        for c in range(channels):
-            for row in range(size):
-                y = (2 * row + 1) / size - 1
-                for column in range(size):
-                    slope = -gamma * image[b, c, row, column] * upstream[b, c, row, column]
-                    if slope == 0:
-                        continue
-                    x = (2 * column + 1) / size - 1
-                    i, j = bones[nearest[b, c, row, column]]
-                    ax, ay = np.float64(u[b, i, 0]), np.float64(u[b, i, 1])
-                    dx, dy = u[b, j, 0] - ax, u[b, j, 1] - ay
-                    r = ((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy + np.float64(_TINY))
-                    r = min(max(r, np.float64(0)), np.float64(1))
-                    qx, qy = x - ax - r * dx, y - ay - r * dy
-                    if squared:
-                        slope *= 2.0
-                    else:
-                        slope /= np.sqrt(qx * qx + qy * qy + np.float64(_TINY))
-                    moved[b, i, 0] -= slope * (1 - r) * qx
-                    moved[b, i, 1] -= slope * (1 - r) * qy
-                    moved[b, j, 0] -= slope * r * qx
-                    moved[b, j, 1] -= slope * r * qy

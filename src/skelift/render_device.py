@@ -1,6 +1,6 @@
 """kappa's two passes in torch's operations: the renderer of devices without kernels.
 
-A loop over limbs of operations on whole images, in the dtype of the poses.
+A loop over limbs of operations on whole images.
 """
 
 from typing import NamedTuple
@@ -44,7 +44,11 @@ def draw(u: Tensor, limbs: Limbs, size: int, fall_off: FallOff) -> tuple[Tensor,
 def gradient(
     u: Tensor, limbs: Limbs, fall_off: FallOff, drawn: Tensor, nearest: Tensor, upstream: Tensor
 ) -> Tensor:
-    """(B, J, 2) gradient of ``draw`` with respect to the poses, for (B, C, S, S) ``upstream``."""
+    """(B, J, 2) gradient of ``draw`` with respect to the poses, for (B, C, S, S) ``upstream``.
+
+    In float64: the direction of a pixel on a limb is a difference of near-equal numbers.
+    """
+    dtype, u = u.dtype, u.double()
     x, y = _pixels(u, drawn.shape[-1])
     moved = [[torch.zeros_like(u[:, 0])] for _ in range(u.shape[1])]
     for c, own in enumerate(limbs):
@@ -60,7 +64,7 @@ def gradient(
             part = torch.stack([(steep * r * qx).sum((1, 2)), (steep * r * qy).sum((1, 2))], 1)
             moved[i].append(part - whole)
             moved[j].append(-part)
-    return torch.stack([torch.stack(parts).sum(0) for parts in moved], 1)
+    return torch.stack([torch.stack(parts).sum(0) for parts in moved], 1).to(dtype)
 
 
 def _to_limb(

@@ -1,6 +1,9 @@
 """Articulated skeletons, described in YAML and never in code."""
 
-from collections.abc import Mapping, Sequence
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -30,7 +33,7 @@ class Skeleton:
             the skeleton image has several channels. Empty derives left / right / centre from pairs.
     """
 
-    __pydantic_config__ = ConfigDict(coerce_numbers_to_str=True)
+    __pydantic_config__ = ConfigDict(coerce_numbers_to_str=True, extra="forbid")
 
     name: str
     root: str
@@ -43,33 +46,58 @@ class Skeleton:
     channels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(set(self.joints)) != len(self.joints):
-            raise InputError(f"skeleton {self.name}: joint names repeat; give each its own name")
+        for fault in self._faults():
+            raise InputError(f"skeleton {self.name}: {fault}")
+
+    def _faults(self) -> Iterator[str]:
+        """What is wrong with it, the plainest first."""
+        if not self.name.strip() or not all(joint.strip() for joint in self.joints):
+            yield "its name and those of its joints must not be empty; name them"
+        if twice := _repeated(map(joint_name, self.joints)):
+            same = [joint for joint in self.joints if joint_name(joint) == twice]
+            yield f"joint names repeat ({', '.join(same)}); give each its own name"
         if len(self.bones) != len(self.bone_lengths_mm):
-            raise InputError(
-                f"skeleton {self.name}: {len(self.bones)} bones but "
-                f"{len(self.bone_lengths_mm)} bone_lengths_mm; give one length per bone"
+            yield (
+                f"{len(self.bones)} bones but {len(self.bone_lengths_mm)} bone_lengths_mm; give "
+                "one length per bone"
             )
-        if not self.bones or min(self.bone_lengths_mm) <= 0:
-            raise InputError(f"skeleton {self.name}: needs bones, all with a length above 0 mm")
+        if not self.bones or not all(0 < length < np.inf for length in self.bone_lengths_mm):
+            yield "needs bones, all with a length above 0 mm"
         named = {self.root, self.head, *self.evaluated}
         for names in (*self.bones, *self.pairs, *self.channels.values()):
             named.update(names)
-        unknown = sorted(named - set(self.joints))
-        if unknown:
-            raise InputError(
-                f"skeleton {self.name}: {', '.join(unknown)} not among its joints; correct the name"
-            )
+        if unknown := sorted(named - set(self.joints)):
+            yield f"{', '.join(unknown)} not among its joints; correct the name"
         if self.root == self.head:
-            raise InputError(f"skeleton {self.name}: root and head must be different joints")
+            yield "root and head must be different joints"
+        if twice := _repeated(joint for pair in self.pairs for joint in pair):
+            yield f"{twice} is twice in pairs; a joint has one partner"
+        if twice := _repeated(self.evaluated):
+            yield f"{twice} is twice in evaluated; name it once"
+        if twice := _repeated(joint for names in self.channels.values() for joint in names):
+            yield f"{twice} is twice in channels; its bone is drawn in one"
+        if fault := self._no_tree():
+            yield f"{fault}; its bones must join all joints, each by one way"
+
+    def _no_tree(self) -> str:
+        """Why the bones are not a tree of all joints, or nothing."""
+        joined = {joint: {joint} for joint in self.joints}
+        for parent, child in self.bones:
+            if parent == child:
+                return f"a bone joins {parent} to itself"
+            if joined[parent] is joined[child]:
+                return f"the bone from {parent} to {child} closes a circle"
+            joined[parent] |= joined[child]
+            joined |= dict.fromkeys(joined[child], joined[parent])
+        apart = [joint for joint in self.joints if joint not in joined[self.root]]
+        return f"no bones lead from {self.root} to {', '.join(apart)}" if apart else ""
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "Skeleton":
         """Build from the content of a skeleton YAML file (see ``conf/skeleton``)."""
         if not isinstance(mapping, Mapping):
             raise InputError(f"skeleton: {mapping!r} is not a mapping; give a skeleton's fields")
-
-        given = {key: value for key, value in mapping.items() if value is not None}
+        given = {str(key): value for key, value in mapping.items() if value is not None}
         try:
             return _adapter().validate_python(given)
         except ValidationError as invalid:
@@ -77,6 +105,8 @@ class Skeleton:
         key, *inside = error["loc"]
         if error["type"] == "missing" and not inside:
             wrong = f"no {key}; add it"
+        elif error["type"] == "unexpected_keyword_argument":
+            wrong = f"{key} is no field of a skeleton; correct the name"
         else:
             wrong = f"{key} has the wrong form ({error['msg']}); correct it"
         raise InputError(
@@ -172,6 +202,39 @@ class Skeleton:
             "centre": [c for c in children if c not in left | right],
         }
         return {name: bones for name, bones in sides.items() if bones}
+
+
+def joint_name(name: str) -> str:
+    """One spelling of a joint's name, by which joints of any file are compared.
+
+    Lower case, words joined by ``_``, the body side in front as ``l`` or ``r``: ``LEFT_HIP``,
+    ``leftHip``, ``Left Hip``, ``L_HIP``, ``LHip``, ``hip_l`` and ``hip.L`` are ``l_hip``.
+    """
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", _composed(name))
+    words = [word for word in re.split(r"[\W_]+", parted.lower()) if word]
+    if len(words) == 1 and (stuck := _STUCK.fullmatch(words[0])):
+        words = [stuck[1], stuck[2]]
+    sides = [at for at, word in enumerate(words) if word in ("left", "right")]
+    sides = sides or [at for at in (0, len(words) - 1) if words[at:] and words[at] in ("l", "r")]
+    if len(words) > 1 and len(sides) == 1:
+        words = [words.pop(sides[0])[0], *words]
+    return "_".join(words) or name
+
+
+# A side without a space before the joint: ``LHIP``, ``rightknee``. Not ``rear``, which is no ear.
+_STUCK = re.compile(
+    r"(left|right|l|r)(hip|knee|ankle|shoulder|elbow|wrist|eye|heel|foot|hand|(?<=t)ear)"
+)
+
+
+def _composed(name: str) -> str:
+    """Letters with accents as one character each, however they were typed."""
+    return unicodedata.normalize("NFKC", name)
+
+
+def _repeated(names: Iterable[str]) -> str:
+    """A name that is there more than once, or nothing."""
+    return next((name for name, count in Counter(names).items() if count > 1), "")
 
 
 @cache

@@ -1,4 +1,5 @@
 import json
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from components.configure.component import configure
 from components.conftest import TINY
 from components.testing import refusal, run_component
 from skelift.config import compose, to_yaml
+from skelift.kubeflow import step
 
 
 def parameters(**changes: object) -> dict[str, object]:
@@ -37,7 +39,18 @@ def test_wrong_parameter_ends_with_one_line(
 
 
 def test_nothing_but_an_executor_input_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
-    from skelift.kubeflow.step import main
-
-    assert main(["configure", "--executor-input", json.dumps({"inputs": {}})]) == 2
+    assert step.main(["configure", "--executor-input", json.dumps({"inputs": {}})]) == 2
     assert "ExecutorInput" in capsys.readouterr().err
+
+
+def test_a_full_disk_ends_a_step_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(task: object) -> None:
+        raise OSError(ENOSPC, "No space left on device", "/a/b")
+
+    monkeypatch.setitem(step.STEPS, "configure", full)
+    given = {"inputs": {}, "outputs": {"outputFile": "/a/c"}}
+    assert step.main(["configure", "--executor-input", json.dumps(given)]) == 1
+    said = capsys.readouterr().err
+    assert said == "skelift step configure: error: /a/b: No space left on device\n"

@@ -7,13 +7,14 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from skelift.commands.options import add_model
+from skelift.numbers import port as tcp_port
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options that ``run`` takes."""
     add_model(parser)
     parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, loopback)")
-    parser.add_argument("--port", type=int, default=7860, help="(default: 7860)")
+    parser.add_argument("--port", type=tcp_port, default=7860, help="(default: 7860)")
 
 
 def run(model: Path | None, endpoint: str | None, host: str, port: int) -> str:

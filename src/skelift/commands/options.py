@@ -3,6 +3,8 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
+from skelift.numbers import port
+
 
 def add_model(parser: ArgumentParser) -> None:
     """Who predicts: a model in this process, or an endpoint."""
@@ -23,7 +25,7 @@ def add_model(parser: ArgumentParser) -> None:
 def add_server(parser: ArgumentParser) -> None:
     """Which server of this machine."""
     parser.add_argument(
-        "--port", type=int, default=8080, help="and the four after it (default: 8080)"
+        "--port", type=port, default=8080, help="and the four after it (default: 8080)"
     )
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="the server's folder (default: by its port)"

@@ -11,6 +11,7 @@ Examples:
   skelift predict holiday.jpg --background person --out pose.json --draw drawn/
   skelift predict walk.mp4 --background person --out walk.csv --draw drawn/
   skelift predict frames/ --masks masks/ --out poses.npz
+  skelift predict videos/ --background median --camera calibration.toml --out poses.npz
   skelift predict person.png --endpoint http://127.0.0.1:8080 --out pose.json
 """
 
@@ -19,15 +20,19 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skelift.commands.options import add_model
 from skelift.errors import InputError
+from skelift.numbers import count, positive
 
 if TYPE_CHECKING:
+    from skelift.data.cameras import Camera
     from skelift.data.mask_checks import MaskFaults
     from skelift.inference.cropping import Box
+    from skelift.inference.frames import Source
     from skelift.inference.pose_files import Entry, Header
 
 NOBODY = "nobody"
@@ -61,10 +66,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="around the body in every image, in pixels; for --background person and remove",
     )
     parser.add_argument(
-        "--every", type=int, default=1, metavar="N", help="every n-th frame of a video"
+        "--every", type=count, default=1, metavar="N", help="every n-th frame of a video"
     )
     parser.add_argument(
-        "--focal", type=float, metavar="PX", help="focal length in pixels, where it is known"
+        "--focal", type=positive, metavar="PX", help="focal length in pixels, where it is known"
+    )
+    parser.add_argument(
+        "--camera",
+        metavar="FILE[:NAME]",
+        help="calibration of the camera (docs/datasets.md), in place of --focal; without NAME the "
+        "camera is called as the input's folder or video, or is the only one",
     )
 
 
@@ -85,6 +96,7 @@ def run(
     background: str = "keep",
     every: int = 1,
     endpoint: str | None = None,
+    camera: str | None = None,
     box: "Box | None" = None,
 ) -> Path:
     """Predict the pose in each image and video frame, and write one file.
@@ -95,7 +107,7 @@ def run(
     """
     from skelift.data.mask_checks import MaskFaults, mask_fault
     from skelift.data.static_camera import PERSON
-    from skelift.files import staged_folder
+    from skelift.files import check_file, check_folder, staged_folder
     from skelift.inference.cropping import REMOVE
     from skelift.inference.drawings import drawing, drawn_names
     from skelift.inference.engines import choose_engine, predict_frames
@@ -106,7 +118,13 @@ def run(
     check_suffix(out)
     if box is not None and background not in (PERSON, REMOVE):
         raise InputError("--box: needs --background person or remove; a mask has its own place")
+    if camera and focal is not None:
+        raise InputError("--camera and --focal: a calibration has its focal length; give one")
+    check_file(out)
+    if draw:
+        check_folder(draw)
     sources = find_sources(images, masks, every)
+    cameras = [_camera_of(source, camera) if camera else None for source in sources]
     names = drawn_names(sources) if draw else {}
     engine, _ = choose_engine(model, endpoint)
     counts: Counter[str] = Counter()
@@ -117,9 +135,10 @@ def run(
         staging = staged_folder(draw) if draw else nullcontext()
         with staging as staged, progress_bar() as bar:
             task = bar.add_task("Predicting", total=sum(len(s.clip.indices) for s in sources))
-            for source in sources:
+            for source, own in zip(sources, cameras, strict=True):
                 with drawing(source, staged, names) if staged else nullcontext() as drawer:
-                    frames = source.frames(background, box)
+                    found = source.frames(background, box)
+                    frames = (replace(frame, camera=own) for frame in found)
                     for frame, header, entry in predict_frames(engine, frames, focal):
                         counts[entry["crop"]["from"] if entry else NOBODY] += 1
                         if entry:
@@ -145,6 +164,19 @@ def run(
     for line in left_out(images):
         print(line, file=sys.stderr)
     return out
+
+
+def _camera_of(source: "Source", given: str) -> "Camera":
+    """The camera that ``--camera FILE[:NAME]`` gives to a source."""
+    from skelift.data.cameras import find_camera, read_cameras
+    from skelift.data.listing import is_video_file
+
+    file, _, name = given.rpartition(":")
+    path, name = (Path(file), name) if file and not Path(given).exists() else (Path(given), "")
+    cameras = read_cameras(path)
+    first = source.clip.files[0]
+    own = first.stem if is_video_file(first) else first.parent.name
+    return find_camera(cameras, name or ("" if len(cameras) == 1 else own), path)
 
 
 def _report(counts: Counter[str], faults: "MaskFaults") -> None:

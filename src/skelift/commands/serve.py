@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from skelift.commands.options import add_server
 from skelift.errors import InputError, RequestError, RunError
+from skelift.numbers import non_negative
 
 if TYPE_CHECKING:
     from skelift.serving.probe import Place
@@ -43,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--updates", action="store_true", help="allow `skelift rollout`")
     parser.add_argument(
         "--grace",
-        type=float,
+        type=non_negative,
         default=0.0,
         metavar="S",
         help="seconds between being not ready and the end, for a load balancer to notice",
@@ -70,10 +71,10 @@ def run(
     """Serve until SIGTERM or Ctrl-C; then answer the requests under way, and stop.
 
     Raises:
-        InputError: no model, no Java, or the port is taken.
+        InputError: no model, a broken one, no Java, or the port or the state's folder is taken.
         RunError: the model was never ready, or TorchServe ended.
     """
-    from skelift.serving.archive import package
+    from skelift.files import check_file
     from skelift.serving.server import check_host, curl_line, serving
     from skelift.serving.settings import ServerSettings
     from skelift.weights import SHIPPED
@@ -81,12 +82,16 @@ def run(
     stop = threading.Event()
     if sample and not sample.is_file():
         raise InputError(f"{sample}: not found; name an image of a body after --sample")
+    if sample:
+        check_file(_drawing_of(sample))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     settings = ServerSettings(host, port, check_host(host, tokens), updates=updates)
     with ExitStack() as stack:
         archive = model or SHIPPED
         if archive.suffix != ".mar":
+            from skelift.serving.archive import package  # loads PyTorch
+
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             _say(f"packaging {archive}")
             archive = package(archive, Path(folder))
@@ -121,10 +126,14 @@ def _draw_answer(place: "Place", image: Path) -> Path:
         answer = client.predict([Query(image.read_bytes())])
     except RequestError as error:
         raise InputError(f"{image}: {error}") from None
-    drawn = image.with_suffix(".pose.png")
+    drawn = _drawing_of(image)
     frame = Frame(image, read_image(image))
     write_png(drawn, draw_frame(frame, answer["predictions"][0], answer, fixed=False))
     return drawn
+
+
+def _drawing_of(image: Path) -> Path:
+    return image.with_suffix(".pose.png")
 
 
 def _say(line: str) -> None:

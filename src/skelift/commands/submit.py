@@ -12,6 +12,8 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from skelift.numbers import positive
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options that ``run`` takes."""
@@ -37,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--wait", action="store_true", help="print states until the end; exit 1 if the run fails"
     )
     parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="longest wait (default: no limit)"
+        "--timeout", type=positive, metavar="SECONDS", help="longest wait (default: no limit)"
     )
 
 

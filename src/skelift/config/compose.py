@@ -6,9 +6,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from skelift.config.overrides import Change, apply, parse
 from skelift.config.read import read
 from skelift.config.relations import check_relations
 from skelift.config.schema import Config
+from skelift.config.skeleton_file import read_names, read_skeleton
 from skelift.errors import InputError
 
 GROUPS = {file.parent.name for file in Path(__file__).parents[1].glob("conf/*/*.yaml")}
@@ -30,7 +32,8 @@ def compose(overrides: Sequence[str] = (), file: Path | None = None) -> Config:
     overrides = [f"data={word}" if word.isidentifier() else word for word in overrides]
     with _located(str(file) if file else ""):
         config = _checked(_from_file(file, overrides) if file else _from_groups(overrides))
-        _ = list(each_variant(config)), _named("sweep.overrides", config, config.sweep.overrides)
+        _check_apart(list(each_variant(config)))
+        _named("sweep.overrides", config, config.sweep.overrides)
     return config
 
 
@@ -39,9 +42,9 @@ def vary(config: Config, overrides: Sequence[str]) -> Config:
     from omegaconf import OmegaConf
 
     with _located(""):
-        changes = OmegaConf.from_dotlist(list(overrides))
-        merged = OmegaConf.merge(OmegaConf.create(asdict(config)), changes)
-        return _checked(OmegaConf.to_container(merged, resolve=True))
+        raw = OmegaConf.create(asdict(config))
+        apply(raw, list(map(parse, overrides)))
+        return _checked(OmegaConf.to_container(raw, resolve=True))
 
 
 def each_variant(config: Config) -> Iterator[tuple[str, Config]]:
@@ -88,18 +91,36 @@ def _named(key: str, config: Config, overrides: Sequence[str]) -> Config:
         return vary(config, keys)
 
 
+def _check_apart(variants: Sequence[tuple[str, Config]]) -> None:
+    """InputError where a variant would replace another one's files."""
+    owners: dict[Path, str] = {}
+    for name, config in variants:
+        if name != Path(name).name or name == "..":
+            raise InputError(
+                f"variants.{name}: becomes a folder's name; take letters, digits and dashes"
+            )
+        for key in ("model", "checkpoints"):
+            folder = Path(getattr(config.paths, key)).resolve()
+            if owners.setdefault(folder, name) != name:
+                raise InputError(
+                    f"variants.{name}: has the folder {getattr(config.paths, key)} of variant "
+                    f"{owners[folder]}; give each its own paths.{key}, or none"
+                )
+
+
 @contextmanager
 def _located(place: str) -> Iterator[None]:
     """Make every error a one-line InputError that starts with the place, once."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     try:
         yield
     except InputError as error:
         said = str(error)
         raise InputError(said if place in said else f"{place}: {said}") from None
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise InputError(f"{place or 'configuration'}: {_explain(error)}") from None
 
 
@@ -115,40 +136,40 @@ def _from_groups(overrides: Sequence[str]) -> Any:
     from omegaconf import OmegaConf
 
     own = [o.removeprefix("skeleton=") for o in overrides if _is_own_skeleton(o)]
-    asked = [_forced(o) for o in overrides if not _is_own_skeleton(o)]
+    asked = {o: parse(o) for o in overrides if not _is_own_skeleton(o)}
     with initialize_config_module("skelift.conf", version_base="1.3"):
-        composed = hydra_compose("config", asked)
+        composed = hydra_compose("config", [o for o, change in asked.items() if _is_group(change)])
     OmegaConf.set_struct(composed, False)
     composed.pop("experiment", None)
     if own:
-        composed.skeleton = _load_yaml(Path(own[-1]))
+        composed.skeleton = read_skeleton(Path(own[-1]))
+    apply(composed, [change for change in asked.values() if not _is_group(change)])
     return OmegaConf.to_container(composed, resolve=True)
 
 
 def _is_own_skeleton(override: str) -> bool:
-    return override.startswith("skeleton=") and override.endswith((".yaml", ".yml"))
+    return override.startswith("skeleton=") and override.lower().endswith((".yaml", ".yml"))
 
 
-def _forced(override: str) -> str:
-    """The override of a key for Hydra, which knows only the keys of the YAML files."""
-    key, assigned, _ = override.partition("=")
-    plain = assigned and key not in GROUPS and key[:1].isalpha() and "@" not in key
-    return f"++{override}" if plain else override
+def _is_group(change: Change) -> bool:
+    """Whether it chooses a group, which is Hydra's part; keys are changed after it."""
+    return change.key in GROUPS or "/" in change.key or "@" in change.key
 
 
 def _from_file(file: Path, overrides: Sequence[str]) -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
-    raw = _load_yaml(file)
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        key, value = override.key_or_group, override.value()
-        if key in GROUPS and isinstance(value, str):
+    raw, changes = _load_yaml(file), {override: parse(override) for override in overrides}
+    if OmegaConf.is_dict(raw.get("skeleton")):  # names stay as they are written, lengths numbers
+        lengths = raw.skeleton.get("bone_lengths_mm")
+        raw.skeleton = read_names(file)["skeleton"] | {"bone_lengths_mm": lengths}
+    for override, change in changes.items():
+        if change.key in GROUPS and isinstance(change.value, str):
             raise InputError(
-                f"{override.input_line}: {file} is composed already; compose another with "
-                f"`skelift train --cfg job {override.input_line} > FILE`"
+                f"{override}: {file} is composed already; compose another with "
+                f"`skelift train --cfg job {override} > FILE`"
             )
-        OmegaConf.update(raw, key, value, force_add=True)
+    apply(raw, list(changes.values()))
     return OmegaConf.to_container(raw, resolve=True)
 
 
@@ -160,7 +181,7 @@ def _load_yaml(file: Path) -> Any:
         content = OmegaConf.load(file)
     except FileNotFoundError:
         raise InputError(f"{file}: not found; name an existing YAML file") from None
-    except (YAMLError, OSError) as error:
+    except (YAMLError, OSError, UnicodeError) as error:
         raise InputError(f"{file}: is not readable YAML ({_one_line(error)})") from None
     if not OmegaConf.is_dict(content):
         raise InputError(f"{file}: is not a mapping; give lines of `key: value`")

@@ -44,7 +44,18 @@ def read(kind: Any, value: Any, key: str = "") -> Any:
     if error["type"] == "missing":
         raise InputError(f"{where}: not set; give it a value")
     said = _said(error["type"], error["msg"], error.get("ctx", {}), str(error["input"]))
-    raise InputError(f"{where or 'configuration'}={error['input']}: {said}")
+    raise InputError(f"{where or 'configuration'}={shown(error['input'])}: {said}")
+
+
+def shown(value: Any) -> str:
+    """A value as an override writes it: null, true and false in YAML's words."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return f"[{', '.join(map(shown, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {shown(item)}' for key, item in value.items())}}}"
+    return str(value)
 
 
 def keys(kind: Any) -> Iterator[str]:

@@ -1,9 +1,14 @@
 """What keys must be together, where the configuration alone decides it."""
 
+from dataclasses import asdict
+from pathlib import Path
+
 from skelift.config.schema import Config
 from skelift.errors import InputError
 
 SOURCES = ("synth", "folder", "h36m", "mpi_inf_3dhp", "handdb", "mix")
+OF_IMAGES = ("gan", "omega", "render", "silhouette", "mirror")
+WEIGHTS = (*OF_IMAGES, "l2d", "l3d", "deformation", "flow", "bones")
 
 
 def check_relations(c: Config) -> None:
@@ -11,7 +16,7 @@ def check_relations(c: Config) -> None:
     smallest = 24 * 2 ** (c.model.disc_scales - 1)  # where the coarsest PatchGAN has room
     sources = [name for name in SOURCES if getattr(c.data, name) is not None]
     coordinates = 2 * len(c.body) - 2  # of root-relative 2D poses
-    train = c.train
+    train, loss = c.train, c.loss
     for holds, message in (
         (
             c.data.size % 8 == 0 and c.data.size >= smallest,
@@ -28,6 +33,10 @@ def check_relations(c: Config) -> None:
             f"{c.body.name} that vary",
         ),
         (
+            train.steps or train.start,
+            "train.steps=0 keeps the core of a finished model and fits its heads; set train.start",
+        ),
+        (
             train.snapshot_every % train.interval == 0,
             f"train.snapshot_every={train.snapshot_every}: must be a multiple of "
             f"train.interval={train.interval}",
@@ -37,8 +46,31 @@ def check_relations(c: Config) -> None:
             f"train.patience={train.patience}: counts snapshots; set train.snapshot_every too",
         ),
         (
+            not train.patience or train.snapshot_every <= train.steps,
+            f"train.patience={train.patience}: counts snapshots, and train.snapshot_every="
+            f"{train.snapshot_every} gives none in train.steps={train.steps}; lower it",
+        ),
+        (
+            any(getattr(loss, term) for term in WEIGHTS),
+            f"loss: {', '.join(WEIGHTS)} are all 0, so nothing is trained; set one above 0",
+        ),
+        (
+            loss.cycle_weight_init == 1 or loss.cycle_weight_steps,
+            f"loss.cycle_weight_init={loss.cycle_weight_init:g}: has no effect with "
+            "loss.cycle_weight_steps=0; set both, or neither",
+        ),
+        (
+            not _holds_others(c),
+            f"paths.data={c.paths.data}: is replaced as a whole, and would take paths."
+            f"{_holds_others(c)} with it; give each a folder of its own",
+        ),
+        (
             not c.heads.front_back.enabled or c.loss.canonical_sides,
             "heads.front_back.enabled=true needs loss.canonical_sides=true: it swaps them",
+        ),
+        (
+            not c.heads.pose_facing.enabled or c.loss.canonical_sides,
+            "heads.pose_facing.enabled=true needs loss.canonical_sides=true: it swaps them",
         ),
         (
             c.loss.lift_images_from is not None
@@ -58,3 +90,14 @@ def check_relations(c: Config) -> None:
     ):
         if not holds:
             raise InputError(message)
+
+
+def _holds_others(c: Config) -> str:
+    """Which of ``paths`` is, or lies in, the folder of the data set, if one does."""
+    data = Path(c.paths.data).absolute()
+    inside = (
+        key
+        for key, folder in asdict(c.paths).items()
+        if key != "data" and Path(folder).absolute().is_relative_to(data)
+    )
+    return next(inside, "")

@@ -145,13 +145,29 @@ class FolderConfig:
     # none and no black background): they are left out and counted. More stop `prepare`.
     bad_masks: Fraction = 0.1
     # COCO keypoints .json, DeepLabCut .csv or .h5, .npz (poses_2d [, joints, clip]), or the folder
-    # of another data set.
+    # of another data set. Empty with truth: a test set alone, to evaluate models on.
     poses: File = ""
     # Joint order of an .npz without joint names; empty: that of the skeleton.
     joints: Literal["", "coco17", "openpose25", "h36m17", "mpi17", "mpi28"] = ""
+    # Category of a COCO file whose poses are taken; empty: all that fit the skeleton.
+    category: Text = ""
+    # Joints of poses below this likelihood or score count as not seen.
+    min_confidence: Fraction = 0.6
     # Focal length, in pixels of the source images; 0: unknown.
     focal_px: NonNegative = 0.0
-    # Test share: by person where known, else by clip; of a single clip, its end.
+    # Calibration of the cameras (docs/datasets.md), in place of focal_px: crops are what an ideal
+    # camera sees that looks straight at the body. Empty: unknown.
+    cameras: File = ""
+    # True poses of some frames (docs/datasets.md): those are the test images. Never trained on.
+    truth: File = ""
+    # Frames before and after a labelled one, or one of `test`, that are not trained on, in any
+    # camera.
+    exclude: Whole = 0
+    # Clips, or times of clips, that are for testing alone: CLIP or CLIP:FIRST-LAST (frames); `*`
+    # stands for any text. Empty: chosen by test_fraction, or by truth.
+    test: list[Name] = field(default_factory=list)
+    # Test share: by person where known, else by clip; of a single clip, its end. Without effect
+    # where truth or test chooses.
     test_fraction: Share = 0.1
     # Keep every n-th frame.
     every: Count = 1
@@ -360,7 +376,8 @@ class AugmentConfig:
 class TrainConfig:
     """The training loop."""
 
-    steps: Count = 2000
+    # 0: keep the core that train.start has, and fit the heads alone.
+    steps: Whole = 2000
     batch: Pairs = 16
     # Of Phi and Omega.
     learning_rate: NonNegative = 2e-4
@@ -424,6 +441,9 @@ class HeadsConfig:
     upright: HeadConfig = field(default_factory=HeadConfig)
     # Moves Omega's pose to a likely one near it; learns from the unpaired poses (256 per step).
     refiner: HeadConfig = field(default_factory=HeadConfig)
+    # Tells front from back by the 2D pose; learns from the unpaired poses (256 per step), and from
+    # 512 images that they face the camera as often. Needs loss.canonical_sides; adds to front_back.
+    pose_facing: HeadConfig = field(default_factory=HeadConfig)
     # Tells front from back by the head; its pseudo-labels (64 images per step) come from people who
     # approach a static camera or recede from it. Needs loss.canonical_sides.
     front_back: FrontBackConfig = field(default_factory=FrontBackConfig)

@@ -40,7 +40,7 @@ class Clip:
     activity: str
     files: tuple[Path, ...]  # the images, or one video
     masks: tuple[Path | None, ...]  # one of each of ``files``; empty where none are given
-    indices: range  # the frames in use
+    indices: Sequence[int]  # the frames in use, in their order
 
     @property
     def is_video(self) -> bool:
@@ -49,6 +49,7 @@ class Clip:
 
     def frames(self, wanted: Collection[int]) -> Iterator[tuple[int, ImageArray, Mask | None]]:
         """Yield (index, RGB image, mask of its alpha) of the wanted frames, one at a time."""
+        wanted = wanted if isinstance(wanted, range) else frozenset(wanted)
         if self.is_video:
             yield from ((i, image, None) for i, image in read_video(self.files[0], wanted))
         else:

@@ -68,12 +68,16 @@ class CropBox:
             padded[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
         return padded
 
+    def fine(self, size: int) -> int:
+        """Side of the square that is sampled first, a multiple of ``size``: no pixel is missed."""
+        return size * int(np.ceil(max(1 / (size / self.side), 1)))
+
     def cut(self, image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         """Resample the square to (size, size[, C]); outside of the image it is black.
 
         Shrinking averages over the covered area, so that thin limbs survive.
         """
-        fine = size * int(np.ceil(max(1 / (size / self.side), 1)))
+        fine = self.fine(size)
         scale = fine / self.side
         # cv2 counts from pixel centres, the project from edges: hence the halves.
         x, y = ((0.5 - centre) * scale + fine / 2 - 0.5 for centre in (self.x, self.y))

@@ -4,15 +4,17 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import Config, FolderConfig
+from skelift.data.cameras import Camera, View, find_camera, read_cameras, view_of_mask
 from skelift.data.clips import Clip, find_clips
-from skelift.data.crop import CropBox
+from skelift.data.crop import CropBox, to_crop
 from skelift.data.format import (
     SAMPLE,
     SPLITS,
@@ -20,6 +22,7 @@ from skelift.data.format import (
     DatasetWriter,
     fill_rows,
     parts_folder,
+    recorded,
     write_dataset,
 )
 from skelift.data.images import (
@@ -34,6 +37,7 @@ from skelift.data.mask_checks import NOT_BLACK, NOTHING, MaskFaults, mask_fault
 from skelift.data.masked_frames import masked_frames
 from skelift.data.poses import read_poses
 from skelift.data.static_camera import BACKGROUNDS, PERSON, SEARCHES
+from skelift.data.truth import Part, Truth, read_truth, split_by_moment
 from skelift.errors import InputError
 from skelift.files import printable
 from skelift.progress import progress_bar
@@ -43,8 +47,10 @@ def prepare(config: Config) -> Path:
     """Make the data set that ``config.data.folder`` describes, at ``config.paths.data``.
 
     Frames are streamed, and a video is decoded at most three times: to count its frames, to learn
-    its background and to cut out bodies. Masks that were searched for are kept beside the data set
-    until it is complete, so that a run that is killed goes on from them.
+    its background and to cut out bodies. With ``cameras``, crops are views
+    (``skelift.data.cameras``) and true poses are in the view's frame; turning it changes no score.
+    Masks that were searched for are kept beside the data set until it is complete, so that a run
+    that is killed goes on from them.
 
     Raises:
         InputError: images, masks or poses that cannot be used; nothing is written then.
@@ -52,49 +58,118 @@ def prepare(config: Config) -> Path:
     folder = config.data.folder
     assert folder is not None
     for option in ("images", "poses"):
-        if not getattr(folder, option):
+        # With truth and without poses: a test set alone.
+        if not getattr(folder, option) and not (option == "poses" and folder.truth):
             raise InputError(f"data.folder.{option}: not set; name what to read")
-    poses = read_poses(
-        Path(folder.poses), config.body, config.data.size, config.data.margin, folder.joints
-    )
+    if folder.cameras and folder.focal_px:
+        raise InputError(
+            "data.folder.focal_px and data.folder.cameras are both set; the file of cameras has "
+            "their focal lengths, leave focal_px out"
+        )
+    body, poses = config.body, None
+    if folder.poses:
+        poses = read_poses(
+            Path(folder.poses),
+            body,
+            config.data.size,
+            config.data.margin,
+            folder.joints,
+            folder.category,
+            folder.min_confidence,
+        )
+        body = poses.skeleton
     clips = find_clips(folder)
-    split_by, firsts = split_clips(clips, folder.test_fraction, config.data.seed)
+    cameras = read_cameras(Path(folder.cameras)) if folder.cameras else ()
+    truth = read_truth(Path(folder.truth), body) if folder.truth else None
+    split_by, shots = _choose(clips, cameras, truth, folder, config.data.seed)
     out = Path(config.paths.data)
     kept = parts_folder(out)
-    details: dict[str, object] = {
-        "folder": {key: _written(value) for key, value in asdict(folder).items()},
-        "split_by": split_by,
-    }
+    source = folder.provenance or f"Images of {Path(folder.images).resolve().name}"
+    details: dict[str, Any] = {"folder": recorded(folder), "split_by": split_by}
+    if poses:
+        details["poses_left_out"] = {r: n for r, n in poses.left_out.items() if n}
+    if truth:
+        details["height_mm"] = truth.height_mm
     info = DatasetInfo(
         name=config.data.name,
-        skeleton=poses.skeleton,
+        skeleton=body,
         size=config.data.size,
         margin=config.data.margin,
         synthetic=False,
-        provenance=printable(
-            f"{folder.provenance or f'Images of {folder.images}'}. {poses.provenance}"
-        ),
-        licence=f"images: {folder.licence or 'unknown'}; poses: {poses.licence or 'unknown'}",
+        provenance=printable(f"{source}." + (f" {poses.provenance}" if poses else "")),
+        licence=f"images: {folder.licence or 'unknown'}"
+        + (f"; poses: {poses.licence or 'unknown'}" if poses else ""),
         details=details,
     )
     with write_dataset(out, info) as writer:
-        skipped, faults, sources = _write_images(writer, clips, firsts, folder, kept)
-        details["masks"] = dict(sources)  # how many of each kind
-        writer.write_prior(poses.poses_2d, poses.samples)
+        skipped, faults, masks_from = _write_images(writer, shots, truth, folder, kept)
+        details["masks"] = dict(masks_from)  # how many of each kind
+        if poses:
+            writer.write_prior(poses.poses_2d, poses.samples)
     shutil.rmtree(kept, ignore_errors=True)
-    if skipped:
-        print(f"{folder.images}: skipped {skipped} frames without a body", file=sys.stderr)
+    if skipped["train"]:
+        print(f"{folder.images}: skipped {skipped['train']} frames without a body", file=sys.stderr)
+    if skipped["test"]:
+        print(
+            f"{folder.images}: skipped {skipped['test']} test frames without a body; they count "
+            "in no score",
+            file=sys.stderr,
+        )
     if faults.first:
         print(f"{folder.images}: skipped {faults.summary()}", file=sys.stderr)
     if Path(folder.images).is_dir() and (left_out := list_files(Path(folder.images)).summary()):
         print(left_out, file=sys.stderr)
-    if poses.skipped:
-        print(f"{folder.poses}: skipped {poses.skipped} incomplete poses", file=sys.stderr)
+    unseen = truth.unseen([shot.part for shot in shots]) if truth and not folder.test else 0
+    if unseen:
+        print(f"{folder.truth}: {unseen} labelled frames are of no image here", file=sys.stderr)
+    if poses and (report := poses.report()):
+        print(f"{folder.poses}: {report}", file=sys.stderr)
     return out
 
 
-def _written(value: object) -> object:
-    return printable(value) if isinstance(value, str) else value
+@dataclass(frozen=True)
+class Shots:
+    """The frames in use of one clip: which are for testing, and who took and labelled them."""
+
+    part: Part
+    camera: Camera | None
+
+    @property
+    def clip(self) -> Clip:
+        """The clip, its frames in use."""
+        return self.part.clip
+
+
+def _choose(
+    clips: Sequence[Clip],
+    cameras: Sequence[Camera],
+    truth: Truth | None,
+    folder: FolderConfig,
+    seed: int,
+) -> tuple[str, list[Shots]]:
+    """What the split is by (person, clip, time or moment), and the frames of each clip."""
+    path = Path(folder.cameras)
+    own = {
+        clip.camera: find_camera(cameras, clip.camera, path) if cameras else None for clip in clips
+    }
+    if truth or folder.test:
+        names = [
+            (clip.camera, camera.name, *camera.aliases)
+            if (camera := own[clip.camera])
+            else (clip.camera,)
+            for clip in clips
+        ]
+        parts = split_by_moment(clips, truth, folder, names)
+        return "moment", [Shots(part, own[part.clip.camera]) for part in parts]
+    split_by, firsts = split_clips(clips, folder.test_fraction, seed)
+    shots = []
+    for clip, first in zip(clips, firsts, strict=True):
+        indices = np.array(clip.indices, dtype=np.int64)
+        in_test = np.arange(len(indices)) >= first
+        shots.append(
+            Shots(Part(clip, indices, in_test, np.full(len(indices), -1)), own[clip.camera])
+        )
+    return split_by, shots
 
 
 def split_clips(clips: Sequence[Clip], fraction: float, seed: int) -> tuple[str, list[int]]:
@@ -135,48 +210,76 @@ def _draw(groups: Sequence[str], lengths: Sequence[int], fraction: float, seed: 
 
 def _write_images(
     writer: DatasetWriter,
-    clips: Sequence[Clip],
-    firsts: Sequence[int],
+    shots: Sequence[Shots],
+    truth: Truth | None,
     folder: FolderConfig,
     kept: Path,
-) -> tuple[int, MaskFaults, Counter[str]]:
+) -> tuple[dict[str, int], MaskFaults, Counter[str]]:
     """Fill both splits.
 
     Returns:
-        How many frames show no body, which have no usable mask, and what gave the others theirs.
+        How many frames of each show no body, which have no usable mask, and what gave the others
+        theirs.
     """
-    room = {"train": sum(firsts), "test": sum(len(clip.indices) for clip in clips) - sum(firsts)}
-    for name in SPLITS:
-        writer.allocate_split(name, room[name], with_2d=False, with_3d=False)
-    used = dict.fromkeys(SPLITS, 0)
-    faults, sources = MaskFaults(), Counter[str]()
-    for clip, position, index, image, found, source in _all_frames(clips, folder, kept):
+    in_test = sum(int(shot.part.in_test.sum()) for shot in shots)
+    room = {"train": sum(len(shot.clip.indices) for shot in shots) - in_test, "test": in_test}
+    splits = [name for name in SPLITS if room[name] or folder.poses]
+    known = truth.columns(bool(folder.cameras)) if truth else set()
+    for name in splits:
+        # No truth lies beside a training image, so nothing can learn from it.
+        true = known if name == "test" else set()
+        writer.allocate_split(
+            name, room[name], with_2d="joints_2d" in true, with_3d="joints_3d_mm" in true
+        )
+    used, empty = dict.fromkeys(splits, 0), dict.fromkeys(SPLITS, 0)
+    faults, masks_from = MaskFaults(), Counter[str]()
+    for shot, position, index, image, found, source in _all_frames(shots, folder, kept):
+        name = "test" if shot.part.in_test[position] else "train"
         mask, fault = _judged(image, found)
-        if fault == NOTHING and _may_show_nobody(clips[clip], folder):
+        if fault == NOTHING and _may_show_nobody(shot.clip, folder):
+            empty[name] += 1
             continue
         if fault:
-            faults.add(clips[clip].place(index), fault)
+            faults.add(shot.clip.place(index), fault)
             _check_share(faults, folder, sum(room.values()))
             continue
-        name = "train" if position < firsts[clip] else "test"
-        box = CropBox.around_mask(mask, writer.info.margin)
-        fill_rows(
-            writer.folder / name,
-            used[name],
-            images=box.cut(image * (mask[..., None] > 0), writer.info.size)[None],
-            masks=box.cut(mask, writer.info.size)[None],
-            samples=_record(clips[clip], index, box, image, folder.focal_px),
-        )
+        view = view_of_mask(shot.camera, mask) if shot.camera else None
+        margin, size = writer.info.margin, writer.info.size
+        box = (view.crop_around_mask if view else CropBox.around_mask)(mask, margin)
+        body = image * (mask[..., None] > 0)
+        columns = {
+            "images": view.cut(body, box, size) if view else box.cut(body, size),
+            "masks": view.cut(mask, box, size) if view else box.cut(mask, size),
+            "samples": _record(shot, position, box, image, folder.focal_px, view),
+        }
+        if truth is not None and name == "test":
+            row = int(shot.part.row[position])
+            true_pose = _true_pose(truth, row, shot.camera, view, box, size)
+            columns |= {column: true_pose[column] for column in known}
+        rows = {column: values[None] for column, values in columns.items()}
+        fill_rows(writer.folder / name, used[name], **rows)
         used[name] += 1
-        sources[source or BLACK_BACKGROUND] += 1
-    for name in SPLITS:
+        masks_from[source or BLACK_BACKGROUND] += 1
+    for name in splits:
         if not used[name]:
             raise InputError(
                 f"{folder.images}: no body in any of the {room[name]} {name} images; masks mark "
                 "it with 255, and before a static camera it has to move"
             )
         writer.trim_split(name, used[name])
-    return sum(room.values()) - sum(used.values()) - faults.counts.total(), faults, sources
+    return empty, faults, masks_from
+
+
+def _true_pose(
+    truth: Truth, row: int, camera: Camera | None, view: View | None, box: CropBox, size: int
+) -> dict[str, NDArray[Any]]:
+    """True joints of a crop: (J, 2) its pixels and (J, 3) mm in the frame of what it shows."""
+    pixels, pose = truth.pose(row, camera)
+    if view:
+        pixels = view.from_image(pixels)
+        pose = None if pose is None else view.turn(pose)
+    found: dict[str, NDArray[Any]] = {"joints_2d": to_crop(pixels, box.as_array(), size)}
+    return found if pose is None else found | {"joints_3d_mm": pose}
 
 
 def _judged(image: ImageArray, mask: Mask | None) -> tuple[Mask, str]:
@@ -208,23 +311,32 @@ def _check_share(faults: MaskFaults, folder: FolderConfig, total: int) -> None:
 
 
 def _all_frames(
-    clips: Sequence[Clip], folder: FolderConfig, kept: Path
-) -> Iterator[tuple[int, int, int, ImageArray, Mask | None, str]]:
-    """Yield (clip, position in it, frame index, image, mask, what gave it), with a progress bar."""
+    shots: Sequence[Shots], folder: FolderConfig, kept: Path
+) -> Iterator[tuple[Shots, int, int, ImageArray, Mask | None, str]]:
+    """Yield (shots, position in them, frame index, image, mask, what gave it)."""
     with progress_bar() as progress:
-        task = progress.add_task("Cutting out", total=sum(len(clip.indices) for clip in clips))
-        for number, clip in enumerate(clips):
-            for position, frame in enumerate(masked_frames(clip, folder.background, kept)):
-                yield number, position, *frame
+        task = progress.add_task("Cutting out", total=sum(len(s.clip.indices) for s in shots))
+        for shot in shots:
+            for position, frame in enumerate(masked_frames(shot.clip, folder.background, kept)):
+                yield shot, position, *frame
                 progress.advance(task)
 
 
 def _record(
-    clip: Clip, index: int, box: CropBox, image: ImageArray, focal: float
+    shot: Shots,
+    position: int,
+    box: CropBox,
+    image: ImageArray,
+    focal: float,
+    view: View | None,
 ) -> NDArray[np.void]:
-    """(1,) SAMPLE record."""
-    size = np.array(image.shape[1::-1])
-    camera = (focal, focal), size / 2
-    known = camera if focal else np.full((2, 2), np.nan)
+    """() SAMPLE record. Crop, focal length and principal point of a view are the view's."""
+    clip, size = shot.clip, np.array(image.shape[1::-1])
+    known = np.full((2, 2), np.nan)
+    if view:
+        known = np.array([(view.focal, view.focal), view.centre])
+    elif focal:
+        known = np.array([(focal, focal), size / 2])
     names = clip.person, clip.name, clip.camera, clip.activity
-    return np.array([(*names, index, box.as_array(), size, *known)], dtype=SAMPLE)
+    number = shot.part.numbers[position]
+    return np.array((*names, number, box.as_array(), size, *known), dtype=SAMPLE)

@@ -29,14 +29,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.config.fields import Count, NonNegative, Whole
+from skelift.config.read import read
 from skelift.errors import InputError
-from skelift.files import atomic_folder, read_json, sha256, write_json
+from skelift.files import atomic_folder, printable, read_json, reserve, sha256, write_json
 from skelift.processes import cores
 from skelift.skeleton import Skeleton
 
 FORMAT_VERSION = 2  # 2: approach.npy became radial_motion.npy
 SHARD_IMAGES = 16384
 MADE_BY = "skelift prepare"
+DESCRIPTION = "dataset.json"
 
 SAMPLE = np.dtype(
     [
@@ -191,7 +194,7 @@ class Dataset:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        description = self.folder / "dataset.json"
+        description = self.folder / DESCRIPTION
         recreate = f"recreate the data set with `{MADE_BY}`"
         content = read_json(description, MADE_BY)
         version = content.get("format_version") if isinstance(content, dict) else None
@@ -202,6 +205,13 @@ class Dataset:
         missing = {"counts", "checksums", "skeleton", *_INFO_KEYS} - set(content)
         if missing:
             raise InputError(f"{description}: lacks {', '.join(sorted(missing))}; {recreate}")
+        try:
+            read(Count, content["size"], "size")
+            read(NonNegative, content["margin"], "margin")
+            read(dict[str, Whole], content["counts"], "counts")
+            read(dict[str, str], content["checksums"], "checksums")
+        except InputError as error:
+            raise InputError(f"{description}: {error}; {recreate}") from None
         self.counts: dict[str, int] = content["counts"]
         self.checksums: dict[str, str] = content["checksums"]
         self.info = DatasetInfo(
@@ -217,16 +227,33 @@ class Dataset:
         """Skeleton of every pose in the set."""
         return self.info.skeleton
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those of ``SPLITS`` that it has: a set to evaluate on may have test images alone."""
+        return tuple(name for name in SPLITS if self.counts.get(name))
+
     def split(self, name: str) -> Split:
-        """The images of ``train`` or ``test``."""
-        if name not in self.counts:
-            raise InputError(f"{self.folder}: has no split {name!r}; it has {sorted(self.counts)}")
+        """The images of ``train`` or ``test``; InputError where it has none."""
+        self._require(name, f"{name} images")
         return Split(self.folder / name)
 
     @property
+    def has_prior(self) -> bool:
+        """Whether it has unpaired poses."""
+        return bool(self.counts.get("prior"))
+
+    @property
     def prior(self) -> Prior:
-        """The unpaired 2D poses."""
+        """The unpaired 2D poses; InputError where it has none."""
+        self._require("prior", "unpaired poses")
         return Prior(self.folder / "prior")
+
+    def _require(self, part: str, what: str) -> None:
+        if not self.counts.get(part):
+            raise InputError(
+                f"{self.folder}: has no {what}, only {', '.join(sorted(self.counts))}; choose a "
+                "data set that was prepared with them"
+            )
 
     def verify(self) -> None:
         """Compare every file with its checksum; InputError names the first that differs."""
@@ -306,7 +333,7 @@ class DatasetWriter:
         content = {"format_version": FORMAT_VERSION} | asdict(self.info)
         content |= {"skeleton": self.info.skeleton.to_mapping(), "counts": self.counts}
         content |= {"checksums": dict(zip(names, digests, strict=True))}
-        write_json(self.folder / "dataset.json", content)
+        write_json(self.folder / DESCRIPTION, content)
 
 
 def fill_rows(folder: Path, first: int, **columns: NDArray[Any]) -> None:
@@ -332,6 +359,23 @@ def fill_rows(folder: Path, first: int, **columns: NDArray[Any]) -> None:
             start += len(block)
 
 
+def recorded(section: Any) -> dict[str, Any]:
+    """A section of ``config.data`` for ``details``: of files and folders, their names alone.
+
+    Where they lie is of this machine, and no business of whom the data set is given to.
+    """
+
+    def named(value: Any) -> Any:
+        if isinstance(value, list):
+            return [named(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        return printable(Path(value).name if "/" in value else value)
+
+    plain = {"layout", "provenance", "licence", "category", "test"}  # texts that may hold a /
+    return {k: v if k in plain else named(v) for k, v in asdict(section).items()}
+
+
 def parts_folder(folder: Path) -> Path:
     """Where finished parts of the data set ``folder`` wait until it is complete."""
     return folder.parent / f".{folder.name}.parts"
@@ -340,14 +384,20 @@ def parts_folder(folder: Path) -> Path:
 @contextmanager
 def write_dataset(folder: Path, info: DatasetInfo) -> Iterator[DatasetWriter]:
     """Write a data set that appears at ``folder`` whole, or not at all when the block fails."""
-    with atomic_folder(folder) as unfinished:
+    with atomic_folder(folder, DESCRIPTION) as unfinished:
         writer = DatasetWriter(unfinished, info)
         yield writer
         writer.finish()
 
 
 def _create_npy(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
-    np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    """An array of zeros on disk, with all of its room; OSError where the disk has less."""
+    described = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    header = {"descr": described, "fortran_order": False, "shape": shape}
+    size = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        reserve(stream, stream.tell() + size)
 
 
 def _write_rows(path: Path, first: int, rows: NDArray[Any]) -> None:

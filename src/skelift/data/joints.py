@@ -5,13 +5,12 @@ joints of two layouts that mean the same place have the same name here, and what
 derived from what it has.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.skeleton import Skeleton
+from skelift.skeleton import Skeleton, joint_name
 
 # Joints in the order of their files. Human3.6M's "nose" is the joint between neck and head, where
 # MPI-INF-3DHP puts "head"; its "head" is the top of the head, "head_top" there; its thorax is
@@ -53,20 +52,18 @@ def joint_weights(skeleton: Skeleton, source: Sequence[str]) -> NDArray[np.float
 
     Raises:
         KeyError: a joint that the source neither names nor lets derive.
+        ValueError: a joint that the source names twice; the message is both names.
     """
-    names = [_short(name) for name in source]
+    names = [joint_name(name) for name in source]
     weights = np.zeros((len(skeleton), len(names)))
     for row, joint in zip(weights, skeleton.joints, strict=True):
-        parts = {_short(joint): 1.0} if _short(joint) in names else DERIVED.get(joint, {})
+        wanted = joint_name(joint)
+        parts = {wanted: 1.0} if wanted in names else DERIVED.get(wanted, {})
         if not parts or not set(parts) <= set(names):
             raise KeyError(joint)
         for name, weight in parts.items():
+            if names.count(name) > 1:
+                same = [source[at] for at, other in enumerate(names) if other == name]
+                raise ValueError(" and ".join(same))
             row[names.index(name)] = weight
     return weights
-
-
-def _short(name: str) -> str:
-    """One spelling of a joint's name: ``Left Shoulder`` and ``LShoulder`` -> ``l_shoulder``."""
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=^[LR])(?=[A-Z])", "_", name)
-    snake = re.sub(r"[\s\-.]+", "_", snake.strip()).lower()
-    return re.sub(r"^(left|right)_", lambda side: f"{side[1][0]}_", snake)

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +45,13 @@ class Listing:
             raise InputError(f"{self.summary() or self.root}: {kinds}")
 
 
-def list_files(root: Path) -> Listing:
-    """The images and videos below a folder; InputError where a folder cannot be read."""
+def list_files(root: Path, suffixes: Collection[str] = (*IMAGES, *VIDEOS)) -> Listing:
+    """The images and videos, or other kinds, below a folder; InputError if one cannot be read."""
     files: list[Path] = []
     left_out: Counter[str] = Counter()
     for folder in _folders(root, left_out):
         for path in _children(folder):
-            if kind := _kind_left_out(path):
+            if kind := _kind_left_out(path, suffixes):
                 left_out[kind] += 1
             elif not path.is_dir():
                 files.append(path)
@@ -133,13 +133,13 @@ def _is_of_the_system(path: Path) -> bool:
     return path.name.startswith(".") or path.name.lower() in OF_THE_SYSTEM
 
 
-def _kind_left_out(path: Path) -> str:
-    """Why a file or folder is not read; empty for an image, a video, or a folder to look into."""
+def _kind_left_out(path: Path, suffixes: Collection[str]) -> str:
+    """Why a file or folder is not read; empty for one of the kinds, or a folder to look into."""
     if _is_of_the_system(path):
         return _OF_SYSTEM
     if path.is_dir():
         return ""
-    if path.suffix.lower() not in IMAGES + VIDEOS:
+    if path.suffix.lower() not in suffixes:
         return path.suffix.lower() or "without a suffix"
     if not path.is_file():
         return "broken links" if path.is_symlink() else "no regular files"

@@ -132,13 +132,20 @@ def name_canonical_sides(y: Tensor, skeleton: Skeleton) -> Tensor:
     the image networks can reach these poses exactly, where true sides would have them bend the
     bodies. A skeleton without pairs on its midline stays as it is.
     """
+    swap = torch.as_tensor(skeleton.swap, device=y.device)
+    return torch.where(faces_us(y, skeleton)[:, None, None], y[:, swap], y)
+
+
+def faces_us(y: Tensor, skeleton: Skeleton) -> Tensor:
+    """(N,) whether 2D poses (N, J, 2) with true sides face us: left lies right of right.
+
+    Without pairs on the midline none does.
+    """
     pairs = torch.as_tensor(skeleton.trunk_pairs, device=y.device)
     if not len(pairs):
-        return y
+        return torch.zeros(len(y), dtype=torch.bool, device=y.device)
     x = y[..., 0]
-    faces_us = (x[:, pairs[:, 0]] - x[:, pairs[:, 1]]).mean(1) > 0
-    swap = torch.as_tensor(skeleton.swap, device=y.device)
-    return torch.where(faces_us[:, None, None], y[:, swap], y)
+    return (x[:, pairs[:, 0]] - x[:, pairs[:, 1]]).mean(1) > 0
 
 
 def over_crop(pixels: NDArray[np.floating], size: int) -> Tensor:

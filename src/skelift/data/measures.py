@@ -5,7 +5,7 @@ value is NaN where its property is unknown, and a column is absent where no row 
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from skelift.data.anatomy import bone_lengths, side_cues
 from skelift.data.counts import count_published
 from skelift.data.crop import to_crop, to_source
-from skelift.data.format import SPLITS, Dataset, Split
+from skelift.data.format import Dataset, Prior, Split
 from skelift.progress import track
 from skelift.skeleton import Skeleton
 
@@ -23,6 +23,7 @@ MOST_IMAGES = 4000  # of a split, at random, whose pixels are checked
 CHUNK = 1024  # images in memory at a time
 NEAR = 0.04  # a joint this close to the mask is on the body, as a fraction of the crop's side
 THUMBNAIL = 16
+OFF_BODY, LABELS_OFF_BODY = "off_body", "labels_off_body"
 SAMPLED = 64  # points of each side of an image's border
 FEWEST_BENT = 20  # poses of a person from which on the mean bend of the knees says something
 
@@ -34,14 +35,16 @@ def measure_dataset(data: Dataset) -> dict[str, Table]:
     arrays = _arrays_table(data)
     if any(column.any() for name, column in arrays.items() if name != "row"):
         return {"arrays": arrays}
-    every = [data.split(name).samples for name in SPLITS] + [data.prior.samples]
+    every = [data.split(name).samples for name in data.splits]
+    every += [data.prior.samples] if data.has_prior else []
     published = count_published(data.info.name, np.concatenate(every), data.info.details)
     return {
         "arrays": arrays,
         "samples": _samples_table(data),
         "images": _images_table(data),
-        "prior": _prior_table(data),
-    } | ({"published": published} if published else {})
+        **({"prior": _prior_table(data)} if data.has_prior else {}),
+        **({"published": published} if published else {}),
+    }
 
 
 def _arrays_table(data: Dataset) -> Table:
@@ -56,7 +59,8 @@ def _arrays_table(data: Dataset) -> Table:
         "joints_3d_mm": (joints, 3),
         "radial_motion": (),
     }
-    folders = {name: data.split(name) for name in SPLITS} | {"prior": data.prior}
+    folders: dict[str, Split | Prior] = {name: data.split(name) for name in data.splits}
+    folders |= {"prior": data.prior} if data.has_prior else {}
     arrays = [
         (folder, name, array.shape)
         for folder, holder in folders.items()
@@ -75,11 +79,13 @@ def _arrays_table(data: Dataset) -> Table:
 
 def _samples_table(data: Dataset) -> Table:
     """One row per image of both splits: poses, cameras, leaks and exact copies."""
-    samples = np.concatenate([data.split(name).samples for name in SPLITS])
-    of_split = np.concatenate([[name] * data.counts[name] for name in SPLITS])
+    samples = np.concatenate([data.split(name).samples for name in data.splits])
+    of_split = np.concatenate([[name] * data.counts[name] for name in data.splits])
     table = {"row": _row_names(data), "wrong_crop": _wrong_crops(samples)}
-    table |= _leaks(samples, of_split, by_time=data.info.details.get("split_by") == "time")
+    table |= _leaks(samples, of_split, data.info.details)
     table |= _copies(data, of_split)
+    if has_truth_file(data):
+        return table | _measure_truth(data, samples, of_split == "test")
     joints_2d = _known(data, "joints_2d")
     joints_3d = _known(data, "joints_3d_mm")
     if joints_2d is not None:
@@ -94,14 +100,16 @@ def _samples_table(data: Dataset) -> Table:
 
 def _images_table(data: Dataset) -> Table:
     """One row per image whose pixels are checked: all, or ``MOST_IMAGES`` of a split."""
-    chosen = {name: _spread(data.counts[name]) for name in SPLITS}
-    names = np.split(_row_names(data), [data.counts[SPLITS[0]]])
+    chosen = {name: _spread(data.counts[name]) for name in data.splits}
+    counts = [data.counts[name] for name in data.splits]
+    names = np.split(_row_names(data), np.cumsum(counts)[:-1])
+    off_body = LABELS_OFF_BODY if has_truth_file(data) else OFF_BODY
     parts = [
-        _measure_pixels(data.split(name), chosen[name]) | {"row": rows[chosen[name]]}
-        for name, rows in zip(SPLITS, names, strict=True)
+        _measure_pixels(data.split(name), chosen[name], off_body) | {"row": rows[chosen[name]]}
+        for name, rows in zip(data.splits, names, strict=True)
     ]
     table = _joined(parts)
-    if data.info.details.get("split_by") != "time":
+    if len(parts) == 2 and data.info.details.get("split_by") not in ("time", "moment"):
         train, test = (part["thumbnail"] for part in parts)
         likeness = (test @ train.T).max(axis=1)
         table["likeness"] = np.concatenate([np.full(len(train), np.nan), likeness])
@@ -112,7 +120,7 @@ def _images_table(data: Dataset) -> Table:
 def _prior_table(data: Dataset) -> Table:
     """One row per unpaired pose."""
     poses, samples, size = data.prior.poses_2d, data.prior.samples, data.info.size
-    seen = np.concatenate([data.split(name).samples["clip"] for name in SPLITS])
+    seen = np.concatenate([data.split(name).samples["clip"] for name in data.splits])
     return {
         "row": np.array([f"prior[{i}] of clip {clip}" for i, clip in enumerate(samples["clip"])]),
         "wrong_crop": _wrong_crops(samples),
@@ -202,16 +210,20 @@ def _reprojection(
         rays = joints_mm[..., :2] / joints_mm[..., 2:]
         pixels = rays * samples["focal"][:, None] + samples["principal"][:, None]
         apart = to_crop(pixels, samples["crop"], size) - joints_2d
-    distance: NDArray[np.floating] = np.linalg.norm(apart, axis=-1).max(axis=1) / size
-    return distance
+    distance = np.linalg.norm(apart, axis=-1)
+    largest: NDArray[np.floating] = np.fmax.reduce(distance, axis=1) / size  # of known joints
+    return largest
 
 
-def _measure_pixels(split: Split, rows: NDArray[np.intp]) -> Table:
-    """Mask, background and brightness of the given images, and their thumbnails."""
-    return _joined([_measure_chunk(split, chunk) for chunk in _chunks(rows)])
+def _measure_pixels(split: Split, rows: NDArray[np.intp], off_body: str) -> Table:
+    """Mask, background and brightness of the given images, and their thumbnails.
+
+    ``off_body`` is the column for the share of joints that lie off the mask.
+    """
+    return _joined([_measure_chunk(split, chunk, off_body) for chunk in _chunks(rows)])
 
 
-def _measure_chunk(split: Split, rows: NDArray[np.intp]) -> Table:
+def _measure_chunk(split: Split, rows: NDArray[np.intp], off_body: str) -> Table:
     images, masks = split.images[rows], split.masks[rows]
     level = images.max(axis=-1)
     outside = masks == 0
@@ -225,11 +237,26 @@ def _measure_chunk(split: Split, rows: NDArray[np.intp]) -> Table:
         "mask_on_border": _on_border(masks, split.samples[rows]),
     }
     if split.joints_2d is not None:
-        joints = split.joints_2d[rows]
-        seen = _in_source(joints, split.samples[rows], split.images.shape[1])
-        triples = zip(masks, joints, seen, strict=True)
-        table["off_body"] = np.array([_off_body(mask, pose, on) for mask, pose, on in triples])
+        poses = split.joints_2d[rows]
+        if off_body == OFF_BODY:  # a pose of which a part is unknown is wrong as a whole
+            poses = np.where(np.isfinite(poses).all(axis=(1, 2), keepdims=True), poses, np.nan)
+        seen = _in_source(poses, split.samples[rows], split.images.shape[1])
+        triples = zip(masks, poses, seen, strict=True)
+        table[off_body] = np.array([_off_body(mask, pose, on) for mask, pose, on in triples])
+    elif off_body == LABELS_OFF_BODY:  # a training image beside labelled ones
+        table[off_body] = np.full(len(rows), np.nan)
     return table
+
+
+def _in_source(
+    joints: NDArray[np.floating], samples: NDArray[np.void], size: int
+) -> NDArray[np.bool_]:
+    """(N, J) whether joints are known and lie in the source image, where its size is known."""
+    source = to_source(joints, samples["crop"].astype(np.float64), size)
+    border = samples["source_size"][:, None]
+    inside = ((source >= 0) & (source < border)).all(axis=2)
+    known = np.isfinite(joints).all(axis=2)
+    return np.asarray(known & (inside | (border <= 0).any(axis=2)))
 
 
 def _on_border(masks: NDArray[np.uint8], samples: NDArray[np.void]) -> NDArray[np.floating]:
@@ -258,24 +285,14 @@ def _on_border(masks: NDArray[np.uint8], samples: NDArray[np.void]) -> NDArray[n
     return np.maximum(of_image, of_crop)
 
 
-def _in_source(
-    joints: NDArray[np.floating], samples: NDArray[np.void], size: int
-) -> NDArray[np.bool_]:
-    """(N, J) whether joints lie in the source image; all do where its size is unknown."""
-    source = to_source(joints, samples["crop"].astype(np.float64), size)
-    border = samples["source_size"][:, None]
-    inside = ((source >= 0) & (source < border)).all(axis=2)
-    return np.asarray(inside | (border <= 0).any(axis=2))
-
-
 def _off_body(
     mask: NDArray[np.uint8], joints: NDArray[np.floating], seen: NDArray[np.bool_]
 ) -> float:
     """Share of the ``seen`` (J,) ones of (J, 2) joints that lie off the grown mask.
 
-    NaN for a non-finite pose, and where none is seen.
+    NaN where none is seen.
     """
-    if not np.isfinite(joints).all() or not seen.any():
+    if not seen.any():
         return float("nan")
     radius = int(np.ceil(NEAR * len(mask)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
@@ -294,10 +311,14 @@ def _thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return unit
 
 
-def _leaks(samples: NDArray[np.void], of_split: NDArray[np.str_], by_time: bool) -> Table:
+def _leaks(
+    samples: NDArray[np.void], of_split: NDArray[np.str_], details: Mapping[str, Any]
+) -> Table:
     """Rows whose person or clip is also in the other split; of a split by time, whose time is."""
     test = of_split == "test"
-    if by_time:
+    if details.get("split_by") == "moment":
+        return {"moment_shared": _shared_moments(samples, test, details["folder"]["exclude"])}
+    if details.get("split_by") == "time":
         takes, frame = samples[["clip", "camera"]], samples["frame"]
         early = np.zeros(len(samples), dtype=bool)  # not after all training rows of the take
         for take in np.unique(takes):
@@ -312,9 +333,25 @@ def _leaks(samples: NDArray[np.void], of_split: NDArray[np.str_], by_time: bool)
     return {"person_shared": shared("person"), "clip_shared": shared("clip")}
 
 
+def _shared_moments(
+    samples: NDArray[np.void], test: NDArray[np.bool_], reach: int
+) -> NDArray[np.bool_]:
+    """Training rows within ``reach`` frames of a test row of their clip, in any camera."""
+    shared = np.zeros(len(samples), dtype=bool)
+    for clip in np.unique(samples["clip"][test]):
+        own = samples["clip"] == clip
+        moments = np.unique(samples["frame"][own & test])
+        frames = samples["frame"].astype(np.int64)
+        first = np.searchsorted(moments, frames - reach, side="left")
+        shared |= own & ~test & (first < np.searchsorted(moments, frames + reach, side="right"))
+    return shared
+
+
 def _copies(data: Dataset, of_split: NDArray[np.str_]) -> Table:
     """Rows whose image is, byte by byte, an earlier one of its split, or one of the other."""
-    chunks = [(name, rows) for name in SPLITS for rows in _chunks(np.arange(data.counts[name]))]
+    chunks = [
+        (name, rows) for name in data.splits for rows in _chunks(np.arange(data.counts[name]))
+    ]
     digests = np.array(
         [
             hashlib.blake2b(image, digest_size=8).digest()
@@ -338,7 +375,7 @@ def _wrong_crops(samples: NDArray[np.void]) -> NDArray[np.bool_]:
 
 def _known(data: Dataset, name: str) -> NDArray[np.float32] | None:
     """A column of both splits, or None unless both know it."""
-    columns = [getattr(data.split(split), name) for split in SPLITS]
+    columns = [getattr(data.split(split), name) for split in data.splits]
     return None if any(column is None for column in columns) else np.concatenate(columns)
 
 
@@ -349,10 +386,51 @@ def _row_names(data: Dataset) -> NDArray[np.str_]:
             f"{name}[{i}] (person {sample['person'] or 'unknown'}, clip {sample['clip']}, "
             + (f"camera {sample['camera']}, " if sample["camera"] else "")
             + f"frame {sample['frame']})"
-            for name in SPLITS
+            for name in data.splits
             for i, sample in enumerate(data.split(name).samples)
         ]
     )
+
+
+def has_truth_file(data: Dataset) -> bool:
+    """Whether its true poses are labels of the test images alone, perhaps of some joints only."""
+    return bool(data.info.details.get("folder", {}).get("truth"))
+
+
+def _measure_truth(data: Dataset, samples: NDArray[np.void], test: NDArray[np.bool_]) -> Table:
+    """Labels of the test images, unlabelled joints NaN; of training images nothing is known."""
+    split, size = data.split("test"), data.info.size
+    poses_2d, poses_3d = split.joints_2d, split.joints_3d_mm
+    known = poses_3d if poses_3d is not None else poses_2d
+    assert known is not None
+    found: Table = {"labelled": np.isfinite(known).all(axis=-1).sum(axis=1).astype(float)}
+    if poses_2d is not None:
+        beyond = np.maximum(-poses_2d, poses_2d - size).max(axis=-1) / size
+        # How far the middle label is out: a single hand may well be.
+        found["labels_outside"] = np.maximum(_row_median(beyond), 0)
+    if poses_3d is not None:
+        lengths = bone_lengths(poses_3d, data.skeleton)
+        typical = np.where(np.isnan(lengths), np.nan, data.skeleton.bone_lengths_mm)
+        ratio = np.nansum(lengths, axis=1) / np.nansum(typical, axis=1).clip(min=1e-9)
+        with np.errstate(divide="ignore"):
+            factor = np.maximum(ratio, 1 / ratio)
+        found["size_factor"] = np.where(np.isnan(lengths).all(axis=1), np.nan, factor)
+        found["depth_mm"] = np.nanmin(poses_3d[..., 2], axis=1)
+    if poses_2d is not None and poses_3d is not None:
+        own = samples[test]
+        found["reprojection"] = _reprojection(poses_2d, poses_3d, own, size)
+    table = {}
+    for name, values in found.items():
+        table[name] = np.full(len(test), np.nan)
+        table[name][test] = values
+    return table
+
+
+def _row_median(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(N,) median of the known values of each row; NaN where none is known."""
+    none = np.isnan(values).all(axis=1, keepdims=True)
+    median: NDArray[np.floating] = np.nanmedian(np.where(none, 0, values), axis=1)
+    return np.where(none[:, 0], np.nan, median)
 
 
 def _joined(tables: Sequence[Table]) -> Table:

@@ -4,30 +4,32 @@ However they come, they leave in the project's form: joints in the skeleton's or
 same square crop as the images, and one SAMPLE record per pose.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.data.coco import read_coco
 from skelift.data.crop import CropBox, to_crop, to_source
 from skelift.data.deeplabcut import read_deeplabcut
-from skelift.data.format import SAMPLE, Dataset
+from skelift.data.format import Dataset
 from skelift.data.joints import LAYOUTS, joint_weights
+from skelift.data.raw_poses import FARTHEST, SURE, RawPoses, records, seen
 from skelift.errors import InputError
-from skelift.skeleton import Skeleton
+from skelift.skeleton import Skeleton, joint_name
+from skelift.text import reason
 
 # A body reaches beyond its joints (hair, toes, fingers): its box is the joints' box plus this
 # share of the joints' larger side, on every side.
 REACH = 0.05
-
-
-# (M, J, 2) source pixels, (M,) SAMPLE records, and how many poses were skipped.
-Found = tuple[NDArray[Any], NDArray[np.void], int]
+SMALLEST = 2.0  # px; what is smaller is a point, or given as shares of the image
+MOST_SURE = 100.0  # percent; a higher third coordinate is no confidence but a place
+# Arrays of an .npz, any of which may say how sure its joints are.
+CONFIDENCES = ("confidence", "likelihood", "visibility", "scores")
 
 
 @dataclass(frozen=True)
@@ -39,28 +41,45 @@ class UnpairedPoses:
     skeleton: Skeleton  # with bone lengths measured where the source measured them
     provenance: str
     licence: str = ""  # empty where the source does not say
-    skipped: int = 0  # poses left out since a joint was not labelled
+    # Reason -> poses of the source that were left out, and how many it has.
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    total: int = 0
+
+    def report(self) -> str:
+        """How many poses were left out and why; empty where none was."""
+        return _report(self.left_out, self.total)
 
 
 def read_poses(
-    path: Path, skeleton: Skeleton, size: int, margin: float, layout: str = ""
+    path: Path,
+    skeleton: Skeleton,
+    size: int,
+    margin: float,
+    layout: str = "",
+    category: str = "",
+    threshold: float = SURE,
 ) -> UnpairedPoses:
     """Read unpaired poses, through the same crop as the images.
 
+    Poses of which a needed joint is not seen (see ``raw_poses.seen``) are left out and counted.
+
     Args:
         path: a COCO keypoints ``.json``; a DeepLabCut ``.csv`` or ``.h5``; an ``.npz`` with
-            ``poses_2d`` (M, J, 2) in pixels and, if wanted, ``joints`` (J,) names, ``clip`` and
-            ``person`` (M,) names, ``focal`` and ``source_size`` ((2,) or (M, 2)); or the folder of
-            a data set, whose prior is taken.
+            ``poses_2d`` (M, J, 2) in pixels, or (M, J, 3) with confidences, and, if wanted,
+            ``joints`` (J,) names, ``confidence`` (M, J), ``clip`` and ``person`` (M,) names,
+            ``focal`` and ``source_size`` ((2,) or (M, 2)); or the folder of a data set, whose prior
+            is taken.
         skeleton: joints are matched to it by name.
         size: side of the crop, in pixels.
         margin: free border of the crop, as a fraction of the body's larger side.
         layout: name in ``LAYOUTS`` of the joints of an ``.npz`` without ``joints``; empty: they are
             the skeleton's.
+        category: the category of a COCO file to take; empty: all that fit the skeleton.
+        threshold: the least likelihood or score of a joint that is seen.
 
     Raises:
         InputError: the file is missing or broken, lacks a joint, has another number of joints,
-            or holds NaN.
+            or no complete pose.
     """
     if not path.exists():
         raise InputError(
@@ -69,30 +88,50 @@ def read_poses(
         )
     if path.is_dir():
         return _from_dataset(Dataset(path), skeleton, size, margin)
-    readers: dict[str, Callable[[Path, Skeleton], Found]] = {
-        ".json": _from_coco,
-        ".csv": _from_deeplabcut,
-        ".h5": _from_deeplabcut,
-        ".npz": partial(_from_npz, layout=layout),
-    }
-    if layout and (layout not in LAYOUTS or path.suffix != ".npz"):
+    kind = path.suffix.lower()
+    if layout and (layout not in LAYOUTS or kind != ".npz"):
         raise InputError(
             f"data.folder.joints={layout}: choose one of {', '.join(LAYOUTS)}, for the poses of an "
             ".npz without joint names; other files name their joints"
         )
-    if path.suffix not in readers:
-        raise InputError(
-            f"{path}: is neither COCO .json nor DeepLabCut .csv or .h5 nor .npz nor a data set"
-        )
-    pixels, samples, skipped = readers[path.suffix](path, skeleton)
-    _check(path, pixels)
+    if category and kind != ".json":
+        raise InputError(f"data.folder.category={category}: {path} is no COCO file; leave it empty")
+    found, left_out = _read(path, kind, skeleton, layout, category)
+    total = sum(len(poses.places) for poses in found) + left_out.total()
+    complete = [_complete(path, skeleton, poses, threshold, left_out) for poses in found]
+    pixels = np.concatenate([pixels for pixels, _ in complete])
+    samples = np.concatenate([samples for _, samples in complete])
+    _need_any(path, pixels, left_out, total)
     samples["crop"] = [_box(pose, margin).as_array() for pose in pixels]
     return UnpairedPoses(
         poses_2d=to_crop(pixels, samples["crop"], size).astype(np.float32),
         samples=samples,
         skeleton=skeleton,
         provenance=f"2D poses of {path.name}",
-        skipped=skipped,
+        left_out=left_out,
+        total=total,
+    )
+
+
+def _read(
+    path: Path, kind: str, skeleton: Skeleton, layout: str, category: str
+) -> tuple[list[RawPoses], Counter[str]]:
+    """Poses of a file, one or more sets, and how many of its entries are no poses, by reason."""
+
+    def fits(names: Sequence[str]) -> bool:
+        try:
+            return bool(joint_weights(skeleton, names).any())
+        except (KeyError, ValueError):
+            return False
+
+    if kind == ".json":
+        return read_coco(path, fits, category)
+    if kind in (".csv", ".h5"):
+        return [read_deeplabcut(path)], Counter()
+    if kind == ".npz":
+        return [_from_npz(path, skeleton, layout)], Counter()
+    raise InputError(
+        f"{path}: is neither COCO .json nor DeepLabCut .csv or .h5 nor .npz nor a data set"
     )
 
 
@@ -102,59 +141,7 @@ def _box(pose: NDArray[np.floating], margin: float) -> CropBox:
     return CropBox.around(low - reach, high + reach, margin)
 
 
-def _from_coco(path: Path, skeleton: Skeleton) -> Found:
-    content = _read_coco(path)
-    category = next((c for c in content["categories"] if c.get("keypoints")), None)
-    if category is None:
-        raise InputError(f"{path}: no category lists keypoints; give a COCO keypoints file")
-    names = [str(name) for name in category["keypoints"]]
-    sizes = {
-        image["id"]: (image.get("width", 0), image.get("height", 0))
-        for image in content.get("images", [])
-    }
-    annotations = [
-        a for a in content["annotations"] if a.get("category_id", category["id"]) == category["id"]
-    ]
-    values = [_coco_row(path, annotation, len(names)) for annotation in annotations]
-    rows = np.array(values, dtype=np.float64).reshape(-1, len(names), 3)  # x, y, visibility
-    pixels, complete = _complete(path, skeleton, names, rows[..., :2], rows[..., 2] > 0)
-    samples = _records(len(complete))
-    chosen = [annotations[i] for i in complete]
-    samples["clip"] = [f"{path.stem}/{a.get('image_id', i)}"[:64] for i, a in enumerate(chosen)]
-    samples["source_size"] = [sizes.get(a.get("image_id"), (0, 0)) for a in chosen]
-    return pixels, samples, len(rows) - len(complete)
-
-
-def _read_coco(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}); restore the file") from None
-    if not isinstance(content, dict) or not {"categories", "annotations"} <= set(content):
-        raise InputError(f"{path}: lacks categories or annotations; give a COCO keypoints file")
-    return content
-
-
-def _coco_row(path: Path, annotation: Mapping[str, Any], joints: int) -> list[float]:
-    values: list[float] = annotation.get("keypoints", [])
-    if len(values) != 3 * joints:
-        raise InputError(
-            f"{path}: annotation {annotation.get('id')} has {len(values) / 3:g} joints, its "
-            f"category {joints}; correct the annotation"
-        )
-    return values
-
-
-def _from_deeplabcut(path: Path, skeleton: Skeleton) -> Found:
-    names, poses = read_deeplabcut(path)
-    labelled = np.asarray(np.isfinite(poses).all(axis=-1))
-    pixels, complete = _complete(path, skeleton, names, poses, labelled)
-    samples = _records(len(complete))
-    samples["frame"], samples["clip"] = complete, path.stem[:64]
-    return pixels, samples, len(poses) - len(complete)
-
-
-def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> Found:
+def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
     arrays = _read_npz(path)
     if "poses_2d" not in arrays:
         raise InputError(
@@ -162,35 +149,86 @@ def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> Found:
             "poses_2d (M, J, 2)"
         )
     poses = arrays["poses_2d"]
-    names = [str(name) for name in arrays.get("joints", LAYOUTS.get(layout, skeleton.joints))]
-    if poses.ndim != 3 or poses.shape[1:] != (len(names), 2) or not len(poses):
+    names = [_text(name) for name in np.ravel(arrays["joints"])] if "joints" in arrays else []
+    if names and layout and tuple(map(joint_name, names)) != LAYOUTS[layout]:
+        raise InputError(
+            f"{path}: names its joints, in another order than data.folder.joints={layout}; leave "
+            "that empty"
+        )
+    names = names or list(LAYOUTS.get(layout, skeleton.joints))
+    shape = poses.shape
+    if len(shape) != 3 or shape[1] != len(names) or shape[2] not in (2, 3) or not len(poses):
         raise InputError(
             f"{path}: poses_2d has shape {poses.shape}, expected (M, {len(names)}, 2) for "
             f"{'its joints' if 'joints' in arrays else layout or skeleton.name}; correct the file, "
             "or name its joints in an array `joints`"
         )
-    labelled = np.ones(poses.shape[:2], dtype=bool)
-    pixels, _ = _complete(path, skeleton, names, poses.astype(np.float64), labelled)
-    samples = _records(len(poses))
+    values = _numbers(path, "poses_2d", poses)
+    confidence = values[..., 2] if shape[2] == 3 else np.ones(shape[:2])
+    for name in set(CONFIDENCES) & set(arrays):
+        given = _column(path, name, _numbers(path, name, arrays[name]), shape[:2])
+        confidence = np.minimum(confidence, given)  # NaN stays
+    if len(strange := confidence[confidence > MOST_SURE]):
+        raise InputError(
+            f"{path}: a confidence is {strange[0]:g}; give poses_2d (M, J, 2), or confidences of "
+            "up to 1"
+        )
+    samples = records(len(poses))
     samples["clip"] = path.stem[:64]
-    for field in ("clip", "person", "focal", "source_size"):
-        if field in arrays:
-            samples[field] = _column(path, field, arrays[field], samples[field].shape)
+    for name in ("clip", "person"):
+        if name in arrays:
+            samples[name] = _names(path, name, arrays[name], samples[name])
+    for name in ("focal", "source_size"):
+        if name in arrays:
+            samples[name] = _positive(path, name, arrays[name], samples[name])
     if "source_size" in arrays:
-        samples["principal"] = samples["source_size"] / 2
-    return pixels, samples, 0
+        known = samples["source_size"] > 0
+        samples["principal"] = np.where(known, samples["source_size"] / 2, np.nan)
+    return RawPoses(names, values[..., :2], confidence, samples)
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    from zipfile import BadZipFile
-
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive)
-    except (BadZipFile, ValueError, OSError, EOFError, AttributeError) as error:
+    except Exception as error:  # NumPy and zipfile meet a broken file with whatever they ran into
         raise InputError(
-            f"{path}: cannot be read as .npz ({error}); save it with np.savez"
+            f"{path}: cannot be read as .npz ({reason(error)}); save it with np.savez"
         ) from None
+
+
+def _numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float64]:
+    if values.dtype.kind not in "fiub":
+        raise InputError(f"{path}: {name} is of type {values.dtype}, not numbers; correct it")
+    return values.astype(np.float64)
+
+
+def _names(path: Path, name: str, values: NDArray[Any], like: NDArray[Any]) -> NDArray[np.str_]:
+    """One name per pose, of no more characters than a record holds."""
+    names = np.array([_text(value) for value in values.ravel()]).reshape(values.shape)
+    longest = like.dtype.itemsize // np.dtype("U1").itemsize
+    if names.dtype.itemsize > longest * np.dtype("U1").itemsize:
+        raise InputError(f"{path}: {name} has names of over {longest} characters; shorten them")
+    return _column(path, name, names, like.shape)
+
+
+def _positive(
+    path: Path, name: str, values: NDArray[Any], like: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Two numbers per pose, above 0 or, where unknown, NaN (of whole numbers 0)."""
+    numbers = _column(path, name, _numbers(path, name, values), like.shape)
+    if like.dtype.kind == "i":
+        numbers = np.where(np.isnan(numbers), 0, numbers)
+        valid = (numbers >= 0) & (numbers < 2**31)
+    else:
+        valid = np.isnan(numbers) | ((numbers > 0) & (numbers < FARTHEST))
+    if not valid.all():
+        raise InputError(f"{path}: {name} holds {numbers[~valid][0]:g}; give pixels above 0")
+    return numbers
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _column(path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -205,10 +243,12 @@ def _column(path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...])
 def _from_dataset(data: Dataset, skeleton: Skeleton, size: int, margin: float) -> UnpairedPoses:
     """The prior of another data set, cropped again for this size and margin."""
     weights = _weights(data.folder, skeleton, data.skeleton.joints)
-    samples = np.array(data.prior.samples)
-    pixels = to_source(
-        weights @ data.prior.poses_2d.astype(np.float64), samples["crop"], data.info.size
-    )
+    poses, total = data.prior.poses_2d, len(data.prior.poses_2d)
+    finite = np.flatnonzero(np.isfinite(poses).all(axis=(1, 2)))
+    left_out = Counter({"are not finite": total - len(finite)})
+    _need_any(data.folder, finite, left_out, total)
+    samples = np.array(data.prior.samples[finite])
+    pixels = to_source(weights @ poses[finite].astype(np.float64), samples["crop"], data.info.size)
     samples["crop"][:, 2] *= (1 + margin) / (1 + data.info.margin)
     same_bones = (data.skeleton.joints, data.skeleton.bones) == (skeleton.joints, skeleton.bones)
     return UnpairedPoses(
@@ -217,6 +257,8 @@ def _from_dataset(data: Dataset, skeleton: Skeleton, size: int, margin: float) -
         skeleton=data.skeleton if same_bones else skeleton,
         provenance=f"2D poses: the prior of data set {data.info.name} ({data.info.provenance})",
         licence=data.info.licence,
+        left_out=left_out,
+        total=total,
     )
 
 
@@ -228,42 +270,55 @@ def _weights(path: Path, skeleton: Skeleton, names: Sequence[str]) -> NDArray[np
             f"{path}: has no joint for {error.args[0]} of skeleton {skeleton.name}; it has "
             f"{', '.join(names)}; rename its joints or choose another skeleton="
         ) from None
+    except ValueError as error:
+        raise InputError(f"{path}: its joints {error} are one by name; rename one") from None
 
 
 def _complete(
     path: Path,
     skeleton: Skeleton,
-    names: Sequence[str],
-    poses: NDArray[np.float64],
-    labelled: NDArray[np.bool_],
-) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """(M, J, 2) poses of the skeleton and their rows, of all (N, K, 2) with the needed joints."""
-    weights = _weights(path, skeleton, names)
-    needed = (weights != 0).any(axis=0)  # the others may be unlabelled or NaN
-    complete = np.flatnonzero(labelled[:, needed].all(axis=1))
-    if not len(complete):
+    poses: RawPoses,
+    threshold: float,
+    left_out: Counter[str],
+) -> tuple[NDArray[np.float64], NDArray[np.void]]:
+    """(M, J, 2) poses of the skeleton, with their records, of all with the needed joints.
+
+    The others are counted in ``left_out``.
+    """
+    weights = _weights(path, skeleton, poses.names)
+    needed = np.flatnonzero((weights != 0).any(axis=0))  # the others may be unseen or NaN
+    visible = seen(poses, threshold)
+    missing = ~visible[:, needed]
+    empty = ~visible.any(axis=1)
+    lacking = missing.any(axis=1) & ~empty
+    if lacking.any():
+        worst = poses.names[needed[missing[lacking].sum(axis=0).argmax()]]
+        left_out[f"lack a joint (most often {worst})"] += int(lacking.sum())
+    complete = np.flatnonzero(~missing.any(axis=1))
+    pixels = weights[:, needed] @ poses.places[complete][:, needed]
+    large = np.ptp(pixels, axis=1).max(axis=-1, initial=0) >= SMALLEST
+    for fault, count in (
+        ("have no joint that is seen", empty.sum()),
+        (f"are smaller than {SMALLEST:g} pixels", (~large).sum()),
+    ):
+        if count:
+            left_out[fault] += int(count)
+    return pixels[large], poses.samples[complete[large]]
+
+
+def _need_any(path: Path, poses: NDArray[Any], left_out: Mapping[str, int], total: int) -> None:
+    if not len(poses):
         raise InputError(
-            f"{path}: none of its {len(poses)} poses has all joints labelled that {skeleton.name} "
-            "needs; give complete poses"
+            f"{path}: none of its {total} poses can be used ({_reasons(left_out)}); give complete "
+            "poses in pixels, or lower data.folder.min_confidence"
         )
-    return weights[:, needed] @ poses[complete][:, needed], complete
 
 
-def _check(path: Path, poses: NDArray[np.floating]) -> None:
-    """InputError unless all (M, J, 2) poses are finite and larger than a point."""
-    finite = np.isfinite(poses).all(axis=(1, 2))
-    extended = np.ptp(poses, axis=1).max(axis=-1) > 0
-    for good, fault in ((finite, "hold NaN or infinity"), (extended, "are a single point")):
-        bad = np.flatnonzero(~good)
-        if len(bad):
-            raise InputError(
-                f"{path}: {len(bad)} of {len(poses)} poses {fault}, the first is pose {bad[0]}; "
-                "remove them"
-            )
+def _report(left_out: Mapping[str, int], total: int) -> str:
+    count = sum(left_out.values())
+    return f"left out {count} of {total} poses: {_reasons(left_out)}" if count else ""
 
 
-def _records(count: int) -> NDArray[np.void]:
-    records = np.zeros(count, dtype=SAMPLE)
-    records["frame"] = np.arange(count)
-    records["focal"] = records["principal"] = np.nan
-    return records
+def _reasons(left_out: Mapping[str, int]) -> str:
+    counts = [f"{count} {fault}" for fault, count in left_out.items() if count]
+    return ", ".join(counts) or "it has none"

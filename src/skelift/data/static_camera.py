@@ -1,6 +1,6 @@
 """Bodies that are searched for: the masks of a clip's frames, on all cores."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from itertools import islice
@@ -101,7 +101,7 @@ def _spread(clip: Clip) -> set[int]:
 
 
 def _frames_of_one_size(
-    clip: Clip, wanted: range | set[int]
+    clip: Clip, wanted: Collection[int]
 ) -> Iterator[tuple[int, ImageArray, Mask | None]]:
     """``Clip.frames``; InputError where one has another size."""
     shape: tuple[int, ...] | None = None

@@ -17,6 +17,8 @@ from skelift.data.rules import RULES, Outcome, Rule
 from skelift.errors import InputError
 from skelift.files import atomic_folder, write_json
 
+REPORT = "validation.json"
+
 
 def validate(data: Dataset, out: Path) -> list[Outcome]:
     """Judge a data set; writes ``validation.json`` and the Data Docs (``index.html``) to ``out``.
@@ -26,7 +28,7 @@ def validate(data: Dataset, out: Path) -> list[Outcome]:
             even so), or Great Expectations is not installed.
     """
     data.verify()
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, REPORT) as folder:
         outcomes = _judge(measure_dataset(data), folder)
         make_offline(folder, f"Validation of data set {data.info.name}", outcomes)
         report = {
@@ -36,7 +38,7 @@ def validate(data: Dataset, out: Path) -> list[Outcome]:
             "images_looked_at_per_split": MOST_IMAGES,
             "expectations": [outcome.as_json() for outcome in outcomes],
         }
-        write_json(folder / "validation.json", report)
+        write_json(folder / REPORT, report)
     for outcome in outcomes:
         if outcome.rule.warning and not outcome.success:
             print(f"{data.folder}: warning: {outcome.fault()}", file=sys.stderr)

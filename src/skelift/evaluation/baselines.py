@@ -14,7 +14,11 @@ from torch import Tensor, nn
 from skelift.config import Config, LossConfig
 from skelift.data.format import Dataset, Split
 from skelift.data.loading import EpochSampler, ImageBatch, ImageLoader, crop_cameras, over_crop
-from skelift.evaluation.mean_pose import procrustes_mean_pose
+from skelift.evaluation.mean_pose import (
+    labelled_mean,
+    labelled_mean_pose,
+    procrustes_mean_pose,
+)
 from skelift.evaluation.predictions import Predicted, predict_split
 from skelift.geometry import bone_lengths
 from skelift.losses import pose_from_skeleton_loss
@@ -71,6 +75,18 @@ def mean_pose(bench: Bench) -> Predicted:
     return Predicted(
         np.broadcast_to(pose_2d, (count, *pose_2d.shape)).astype(np.float32),
         np.broadcast_to(pose_3d, (count, *pose_3d.shape)).astype(np.float32),
+    )
+
+
+def mean_of_test_poses(test: Split) -> Predicted:
+    """One pose for all: the mean of the very poses that are scored, which no model knows."""
+    assert test.joints_3d_mm is not None
+    pose_3d = labelled_mean_pose(test.joints_3d_mm)
+    true_2d = test.joints_2d
+    pose_2d = np.zeros((len(pose_3d), 2)) if true_2d is None else labelled_mean(true_2d)
+    return Predicted(
+        np.broadcast_to(pose_2d, (len(test), *pose_2d.shape)).astype(np.float32),
+        np.broadcast_to(pose_3d, (len(test), *pose_3d.shape)).astype(np.float32),
     )
 
 

@@ -3,6 +3,10 @@
 Every function is batched over images and returns one value per image, so that the overall score
 and the score of any group of images are means of the same numbers. 3D poses are (N, J, 3) mm in
 the camera frame, 2D poses (N, J, 2) pixels; joints are in skeleton order.
+
+A joint whose truth is NaN is not labelled: it counts in no alignment and in no mean. Every image
+needs a labelled joint. Where the root is not labelled in all images, poses are centred on their
+labelled joints wherever "root-relative" is said.
 """
 
 import numpy as np
@@ -26,14 +30,23 @@ def root_relative(poses: ArrayLike, root: int) -> Array:
     return poses - poses[:, root : root + 1]
 
 
+def relative(poses: ArrayLike, truth: ArrayLike, root: int) -> Array:
+    """Poses (N, J, D) with the root at the origin; see above where it is not labelled."""
+    known = _labelled(truth)
+    poses = _float64(poses)
+    return root_relative(poses, root) if known[:, root].all() else poses - _centre(poses, known)
+
+
 def scale_align(predicted: ArrayLike, truth: ArrayLike, root: int) -> Array:
     """Root-relative prediction times the scale that brings it nearest to the root-relative truth.
 
     The scale is the least-squares one of each pose over all joints, argmin_s |s p - g|^2 with
     s >= 0: a negative scale would be a reflection through the root. (N, J, 3) mm throughout.
     """
-    p, g = root_relative(predicted, root), root_relative(truth, root)
-    scale = _ratio((p * g).sum((1, 2)), (p * p).sum((1, 2)))
+    p, g = relative(predicted, truth, root), relative(truth, truth, root)
+    known = _labelled(truth)
+    q, g = np.where(known, p, 0.0), np.where(known, g, 0.0)
+    scale = _ratio((q * g).sum((1, 2)), (q * q).sum((1, 2)))
     return np.maximum(scale, 0.0)[:, None, None] * p
 
 
@@ -50,11 +63,13 @@ def similarity_align(predicted: ArrayLike, truth: ArrayLike, *, reflection: bool
         (N, J, D) aligned predictions, in the frame and units of the truth.
     """
     p, g = _float64(predicted), _float64(truth)
-    centre_p, centre_g = p.mean(1, keepdims=True), g.mean(1, keepdims=True)
-    p, g = p - centre_p, g - centre_g
-    rotated = p @ procrustes_rotation(p, g, reflection=reflection)
-    scale = _ratio((rotated * g).sum((1, 2)), (p * p).sum((1, 2)))
-    return scale[:, None, None] * rotated + centre_g
+    known = _labelled(g)
+    centre_p, centre_g = _centre(p, known), _centre(g, known)
+    p, g = p - centre_p, np.where(known, g - centre_g, 0.0)
+    q = np.where(known, p, 0.0)
+    rotation = procrustes_rotation(q, g, reflection=reflection)
+    scale = _ratio((q @ rotation * g).sum((1, 2)), (q * q).sum((1, 2)))
+    return scale[:, None, None] * (p @ rotation) + centre_g
 
 
 def procrustes_rotation(centred: Array, target: Array, *, reflection: bool = False) -> Array:
@@ -68,12 +83,12 @@ def procrustes_rotation(centred: Array, target: Array, *, reflection: bool = Fal
 
 def mpjpe(predicted: ArrayLike, truth: ArrayLike, root: int) -> Array:
     """Mean per-joint position error of root-relative poses (Human3.6M protocol I): (N,) mm."""
-    return _mean_distance(root_relative(predicted, root), root_relative(truth, root))
+    return _mean_distance(relative(predicted, truth, root), relative(truth, truth, root))
 
 
 def n_mpjpe(predicted: ArrayLike, truth: ArrayLike, root: int) -> Array:
     """MPJPE after the best scale of each root-relative pose (``scale_align``): (N,) mm."""
-    return _mean_distance(scale_align(predicted, truth, root), root_relative(truth, root))
+    return _mean_distance(scale_align(predicted, truth, root), relative(truth, truth, root))
 
 
 def p_mpjpe(predicted: ArrayLike, truth: ArrayLike) -> Array:
@@ -89,10 +104,13 @@ def p_mpjpe_reflected(predicted: ArrayLike, truth: ArrayLike) -> Array:
 def pck(distances_mm: ArrayLike, threshold_mm: float = PCK_THRESHOLD_MM) -> Array:
     """Percentage (N,) of an image's joints strictly nearer to the truth than a threshold.
 
-    ``distances_mm`` (N, K) are of the counted joints, after the alignment of one's choice; the
-    threshold is MPI-INF-3DHP's.
+    ``distances_mm`` (N, K) are of the counted joints, after the alignment of one's choice, NaN
+    where not labelled; NaN for an image without one. The threshold is MPI-INF-3DHP's.
     """
-    return 100.0 * (_float64(distances_mm) < threshold_mm).mean(1)
+    distances = _float64(distances_mm)
+    labelled = np.isfinite(distances)
+    share = (distances < threshold_mm).sum(1) / np.where(labelled.any(1), labelled.sum(1), np.nan)
+    return np.asarray(100.0 * share, dtype=np.float64)
 
 
 def auc(distances_mm: ArrayLike) -> Array:
@@ -124,7 +142,20 @@ def error_2d_swapped_px(predicted: ArrayLike, truth: ArrayLike, swap: NDArray[np
 
 
 def _mean_distance(predicted: ArrayLike, truth: ArrayLike) -> Array:
-    return joint_distances(predicted, truth).mean(1)
+    known = _labelled(truth)[..., 0]
+    distances = np.where(known, joint_distances(predicted, truth), 0.0)
+    return np.asarray(distances.sum(1) / known.sum(1), dtype=np.float64)
+
+
+def _labelled(truth: ArrayLike) -> NDArray[np.bool_]:
+    """(N, J, 1) which joints of true poses (N, J, D) are labelled."""
+    return np.asarray(~np.isnan(_float64(truth)).any(-1, keepdims=True))
+
+
+def _centre(poses: Array, known: NDArray[np.bool_]) -> Array:
+    """(N, 1, D) mean of the joints of (N, J, D) poses that are ``known`` (N, J, 1)."""
+    total = np.where(known, poses, 0.0).sum(1, keepdims=True)
+    return np.asarray(total / known.sum(1, keepdims=True))
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

@@ -4,43 +4,61 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skelift.errors import InputError
 from skelift.evaluation import metrics
+from skelift.evaluation.bootstrap import interval
 from skelift.evaluation.metrics import Array
 from skelift.skeleton import Skeleton
 
 Scores = dict[str, float]
 FRONT_DEGREES = 45.0
+UNKNOWN = "unknown"
+# Scores with an interval.
+WITH_INTERVAL = (
+    *("p_mpjpe_mm", "n_mpjpe_mm", "error_2d_px", "error_2d_swapped_px", "swapped_share"),
+    *("error_2d_mm", "error_2d_percent", "error_2d_swapped_percent"),
+)
 
 
 class Poses(TypedDict, total=False):
     """Poses of N images; what is not predicted, or not known to be true, is None or absent."""
 
     predicted_3d_mm: ArrayLike | None  # (N, J, 3) mm, camera frame; any origin
-    true_3d_mm: ArrayLike | None  # (N, J, 3) mm, camera frame
+    true_3d_mm: ArrayLike | None  # (N, J, 3) mm, camera frame; NaN: a joint is not labelled
     predicted_2d_px: ArrayLike | None  # (N, J, 2) pixels of the crop
-    true_2d_px: ArrayLike | None  # (N, J, 2) pixels of the crop
+    true_2d_px: ArrayLike | None  # (N, J, 2) pixels of the crop; NaN: a joint is not labelled
+    mm_per_px: ArrayLike | None  # (N,) what a pixel of the crop measures at the body's distance
+    height_mm: float | None  # of the body
 
 
 def score(
-    skeleton: Skeleton, activities: Sequence[str] | NDArray[np.str_], **poses: Unpack[Poses]
-) -> dict[str, Scores | dict[str, Scores]]:
+    skeleton: Skeleton,
+    activities: Sequence[str] | NDArray[np.str_],
+    *,
+    cameras: NDArray[np.str_] | None = None,
+    moments: NDArray[np.str_] | None = None,
+    **poses: Unpack[Poses],
+) -> dict[str, Any]:
     """Score predictions: one row of ``metrics.json``, ready for JSON.
 
     Args:
         skeleton: names the root, the partners and the evaluated joints.
         activities: (N,) activity of each image.
+        cameras: (N,) camera of each image; None: no scores per camera.
+        moments: (N,) names of the moments that images show, alike for views of one; None: no
+            intervals.
         **poses: predicted and true ones.
 
     Returns:
         ``{"overall": scores, "per_activity": {activity: scores}, "per_facing": {side: scores}}``,
         where scores are ``{"images": count, metric: mean over the images}`` (see ``protocol``).
-        ``per_facing`` is absent where sides are unknown (see ``facing``).
+        ``per_facing`` is absent where sides are unknown (see ``facing``). Beside them, where asked
+        for, ``per_camera`` and ``interval``, {metric: [low, high]}.
 
     Raises:
         InputError: shapes that do not fit each other, or values that are not finite.
@@ -52,10 +70,16 @@ def score(
             f"{len(activities)} activities for {max(map(len, measured.values()), default=0)} "
             "scored images; score at least one image, each with its activity"
         )
-    result: dict[str, Scores | dict[str, Scores]] = {
+    result: dict[str, Any] = {
         "overall": _means(measured, np.arange(len(activities))),
         "per_activity": _means_by(measured, activities),
     }
+    if cameras is not None and len(np.unique(cameras)) > 1:
+        result["per_camera"] = _means_by(measured, cameras)
+    if moments is not None:
+        result["interval"] = {
+            name: interval(measured[name], moments) for name in WITH_INTERVAL if name in measured
+        }
     truth = poses.get("true_3d_mm")
     if truth is not None and (sides := facing(truth, skeleton)) is not None:
         result["per_facing"] = _means_by(measured, sides)
@@ -68,11 +92,12 @@ def measure(skeleton: Skeleton, **poses: Unpack[Poses]) -> dict[str, Array]:
     predicted, truth = poses.get("predicted_3d_mm"), poses.get("true_3d_mm")
     if predicted is not None and truth is not None:
         pair = _checked("3D", predicted, truth, (len(skeleton), 3))
-        measured |= _measure_3d(*pair, skeleton)
+        measured |= _measure_3d(*pair, skeleton, poses.get("height_mm"))
     predicted, truth = poses.get("predicted_2d_px"), poses.get("true_2d_px")
     if predicted is not None and truth is not None:
         pair = _checked("2D", predicted, truth, (len(skeleton), 2))
         measured |= _measure_2d(*pair, skeleton)
+        measured |= _in_the_world(measured, poses.get("mm_per_px"), poses.get("height_mm"))
     return measured
 
 
@@ -95,6 +120,7 @@ def protocol(skeleton: Skeleton, size: int) -> dict[str, str]:
         f"the best scale of each pose, {counted} evaluated joints; same as pck_150_root_evaluated",
         "auc": "headline: mean of PCK over 0:5:150 mm (31 thresholds), aligned as pck_150; same "
         "as auc_root_evaluated",
+        "pck_tenth": "the same as pck_150 with a tenth of the body's height for 150 mm",
         "alignments": "..._root_...: root-relative with the best scale of each pose; "
         "..._procrustes_...: similarity alignment without reflection; both fitted to all joints",
         "joints": f"..._evaluated: {', '.join(skeleton.evaluated or skeleton.joints)}; "
@@ -102,6 +128,13 @@ def protocol(skeleton: Skeleton, size: int) -> dict[str, str]:
         "error_2d_px": f"{pixels}, left and right as predicted",
         "error_2d_swapped_px": f"{pixels}; for each image the smaller of the error as it is and "
         "the error with all left and right joints swapped at once",
+        "error_2d_mm": "2D error in mm at the body's distance (mean depth of its labelled joints)",
+        "error_2d_percent": "the same in per cent of the body's height; error_2d_swapped_percent: "
+        "with sides swapped where that is nearer",
+        "labels": "joints that are not labelled count nowhere; where the root is not labelled in "
+        "all images, root-relative means centred on the labelled joints",
+        "interval": "2.5 to 97.5 per cent of 1000 bootstrap draws over moments; neighbouring "
+        "moments are alike, so it is too narrow",
         "swapped_share": "per cent of images where the swapped pose is strictly nearer",
         "label_free": "silhouette_misfit + proportion_spread: needs no truth; only beside overall",
         "silhouette_misfit": "100 minus the per cent that the drawn 2D pose and the mask overlap",
@@ -124,7 +157,8 @@ def facing(poses_mm: ArrayLike, skeleton: Skeleton) -> NDArray[np.str_] | None:
         skeleton: the poses' skeleton.
 
     Returns:
-        (N,) of ``front``, ``side``, ``back``, or None for a skeleton without such partners.
+        (N,) of ``front``, ``side``, ``back``, and ``unknown`` where a joint that tells is not
+        labelled; None for a skeleton without such partners, or where all are unknown.
     """
     parent = {child: start for start, child in skeleton.bones}
     siblings = [
@@ -142,12 +176,16 @@ def facing(poses_mm: ArrayLike, skeleton: Skeleton) -> NDArray[np.str_] | None:
     towards_camera = -forward[:, 2]
     limit = np.cos(np.deg2rad(FRONT_DEGREES)) * np.linalg.norm(forward, axis=1)
     sides: NDArray[np.str_] = np.select(
-        [towards_camera > limit, towards_camera < -limit], ["front", "back"], default="side"
+        [np.isnan(limit), towards_camera > limit, towards_camera < -limit],
+        [UNKNOWN, "front", "back"],
+        default="side",
     )
-    return sides
+    return None if (sides == UNKNOWN).all() else sides
 
 
-def _measure_3d(predicted: Array, truth: Array, skeleton: Skeleton) -> dict[str, Array]:
+def _measure_3d(
+    predicted: Array, truth: Array, skeleton: Skeleton, height_mm: float | None
+) -> dict[str, Array]:
     root = skeleton.root_index
     measured = {
         "p_mpjpe_mm": metrics.p_mpjpe(predicted, truth),
@@ -157,7 +195,7 @@ def _measure_3d(predicted: Array, truth: Array, skeleton: Skeleton) -> dict[str,
     }
     distances = {
         "root": metrics.joint_distances(
-            metrics.scale_align(predicted, truth, root), metrics.root_relative(truth, root)
+            metrics.scale_align(predicted, truth, root), metrics.relative(truth, truth, root)
         ),
         "procrustes": metrics.joint_distances(metrics.similarity_align(predicted, truth), truth),
     }
@@ -167,6 +205,9 @@ def _measure_3d(predicted: Array, truth: Array, skeleton: Skeleton) -> dict[str,
             measured[f"pck_150_{alignment}_{subset}"] = metrics.pck(distance[:, joints])
             measured[f"auc_{alignment}_{subset}"] = metrics.auc(distance[:, joints])
     headline = {name: measured[f"{name}_root_evaluated"] for name in ("pck_150", "auc")}
+    if height_mm is not None:
+        tenth = metrics.pck(distances["root"][:, subsets["evaluated"]], height_mm / 10)
+        headline["pck_tenth"] = tenth
     return measured | headline
 
 
@@ -178,6 +219,21 @@ def _measure_2d(predicted: Array, truth: Array, skeleton: Skeleton) -> dict[str,
     }
 
 
+def _in_the_world(
+    measured: Mapping[str, Array], mm_per_px: ArrayLike | None, height_mm: float | None
+) -> dict[str, Array]:
+    """2D errors in mm, and in per cent of the body's height, where these are known."""
+    if mm_per_px is None:
+        return {}
+    scale = np.asarray(mm_per_px, dtype=np.float64)
+    found = {"error_2d_mm": scale * measured["error_2d_px"]}
+    if height_mm is not None:
+        percent = 100 * scale / height_mm
+        found["error_2d_percent"] = percent * measured["error_2d_px"]
+        found["error_2d_swapped_percent"] = percent * measured["error_2d_swapped_px"]
+    return found
+
+
 def _means_by(measured: Mapping[str, Array], groups: NDArray[np.str_]) -> dict[str, Scores]:
     return {
         str(group): _means(measured, np.flatnonzero(groups == group)) for group in np.unique(groups)
@@ -185,7 +241,9 @@ def _means_by(measured: Mapping[str, Array], groups: NDArray[np.str_]) -> dict[s
 
 
 def _means(measured: Mapping[str, Array], images: NDArray[np.intp]) -> Scores:
-    means = {name: float(values[images].mean()) for name, values in measured.items()}
+    """Mean of each metric over the images that have it (PCK needs an evaluated joint)."""
+    of = {name: values[images] for name, values in measured.items()}
+    means = {n: float(v[~np.isnan(v)].mean()) for n, v in of.items() if not np.isnan(v).all()}
     return {"images": len(images), **means}
 
 
@@ -199,7 +257,10 @@ def _checked(
                 f"{name} {what} poses have shape {poses.shape}, expected ({len(p)}, "
                 f"{shape[0]}, {shape[1]}); score poses of one skeleton, one per image"
             )
-        broken = np.flatnonzero(~np.isfinite(poses).all((1, 2)))
+        # A joint that is not labelled is NaN in the truth; a pose without any is broken.
+        unlabelled = np.asarray(np.isnan(poses).all(-1)) & (name == "true")
+        wrong = np.asarray(~np.isfinite(poses).all(-1) & ~unlabelled)
+        broken = np.flatnonzero(wrong.any(1) | unlabelled.all(1))
         if len(broken):
             raise InputError(
                 f"{name} {what} pose of test image {broken[0]} is not finite "

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.background import cut_out
+from skelift.data.cameras import Camera, View, view_of_mask
 from skelift.data.crop import CropBox
 from skelift.data.images import (
     BLACK_BACKGROUND,
@@ -22,6 +23,7 @@ from skelift.data.mask_checks import mask_fault
 from skelift.data.person import Corners, Person
 from skelift.data.static_camera import PERSON
 from skelift.errors import InputError, RequestError
+from skelift.numbers import is_positive, is_real
 
 ImageArray = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -51,13 +53,26 @@ class PreparedImage:
     """An image as the network wants it, and how to get back."""
 
     x: ImageArray  # (S, S, 3) RGB, background black where a mask was known
-    crop: CropBox  # the square of the image that ``x`` shows
+    crop: CropBox  # the square of the image, or of the view, that ``x`` shows
     crop_from: str  # mask, box, removed background, person, black background or whole image
     mask_from: str  # given, alpha, black background, none, or the name of what searched for it
     focal_px: float  # pixels of the image
-    focal_from: str  # given, or typical where the camera is unknown
+    focal_from: str  # given, camera, or typical where the camera is unknown
     size: tuple[int, int]  # width and height of the image
     mask_fault: str = ""  # see ``mask_fault``; empty where the mask is a body's, or none is known
+    view: View | None = None  # of a calibrated camera, along the body's line of sight
+
+    @property
+    def doubt(self) -> str:
+        """Why its pose is not to be trusted; empty where nothing speaks against it."""
+        if self.mask_fault:
+            return f"the mask {self.mask_fault}; it marks the body with white (above 127)"
+        if self.crop_from == WHOLE_IMAGE:
+            return (
+                "nothing marks the body, and the background is not black; give a mask, or "
+                "background='person' to cut a person out"
+            )
+        return ""
 
 
 def prepare_image(
@@ -67,6 +82,7 @@ def prepare_image(
     box: Box | None = None,
     focal_px: float | None = None,
     background: str = KEEP,
+    camera: Camera | None = None,
     mask_from: str = GIVEN,
 ) -> PreparedImage:
     """Crop as in training.
@@ -87,6 +103,8 @@ def prepare_image(
         focal_px: focal length in pixels of the image.
         background: ``keep``, ``person`` to cut the person out by a small network, or ``remove`` to
             cut the body out by its colours.
+        camera: the calibrated camera, in place of ``focal_px``: the crop is what an ideal camera
+            sees that looks straight at the body.
         mask_from: what gave ``mask``.
 
     Raises:
@@ -94,10 +112,12 @@ def prepare_image(
             or no body is left.
     """
     check_image(image)
-    if focal_px is not None and not (math.isfinite(focal_px) and focal_px > 0):
+    if focal_px is not None and not is_positive(focal_px):
         raise RequestError(
             400, "bad_focal", f"focal_px={focal_px}: must be a number above 0, in pixels"
         )
+    if camera is not None and focal_px is not None:
+        raise InputError("a camera and a focal length are given; the camera has its own, give one")
     if background not in OF_ONE_IMAGE:
         choices = ", ".join(OF_ONE_IMAGE)
         raise RequestError(400, "bad_background", f"background must be one of {choices}")
@@ -105,9 +125,13 @@ def prepare_image(
     corners = None if box is None else corners_of(box, width, height)
     given = mask is not None
     mask, found_by = _find_mask(image, mask, corners, background)
+    mask_from = mask_from if given else _MASK_FROM.get(found_by, NO_MASK)
+    if mask is not None:
+        image = np.asarray(cv2.bitwise_and(image, image, mask=mask), dtype=np.uint8)
+    if camera is not None:
+        return _prepare_view(card, image, mask, corners, found_by, mask_from, camera)
     if mask is not None:
         crop = CropBox.around_mask(mask, card["margin"])
-        image = np.asarray(cv2.bitwise_and(image, image, mask=mask), dtype=np.uint8)
     elif corners is not None:
         crop = CropBox.around(*corners, card["margin"])
     else:
@@ -116,11 +140,44 @@ def prepare_image(
         x=crop.cut(image, card["size"]),
         crop=crop,
         crop_from=found_by,
-        mask_from=mask_from if given else _MASK_FROM.get(found_by, NO_MASK),
+        mask_from=mask_from,
         focal_px=crop.side / card["crop_side"] if focal_px is None else focal_px,
         focal_from="typical" if focal_px is None else "given",
         size=(width, height),
         mask_fault="" if mask is None else mask_fault(mask),
+    )
+
+
+def _prepare_view(
+    card: Mapping[str, Any],
+    image: ImageArray,
+    mask: ImageArray | None,
+    corners: Corners | None,
+    found_by: str,
+    mask_from: str,
+    camera: Camera,
+) -> PreparedImage:
+    """The same in the view of a calibrated camera; ``image`` is masked already."""
+    height, width = image.shape[:2]
+    if mask is not None:
+        view = view_of_mask(camera, mask)
+        crop = view.crop_around_mask(mask, card["margin"])
+    else:
+        camera.check_size(width, height)
+        low, high = corners or (np.zeros(2), np.array([width, height], dtype=np.float64))
+        view = camera.look_at((low + high) / 2)
+        ends = view.from_image(np.array([low, high, [low[0], high[1]], [high[0], low[1]]]))
+        crop = CropBox.around(ends.min(0), ends.max(0), card["margin"] if corners else 0)
+    return PreparedImage(
+        x=view.cut(image, crop, card["size"]),
+        crop=crop,
+        crop_from=found_by,
+        mask_from=mask_from,
+        focal_px=view.focal,
+        focal_from="camera",
+        size=(width, height),
+        mask_fault="" if mask is None else mask_fault(mask),
+        view=view,
     )
 
 
@@ -193,7 +250,8 @@ def _form(value: Any) -> str:
 def corners_of(box: Box, width: int, height: int) -> Corners:
     """Opposite corners of the part of a box that lies on the image."""
     try:
-        x, y, box_width, box_height = map(float, box)
+        numbers = [float(number) if is_real(number) else math.nan for number in box]
+        x, y, box_width, box_height = numbers
     except (TypeError, ValueError):
         x = y = box_width = box_height = math.nan
     low = np.clip([x, y], 0, [width, height])

@@ -1,6 +1,8 @@
 """Poses drawn over their images: PNG for images, a video for videos."""
 
+import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +97,7 @@ def video_writer(file: Path, rate: float) -> Iterator[Callable[[Image], None]]:
 
     Raises:
         RunError: this OpenCV cannot encode it.
+        OSError: the disk is full, which OpenCV tells nobody.
     """
     rate = round(rate, 2)  # encoders count time in fractions of a limited size
     with (
@@ -104,6 +107,8 @@ def video_writer(file: Path, rate: float) -> Iterator[Callable[[Image], None]]:
         writer = cv2.VideoWriter()
 
         def write(image: Image) -> None:
+            if shutil.disk_usage(unfinished.parent).free < image.nbytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
             height, width = (side - side % 2 for side in image.shape[:2])  # codecs want even ones
             if not writer.isOpened():
                 code = cv2.VideoWriter.fourcc(*CODECS[file.suffix])
@@ -113,5 +118,16 @@ def video_writer(file: Path, rate: float) -> Iterator[Callable[[Image], None]]:
 
         try:
             yield write
+            started = writer.isOpened()
         finally:
             writer.release()
+        if started and not _opens(name):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+
+
+def _opens(video: str) -> bool:
+    """Whether a video has its end, where an mp4 says what is in it."""
+    capture = cv2.VideoCapture(video)
+    opened = capture.isOpened()
+    capture.release()
+    return opened

@@ -1,6 +1,5 @@
 """What finds the poses: a model in this process, or one behind a server. Both answer alike."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -11,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.errors import InputError, RequestError, RunError
+from skelift.errors import InputError, RequestError
+from skelift.http import read_token
 from skelift.inference.cropping import Query
 from skelift.inference.frames import Frame
 from skelift.serving.client import Client
@@ -33,8 +33,8 @@ class Engine(Protocol):
         """The answer's JSON form, with one entry of ``predictions`` per frame, in their order.
 
         Raises:
-            InputError: a frame cannot be used.
-            RunError: a server does not answer, or not as skelift does, however often it is asked.
+            InputError: a frame cannot be used, or what answers is not skelift.
+            RunError: a server does not answer, however often it is asked.
         """
 
 
@@ -51,7 +51,11 @@ class LocalEngine:
         prepared = []
         for frame in frames:
             try:
-                prepared.append(self._predictor.prepare(frame.image, frame.mask, focal_px=focal_px))
+                prepared.append(
+                    self._predictor.prepare(
+                        frame.image, frame.mask, focal_px=focal_px, camera=frame.camera
+                    )
+                )
             except InputError as error:
                 raise InputError(f"{frame.label}: {error}") from None
         names = (str(frame.file) for frame in frames)
@@ -63,10 +67,14 @@ class RemoteEngine:
     """A server that is asked, see ``Client``; SKELIFT_TOKEN in the environment is its token."""
 
     def __init__(self, url: str) -> None:
-        self._client = Client(url, os.environ.get(TOKEN, ""), PATIENCE)
+        self._client = Client(url, read_token(TOKEN), PATIENCE)
 
     def __call__(self, frames: Sequence[Frame], focal_px: float | None = None) -> Answer:
         """See ``Engine``: one request per frame, several at once."""
+        if any(frame.camera for frame in frames):
+            raise InputError(
+                "--camera: a server takes no calibration; predict here, or give --focal"
+            )
         with ThreadPoolExecutor(AT_ONCE) as pool:
             answers = list(pool.map(lambda frame: self._ask(frame, focal_px), frames))
         return answers[0] | {"predictions": [a["predictions"][0] for a in answers]}
@@ -74,16 +82,11 @@ class RemoteEngine:
     def _ask(self, frame: Frame, focal_px: float | None) -> Answer:
         mask = _png(frame.mask) if frame.mask is not None else None
         try:
-            answer = self._client.predict([Query(_encoded(frame), mask, focal_px=focal_px)])
-            if len(answer["predictions"]) == 1:
-                return answer
+            return self._client.predict([Query(_encoded(frame), mask, focal_px=focal_px)])
         except RequestError as error:
             raise InputError(
                 f"{frame.label}: refused by {self._client.url} ({error.status}): {error}"
             ) from None
-        except (ValueError, KeyError, TypeError):
-            pass
-        raise RunError(f"{self._client.url}: does not answer as skelift does; check the address")
 
 
 def choose_engine(model: Path | None, endpoint: str | None) -> tuple[Engine, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.data.cameras import Camera
 from skelift.data.clips import Clip, check_masks_differ, find_masks, images_below, masks_beside
 from skelift.data.listing import is_file, is_video_file, list_files
 from skelift.data.masked_frames import masked_frames
@@ -28,6 +29,7 @@ class Frame:
     index: int | None = None  # in the video
     time_s: float | None = None  # since the video's start
     mask_from: str = ""  # what gave the mask; empty: nothing marks the body
+    camera: Camera | None = None  # that took it, where it is known
 
     @property
     def empty(self) -> bool:
@@ -51,7 +53,8 @@ class Source:
     def rate(self) -> float:
         """Mean number of frames in use per second; 25 for images."""
         rate = mean_rate(self.clip.files[0]) if self.clip.is_video else UNSTATED_RATE
-        return rate / self.clip.indices.step
+        first, second = (*self.clip.indices[:2], 1)[:2] if self.clip.indices else (0, 1)
+        return rate / max(second - first, 1)
 
     def frames(self, background: str = KEEP, box: Box | None = None) -> Iterator[Frame]:
         """Read the frames in their order, one at a time.

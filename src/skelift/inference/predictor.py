@@ -2,23 +2,23 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from skelift.data.cameras import Camera
 from skelift.data.decoding import Limits, decode_image, decode_mask
 from skelift.data.images import ALPHA, GIVEN, read_mask, read_masked_image
+from skelift.device import usable_device
 from skelift.errors import InputError, RequestError, RunError
 from skelift.inference.cropping import (
     KEEP,
     OF_ONE_IMAGE,
-    WHOLE_IMAGE,
     Box,
     ImageArray,
     PreparedImage,
@@ -65,6 +65,7 @@ class Prediction:
             "joints_3d_mm": _rounded(self.joints_3d_mm),
             "joints_2d_px": _rounded(self.joints_2d_px),
             "joints_2d_spread_px": _rounded(self.spread_px),
+            "warnings": [p.doubt] if p.doubt else [],
         }
 
 
@@ -110,7 +111,7 @@ class Predictor:
             self.card, self.skeleton = load_card(folder)
             self._run = OnnxRuntime(folder / GRAPH, threads)
         else:
-            where = torch.device(device)
+            where = usable_device(device)
             pipeline, self.card = load_model(folder, where)
             self.skeleton = pipeline.core.skeleton
             self._run = TorchRuntime(pipeline, where)
@@ -124,6 +125,7 @@ class Predictor:
         box: Box | None = None,
         focal_px: float | None = None,
         background: str | None = None,
+        camera: Camera | None = None,
     ) -> Prediction:
         """The pose of one body in one image; see ``prepare_image`` for how the body is found.
 
@@ -134,6 +136,8 @@ class Predictor:
             focal_px: focal length in pixels of the image, where it is known.
             background: ``keep``, ``person`` to cut the person out by a small network, ``remove``
                 to cut the body out by its colours; None: the predictor's own.
+            camera: the calibrated camera (``skelift.data.cameras.read_cameras``), in place of
+                ``focal_px``.
 
         Warns:
             UserWarning: the mask cannot be a body's, or nothing marks the body.
@@ -153,11 +157,11 @@ class Predictor:
         mask, source = (alpha, ALPHA) if mask is None else (mask, GIVEN)
         background = background or self._background
         try:
-            prepared = self.prepare(pixels, mask, box, focal_px, background, source)
+            prepared = self.prepare(pixels, mask, box, focal_px, background, camera, source)
         except InputError as error:
             raise InputError(f"{name}{error}") from None
-        if doubt := _doubt(prepared):
-            warnings.warn(f"{name}{doubt}", stacklevel=2)
+        if prepared.doubt:
+            warnings.warn(f"{name}{prepared.doubt}", stacklevel=2)
         return self.predict([prepared])[0]
 
     def prepare_query(self, query: Query) -> PreparedImage:
@@ -167,20 +171,24 @@ class Predictor:
         if query.mask is not None:
             mask, source = decode_mask(query.mask, image, self._limits), GIVEN
         try:
-            return self.prepare(image, mask, query.box, query.focal_px, query.background, source)
+            return self.prepare(
+                image, mask, query.box, query.focal_px, query.background, mask_from=source
+            )
         except RequestError:
             raise
         except InputError as error:
             raise RequestError(400, "no_body", str(error)) from None
 
     def predict(self, images: Sequence[PreparedImage]) -> list[Prediction]:
-        """Poses of prepared images, as one batch."""
+        """Poses of prepared images, as one batch; InputError without images."""
+        if not images:
+            raise InputError("no images given; prepare at least one")
         poses = self._run(
             np.stack([p.x for p in images]),
             np.stack([p.crop.as_array() for p in images]),
             np.array([[p.focal_px] for p in images], dtype=np.float32),
         )
-        return [Prediction(*of) for of in zip(*poses, images, strict=True)]
+        return [_in_image(Prediction(*of)) for of in zip(*poses, images, strict=True)]
 
     def answer(self, named: Sequence[tuple[str, Prediction]]) -> dict[str, Any]:
         """The JSON answer for named predictions, with units, frame and joint names."""
@@ -196,16 +204,16 @@ class Predictor:
         }
 
 
-def _doubt(prepared: PreparedImage) -> str:
-    """Why the pose of an image is not to be trusted; empty where nothing speaks against it."""
-    if prepared.mask_fault:
-        return f"the mask {prepared.mask_fault}; it marks the body with white (above 127)"
-    if prepared.crop_from == WHOLE_IMAGE:
-        return (
-            "nothing marks the body, and the background is not black; give a mask, or "
-            "background='person' to cut a person out"
-        )
-    return ""
+def _in_image(prediction: Prediction) -> Prediction:
+    """A pose found in a view, in the camera frame and in pixels of the image."""
+    view = prediction.prepared.view
+    if view is None:
+        return prediction
+    return replace(
+        prediction,
+        joints_3d_mm=view.turn_back(prediction.joints_3d_mm).astype(np.float32),
+        joints_2d_px=view.to_image(prediction.joints_2d_px).astype(np.float32),
+    )
 
 
 def _rounded(numbers: NDArray[np.float32]) -> Any:

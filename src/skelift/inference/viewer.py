@@ -14,7 +14,7 @@ from skelift.data.images import read_image
 from skelift.data.listing import is_video_file
 from skelift.data.videos import read_video
 from skelift.errors import InputError
-from skelift.files import atomic_file
+from skelift.files import atomic_file, check_file
 from skelift.inference.pose_files import PoseTable, read_pose_table
 from skelift.reporting.draw import bone_colours, enlarge
 
@@ -34,6 +34,8 @@ def view(file: Path, save: Path | None = None) -> str:
     Raises:
         InputError: not a file of poses, no rerun, or no display to open a window on.
     """
+    if save is not None:
+        check_file(save)
     poses = read_pose_table(file)
     rr = _rerun()
     recording = rr.RecordingStream(APPLICATION, recording_id=file.stem)

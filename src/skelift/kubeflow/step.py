@@ -9,16 +9,16 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from skelift import cli
+from skelift import cli, threads
 from skelift.config import Config, compose, to_yaml
-from skelift.errors import InputError, RunError
+from skelift.errors import InputError
 from skelift.files import STATISTICS, read_json
 from skelift.kubeflow.bucket import fetch, fetch_if_there, is_remote, upload
 from skelift.kubeflow.executor import Task
@@ -41,14 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--executor-input", required=True, metavar="JSON")
     arguments = parser.parse_args(argv)
     try:
+        threads.settle()
         task = Task(arguments.executor_input)
         STEPS[arguments.step](task)
         task.finish()
     except VerbFailed as failed:
         return failed.code
-    except (InputError, RunError) as error:
-        print(f"skelift step {arguments.step}: error: {error}", file=sys.stderr)
-        return cli.BAD_INPUT if isinstance(error, InputError) else cli.RUN_FAILED
+    except cli.FAULTS as error:
+        return cli.refused(f"skelift step {arguments.step}", error)
     return 0
 
 
@@ -208,7 +208,15 @@ def _inputs(task: Task) -> dict[str, Path]:
 
 def _verb(verb: str, task: Task, *overrides: str, **paths: Path) -> None:
     folders = [f"paths.{name}={path}" for name, path in paths.items()]
-    _run(verb, "--config", str(task.input("config")), *folders, *overrides)
+    _run(verb, "--config", str(task.input("config")), *folders, *overrides, *_named(paths))
+
+
+def _named(paths: Mapping[str, Path]) -> list[str]:
+    """The name of the data set that goes in: ``data_uri`` may be another than the experiment's."""
+    about = paths["data"] / "dataset.json" if "data" in paths else None
+    if about is None or not about.exists():
+        return []
+    return [f"data.name={read_json(about, 'skelift prepare')['name']}"]
 
 
 def _run(*command: str) -> None:

@@ -4,24 +4,22 @@ Everything that can be wrong with the parameters is found before anything is sen
 """
 
 import hashlib
+import io
 import json
-import os
 import runpy
 import sys
 import time
-import urllib.request
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
 
 from skelift import __version__
 from skelift.errors import InputError, RunError
+from skelift.http import Unexpected, check_url, read_token
 from skelift.kubeflow.parameters import check_parameters, parse_parameters, read_spec
 
 OWN = "skelift"  # the project's pipeline, whose parameters compose a configuration
@@ -62,9 +60,10 @@ def submit(
 
     Raises:
         InputError: no such pipeline, or a parameter that it does not take; nothing was sent then.
+            Or what answers is not Kubeflow Pipelines, or redirects to another origin.
         RunError: the host does not answer or refuses, or the run (``wait``) did not succeed.
     """
-    _check_host(target.host)
+    check_url(target.host, f"--host {target.host}")
     with TemporaryDirectory() as scratch:
         package = compile_pipeline(pipeline, Path(scratch) / "pipeline.yaml")
         spec = read_spec(package)
@@ -74,7 +73,9 @@ def submit(
             check_parameters(spec, parameters)
         with _told_plainly(target.host):
             client = _connect(target)
-            run_id = _start(client, package, name, parameters, target)
+            # kfp prints links, also to what a stranger's answer does not name.
+            with redirect_stdout(io.StringIO()):
+                run_id = _start(client, package, name, parameters, target)
     url = f"{target.host.rstrip('/')}/#/runs/details/{run_id}"
     if wait:
         _follow(client, run_id, url, timeout)
@@ -117,13 +118,13 @@ def _start(
     if not target.cache:
         what = {"pipeline_package_path": str(package), "enable_caching": False}
     run = client.run_pipeline(
-        experiment.experiment_id,
+        _id(experiment.experiment_id),
         target.run or f"{name} {version}",
         params=parameters,
         service_account=target.service_account,
         **what,
     )
-    return str(run.run_id)
+    return _id(run.run_id)
 
 
 def _upload(
@@ -133,15 +134,21 @@ def _upload(
     pipeline_id = client.get_pipeline_id(name)
     if pipeline_id is None:
         uploaded = client.upload_pipeline(str(package), pipeline_name=name, namespace=namespace)
-        pipeline_id = uploaded.pipeline_id
+        pipeline_id = _id(uploaded.pipeline_id)
     same = json.dumps(
         {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": version}]}
     )
     known = client.list_pipeline_versions(pipeline_id, filter=same).pipeline_versions or []
     if known:
-        return pipeline_id, known[0].pipeline_version_id
+        return pipeline_id, _id(known[0].pipeline_version_id)
     uploaded = client.upload_pipeline_version(str(package), version, pipeline_id=pipeline_id)
-    return pipeline_id, uploaded.pipeline_version_id
+    return pipeline_id, _id(uploaded.pipeline_version_id)
+
+
+def _id(given: Any) -> str:
+    if not isinstance(given, str) or not given:
+        raise ValueError("an answer without an id")
+    return given
 
 
 def _follow(client: Any, run_id: str, url: str, timeout: float | None) -> None:
@@ -151,7 +158,11 @@ def _follow(client: Any, run_id: str, url: str, timeout: float | None) -> None:
     while True:
         try:
             run = client.get_run(run_id)
+            if run.run_id != run_id:
+                raise ValueError("the answer is about no run")
             failures = 0
+        except InputError:  # the login has run out, say; asking again gives no other answer
+            raise
         except Exception as error:  # the client raises urllib3's errors, and its own
             failures += 1
             if failures > PATIENCE:
@@ -182,34 +193,36 @@ def _tell(run: Any, told: dict[str, str], seconds: float) -> None:
 
 
 def _connect(target: Target) -> Any:
-    health = f"{target.host.rstrip('/')}/apis/v2beta1/healthz"
-    token = os.environ.get(TOKEN)
-    request = urllib.request.Request(health)  # noqa: S310 - checked by _check_host
-    if token:
-        request.add_header("Authorization", f"Bearer {token}")
-    # kfp.Client would try five times, with a traceback each.
-    urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
-    with warnings.catch_warnings(action="ignore"):
-        return _kfp().Client(
-            host=target.host, existing_token=token, namespace=target.namespace or "kubeflow"
-        )
+    token = read_token(TOKEN)
+    _kfp()
+    from skelift.kubeflow.client import Client
+
+    return Client(target.host, token, target.namespace)
 
 
 @contextmanager
 def _told_plainly(host: str) -> Iterator[None]:
     """Turn what goes wrong with the server into one line."""
+    _kfp()
     from kfp_server_api import ApiException
     from urllib3.exceptions import HTTPError as ConnectionFailed
 
     try:
         yield
     except ApiException as error:
-        raise RunError(f"{host}: refused with {error.status} ({_line(_reason(error))})") from None
-    except HTTPError as error:
-        hint = f"; set {TOKEN}" if error.code in (401, 403) else ""
-        raise RunError(f"{host}: refused with {error.code} ({error.reason}){hint}") from None
+        if not error.status:  # kfp's word for a connection without trust
+            raise RunError(f"{host}: does not answer ({_line(error.reason)})") from None
+        hint = f"; set {TOKEN}" if error.status in (401, 403) else ""
+        fault = RunError if error.status >= 500 else InputError
+        reason = _line(_reason(error))
+        raise fault(f"{host}: refused with {error.status} ({reason}){hint}") from None
     except (OSError, ConnectionFailed) as error:
-        raise RunError(f"{host}: does not answer ({_line(error)}); check --host") from None
+        reason = _line(getattr(error, "reason", None) or error)
+        raise RunError(f"{host}: does not answer ({reason}); check --host") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Unexpected(
+            f"{host}: does not answer as Kubeflow Pipelines does ({_line(error)}); check --host"
+        ) from None
 
 
 def _reason(error: Any) -> str:
@@ -218,12 +231,6 @@ def _reason(error: Any) -> str:
         return str(content.get("error_message") or content.get("message") or error.reason)
     except (TypeError, ValueError, AttributeError):
         return str(error.reason)
-
-
-def _check_host(host: str) -> None:
-    parts = urlsplit(host)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"--host {host}: write a URL, as http://localhost:8080")
 
 
 def _kfp() -> Any:

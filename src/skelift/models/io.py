@@ -7,13 +7,15 @@ a server's worker restarts faster without them.
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import Tensor
 
 from skelift import __version__
 from skelift.config import HeadsConfig, ModelConfig
+from skelift.config.fields import Count, NonNegative, Positive, must
+from skelift.config.read import read
 from skelift.data.format import DatasetInfo
 from skelift.errors import InputError
 from skelift.files import read_json, write_json
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 WEIGHTS, CARD = "model.safetensors", "model.json"
 SNAPSHOTS = "snapshots"
 MADE_BY = "skelift train"
+_Size = Annotated[Count, must(lambda size: size % 8 == 0, "a multiple of 8")]
+_NUMBERS = {"scale": Positive, "size": _Size, "margin": NonNegative, "crop_side": Positive}
 
 
 def save_model(
@@ -100,7 +104,7 @@ def load_model(
     from skelift.models.posenet import PoseNet
 
     card, skeleton = load_card(folder)
-    config = ModelConfig(**card["model"])
+    config = read(ModelConfig, card["model"])
     core = PoseNet(config, skeleton, float(card["scale"]))
     heads: dict[str, Head] = {name: HEADS[name](skeleton) for name in card["heads"]}
     pipeline = PosePipeline(core, heads, config.flip_test)
@@ -117,13 +121,17 @@ def load_card(folder: Path) -> tuple[dict[str, Any], Skeleton]:
     if isinstance(card, dict) and "model" in card and "heads" not in card:
         raise InputError(f"{file}: written by an older skelift; retrain it with `{MADE_BY}`")
     try:
-        ModelConfig(**card["model"])
-        float(card["scale"]), int(card["size"]), float(card["margin"]), float(card["crop_side"])
+        ModelConfig(**card["model"])  # TypeError for a key that this version does not know
+        read(ModelConfig, card["model"], "model")
+        for key, kind in _NUMBERS.items():
+            read(kind, card[key], key)
         _ = card["name"], card["skelift_version"], card["units"], card["frame"]
         unknown = [name for name in card["heads"] if name not in HeadsConfig.__dataclass_fields__]
         skeleton = Skeleton.from_mapping(card["skeleton"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{file}: incomplete ({error}); recreate it with `{MADE_BY}`") from None
+    except InputError as error:
+        raise InputError(f"{file}: {error}; recreate it with `{MADE_BY}`") from None
     if unknown:
         raise InputError(f"{file}: unknown heads {', '.join(unknown)}; update skelift")
     return card, skeleton

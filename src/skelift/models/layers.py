@@ -1,14 +1,16 @@
 """Convolution units that Phi, Omega and D are made of."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, relu
+from torch import Tensor, cat, nn
+from torch.nn.functional import interpolate, leaky_relu, relu
 
 from skelift.collective import processes, total
+from skelift.models import fused
 
-Norm = Callable[[int], nn.Module]
+Norm = Callable[[int], nn.Module]  # of so many channels, with its activation
 
 
 class GlobalBatchNorm(nn.BatchNorm2d):
@@ -50,6 +52,8 @@ class InstanceNorm(nn.InstanceNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
+        if fused.fits(x):
+            return fused.instance_norm(x, self.eps, self.slope)
         if x.is_cuda and not torch.compiler.is_compiling():
             from skelift.models import fused_cuda
 
@@ -63,11 +67,25 @@ class BatchNormReLU(GlobalBatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
-        return relu(super().forward(x), inplace=True)
+        if not (self.training and processes() == 1 and fused.fits_batch_norm(x)):
+            return relu(super().forward(x), inplace=True)
+        y, (mean, variance) = fused.batch_norm(x, self.weight, self.bias, self.eps)
+        self._track(mean, variance, x.numel() // x.shape[1])
+        return y
+
+
+class Enlarge(nn.Module):
+    """Twice the height and width, by bilinear interpolation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, 2 H, 2 W)."""
+        if fused.fits(x):
+            return fused.enlarge(x)
+        return interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def unit(inputs: int, outputs: int, norm: Norm, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution without bias, normalisation, ReLU."""
+    """Convolution without bias, normalisation with ReLU."""
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(convolution, norm(outputs))
 
@@ -91,10 +109,17 @@ class Encoder(nn.Module):
             ]
         )
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Feature maps of the four stages, finest first."""
-        features = []
-        for stage in self.stages:
+    def forward(self, *images: Tensor) -> list[Tensor]:
+        """Feature maps of the four stages, finest first, of one batch or several after each other.
+
+        The first convolution, the widest, is differentiated by those batches alone that need it.
+        """
+        first_unit, second_unit = cast("nn.Sequential", self.stages[0])
+        convolution, norm = cast("nn.Sequential", first_unit)
+        seen = [convolution(x) for x in images]
+        x = second_unit(norm(cat(seen) if len(seen) > 1 else seen[0]))
+        features = [x]
+        for stage in self.stages[1:]:
             x = stage(x)
             features.append(x)
         return features

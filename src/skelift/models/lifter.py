@@ -24,6 +24,11 @@ class Lifter(nn.Module):
         features = self.trunk(y.flatten(1))
         return self.depth(features), self.elevation(features).squeeze(1)
 
+    def depths(self, y: Tensor) -> Tensor:
+        """Normalised poses (B, J, 2) -> depth offsets d (B, J) alone."""
+        d: Tensor = self.depth(self.trunk(y.flatten(1)))
+        return d
+
 
 class ResidualBlock(nn.Module):
     """Linear, LeakyReLU, linear, LeakyReLU, and the input added; no norm, no dropout."""

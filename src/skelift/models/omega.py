@@ -17,17 +17,21 @@ class Omega(nn.Module):
         self.encoder = Encoder(channels, width, InstanceNorm)
         self.maps = nn.Conv2d(8 * width, joints, 1)
 
-    def forward(self, s: Tensor) -> Tensor:
-        """(B, C, S, S) skeleton images -> (B, J, 2) positions in [-1, 1], float32."""
-        return self.soft_argmax(s)[0]
+    def forward(self, *s: Tensor) -> Tensor:
+        """(B, C, S, S) skeleton images -> (B, J, 2) positions in [-1, 1], float32.
 
-    def soft_argmax(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        Several batches are read as one: those that need no gradient, such as drawn poses, beside
+        those that do.
+        """
+        return self.soft_argmax(*s)[0]
+
+    def soft_argmax(self, *s: Tensor) -> tuple[Tensor, Tensor]:
         """Positions (B, J, 2) as ``forward`` gives them, and their spread (B, J).
 
         The spread is the standard deviation of the distribution that a position is the mean of,
         both axes together, in the same units: wide where the map is undecided.
         """
-        maps = self.maps(self.encoder(s)[-1]).float()  # (B, J, S/8, S/8)
+        maps = self.maps(self.encoder(*s)[-1]).float()  # (B, J, S/8, S/8)
         (x, x_variance), (y, y_variance) = _moments(maps.mean(2)), _moments(maps.mean(3))
         return torch.stack([x, y], -1), (x_variance + y_variance).sqrt()
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, cat, nn
 
-from skelift.models.layers import BatchNormReLU, Encoder, unit
+from skelift.models.layers import BatchNormReLU, Encoder, Enlarge, unit
 
 
 class Phi(nn.Module):
@@ -28,7 +28,7 @@ class Phi(nn.Module):
             unit(2 * w, w, norm),
             nn.Conv2d(w, channels, 3, padding=1),
         )
-        self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+        self.enlarge = Enlarge()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) images in [0, 1] -> (B, C, S, S) skeleton images; S a multiple of 8."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skelift.geometry import CropCamera, bone_lengths, mirror_pose, turn_2d, turn_image
-from skelift.models.heads.head import Head
+from skelift.models.heads.head import FacingHead, Head
 from skelift.models.heads.upright import Upright
 from skelift.models.posenet import PoseNet
 
@@ -79,6 +79,12 @@ class PosePipeline(nn.Module):
         read = y
         for head in self.heads.values():
             y, spread = head(x, read, y, spread)
+        facing = [head for head in self.heads.values() if isinstance(head, FacingHead)]
+        if facing:
+            logits = torch.stack([head.facing_logits(x, read) for head in facing])
+            front = (logits.sum(0) > 0)[:, None]
+            y = torch.where(front[..., None], y[:, self.core.swap], y)
+            spread = torch.where(front, spread[:, self.core.swap], spread)
         return s, y, spread, roll
 
     def in_mm(self, v: Tensor) -> Tensor:

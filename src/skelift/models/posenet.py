@@ -58,6 +58,10 @@ class PoseNet(nn.Module):
         d, elevation = self.lifter(y)
         return lift(y, d, self.skeleton.root_index), elevation
 
+    def lift_again(self, y: Tensor) -> Tensor:
+        """The 3D poses of ``lift``, without the elevations that nobody asks for."""
+        return lift(y, self.lifter.depths(y), self.skeleton.root_index)
+
 
 def kappa_for(config: ModelConfig, skeleton: Skeleton, size: int) -> Kappa:
     """The renderer whose images Phi imitates."""

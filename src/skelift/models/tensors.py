@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from skelift.errors import InputError
+from skelift.errors import InputError, RunError
 from skelift.files import atomic_file
 
 
@@ -20,7 +20,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_file(path) as unfinished:
-        save_file(contiguous, unfinished, {"about": json.dumps(metadata, sort_keys=True)})
+        try:
+            save_file(contiguous, unfinished, {"about": json.dumps(metadata, sort_keys=True)})
+        except SafetensorError as error:  # its word for an OSError, such as of a full disk
+            raise RunError(f"{path}: cannot be written ({error}); make room") from None
 
 
 def load_tensors(path: Path, made_by: str) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -68,6 +68,7 @@ class Window:
     def around(cls, *poses_mm: ArrayLike) -> "Window":
         """The window that shows all of these (J, 3) poses at one scale."""
         points = np.concatenate([np.asarray(pose, dtype=np.float64) for pose in poses_mm])
+        points = points[np.isfinite(points).all(1)]  # an unlabelled joint is nowhere
         centre = (points.min(0) + points.max(0)) / 2
         return cls(centre, max(1.08 * float(np.linalg.norm(points - centre, axis=1).max()), 1.0))
 
@@ -134,7 +135,8 @@ def draw_pose_3d(
     canvas = np.full((size, size, 3), BACKGROUND, np.uint8) if onto is None else onto.copy()
     window = window or Window.around(joints_mm)
     seen = view.turn(np.asarray(joints_mm, dtype=np.float64) - window.centre) / window.radius
-    depth = seen[skeleton.bone_indices, 2].mean(1)  # of the bones, -1 near ... 1 far
+    # Of the bones, -1 near ... 1 far; those to an unlabelled joint are not drawn.
+    depth = np.nan_to_num(seen[skeleton.bone_indices, 2].mean(1))
     colours = [colour] * len(depth) if colour else bone_colours(skeleton)
     shaded = [
         _mix(BACKGROUND, own, float(np.clip(0.8 - 0.35 * z, 0.45, 1.0)))

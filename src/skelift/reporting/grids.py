@@ -125,6 +125,6 @@ def _captions(predictions: Predictions) -> list[str]:
     if predictions.p_mpjpe_mm is None:
         return [str(activity) for activity in predictions.activity]
     return [
-        f"{activity}, P-MPJPE {score:.0f} mm"
+        ", ".join(filter(None, (str(activity), f"P-MPJPE {score:.0f} mm")))
         for activity, score in zip(predictions.activity, predictions.p_mpjpe_mm, strict=True)
     ]

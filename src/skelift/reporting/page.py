@@ -34,6 +34,8 @@ CAPTIONS = {
     ),
 }
 
+GROUPS = (("per_activity", "Activity"), ("per_facing", "Side seen"), ("per_camera", "Camera"))
+
 CARDS = {
     "p_mpjpe_mm": "P-MPJPE",
     "pck_150": "PCK 150",
@@ -109,9 +111,15 @@ def _scores(metrics: Mapping[str, Any]) -> str:
         "<section><h2>Scores</h2><p>All rows are scored in one run on the same test images; "
         "this report's model is marked.</p>"
         f"{_table(tables.score_table(metrics))}"
+        f"{_intervals(metrics)}"
         "<details><summary>PCK and AUC with each alignment and set of joints</summary>"
         f"{_table(aligned)}</details></section>"
     )
+
+
+def _intervals(metrics: Mapping[str, Any]) -> str:
+    table = tables.interval_table(metrics)
+    return f"<h3>Intervals over moments</h3>{_table(table)}" if table.rows else ""
 
 
 def _groups(metrics: Mapping[str, Any]) -> str:
@@ -119,7 +127,7 @@ def _groups(metrics: Mapping[str, Any]) -> str:
     activities = tables.activity_table(metrics)
     if activities.rows:
         parts.append(f"<h2>P-MPJPE by activity, mm ↓</h2>{_table(activities)}")
-    for group, heading in (("per_activity", "Activity"), ("per_facing", "Side seen")):
+    for group, heading in GROUPS:
         table = tables.group_table(metrics, group, heading)
         if table.rows and len(table.headings) > 2:
             parts.append(f"<h2>{escape(metrics['model'])} by {heading.lower()}</h2>{_table(table)}")

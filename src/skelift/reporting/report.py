@@ -29,7 +29,7 @@ def write_report(
 
     Args:
         reports: folder with ``metrics.json`` and ``predictions.npz``; the report goes beside them.
-        statistics: training curves of each model (``curves.read_statistics``).
+        statistics: training curves of each model (``curves.read_statistics``); may be empty.
         skeleton: the skeleton of the predictions.
         configuration: the run's whole configuration, as text.
 
@@ -46,10 +46,9 @@ def write_report(
             f"{reports / PREDICTIONS}: poses of {predictions.joints_3d_mm.shape[1]} joints, but "
             f"skeleton {skeleton.name} has {len(skeleton)}; use the skeleton that made them"
         )
-    figures = {
-        "samples": grids.sample_grid(predictions.of_kind(SAMPLE), skeleton),
-        "curves": curves.plot_curves(statistics),
-    }
+    figures = {"samples": grids.sample_grid(predictions.of_kind(SAMPLE), skeleton)}
+    if statistics:
+        figures["curves"] = curves.plot_curves(statistics)
     if "rank_correlation" in metrics.get("selection", {}):
         figures["selection"] = selection.plot_selection(metrics["selection"])
     worst = predictions.of_kind(WORST)

@@ -1,12 +1,13 @@
 """The tables of scores, once for the terminal and the page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as RichTable
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,19 @@ COLUMNS = (
     Column("error_2d_px", "2D error", "px"),
     Column("error_2d_swapped_px", "2D swapped", "px"),
     Column("swapped_share", "share swapped", "%"),
+    Column("pck_tenth", "PCK height/10", "%", "↑"),
+    Column("error_2d_mm", "2D error in the world", "mm"),
+    Column("error_2d_percent", "2D of height", "%"),
+    Column("error_2d_swapped_percent", "2D swapped of height", "%"),
 )
-PRINTED = tuple(column for column in COLUMNS if column.key != "n_mpjpe_mm")  # fits 80 characters
+_IN_THE_WORLD = ("error_2d_mm", "error_2d_percent", "error_2d_swapped_percent", "pck_tenth")
+# What fits 80 characters.
+PRINTED = tuple(c for c in COLUMNS if c.key not in ("n_mpjpe_mm", *_IN_THE_WORLD))
+PER_CAMERA = tuple(
+    c
+    for c in COLUMNS
+    if c.key in ("p_mpjpe_mm", "n_mpjpe_mm", "error_2d_px", "swapped_share", *_IN_THE_WORLD)
+)
 ALIGNED_COLUMNS = tuple(
     Column(f"{metric}_{alignment}_{joints}", f"{heading} {alignment}, {joints}", "%", "↑")
     for metric, heading in (("pck_150", "PCK 150"), ("auc", "AUC"))
@@ -56,6 +68,7 @@ ALIGNED_COLUMNS = tuple(
 # Row of metrics.json -> its name in print, what it sees of a test image, what it learns from.
 BASELINES = {
     "mean_pose": ("Mean pose", "nothing", "true 3D poses"),
+    "test_mean_pose": ("Mean of these poses", "nothing", "the true 3D poses that are scored"),
     "supervised_lifter": ("Supervised lifter", "true 2D pose", "true 3D poses"),
     "unsupervised_lifter": ("Unsupervised lifter", "true 2D pose", "2D poses"),
     "supervised_image": ("Supervised image net", "image", "images with true 3D poses"),
@@ -88,11 +101,32 @@ def score_table(metrics: Mapping[str, Any], columns: tuple[Column, ...] = COLUMN
     return _table(("Model", "Sees", "Learns from"), rows, columns, metrics["model"])
 
 
-def group_table(metrics: Mapping[str, Any], group: str, heading: str) -> Table:
-    """Our model's metrics for each group of images (``per_activity`` or ``per_facing``)."""
+def group_table(
+    metrics: Mapping[str, Any], group: str, heading: str, columns: tuple[Column, ...] = COLUMNS
+) -> Table:
+    """Our model's metrics for each group of images: ``per_activity``, ``per_camera`` ..."""
     groups = metrics["rows"][metrics["model"]].get(group, {})
     labelled = {name: ((name,), scores) for name, scores in groups.items()}
-    return _table((heading,), labelled, (IMAGES, *COLUMNS))
+    return _table((heading,), labelled, (IMAGES, *columns))
+
+
+def interval_table(metrics: Mapping[str, Any]) -> Table:
+    """Of every row, the 95 % interval of its scores over moments; empty without intervals."""
+    rows = {n: row["interval"] for n, row in metrics["rows"].items() if row.get("interval")}
+    keys = {key for scores in rows.values() for key in scores}
+    columns = [column for column in COLUMNS if column.key in keys]
+    cells = [
+        Row(
+            (
+                row_labels(name)[0],
+                *(" to ".join(f"{v:.{c.digits}f}" for v in scores[c.key]) for c in columns),
+            ),
+            ours=name == metrics["model"],
+        )
+        for name, scores in rows.items()
+    ]
+    headings = ("Model, 95 %", *(column.heading for column in columns))
+    return Table(headings, ("", *(column.measure for column in columns)), tuple(cells), labels=1)
 
 
 def activity_table(metrics: Mapping[str, Any]) -> Table:
@@ -135,9 +169,7 @@ def row_labels(row: str) -> tuple[str, str, str]:
 
 def print_scores(metrics: Mapping[str, Any], console: "Console | None" = None) -> None:
     """Print the score table of ``metrics.json`` to the terminal."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table as RichTable
 
     console = console or Console()
     table = score_table(metrics, PRINTED)
@@ -146,9 +178,28 @@ def print_scores(metrics: Mapping[str, Any], console: "Console | None" = None) -
         return
     # What a model sees and learns from would not fit beside its scores.
     shown = [0, *range(table.labels, len(table.headings))]
+    console.print(_printed(table, shown, describe_data(metrics["data"])))
+    cameras = group_table(metrics, "per_camera", "Camera", PER_CAMERA)
+    if cameras.rows:
+        title = f"{metrics['model']}, by camera"
+        console.print(_printed(cameras, range(len(cameras.headings)), title))
+    for row, scores in metrics["rows"].items():
+        if HEADLINE.key in scores.get("interval", {}):
+            low, high = scores["interval"][HEADLINE.key]
+            console.print(
+                f"{row_labels(row)[0]}: P-MPJPE {HEADLINE.text(scores['overall'])} mm, "
+                f"95 % interval {low:.1f} to {high:.1f} over moments"
+            )
+
+
+def _printed(table: Table, shown: Sequence[int], title: str) -> "RichTable":
+    """The columns ``shown`` of a table, for the terminal."""
+    from rich import box
+    from rich.table import Table as RichTable
+
     printed = RichTable(
         box=box.SIMPLE_HEAD,
-        title=describe_data(metrics["data"]),
+        title=title,
         title_justify="left",
         padding=0,
         pad_edge=False,
@@ -163,7 +214,7 @@ def print_scores(metrics: Mapping[str, Any], console: "Console | None" = None) -
             printed.add_column(heading, no_wrap=True)
     for row in table.rows:
         printed.add_row(*(row.cells[n] for n in shown), style="bold" if row.ours else "")
-    console.print(printed)
+    return printed
 
 
 def describe_data(data: Mapping[str, Any]) -> str:

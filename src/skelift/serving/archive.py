@@ -1,7 +1,6 @@
 """The .mar: a model with all that TorchServe needs beside the installed package. No pickle."""
 
 import json
-import re
 import tempfile
 import zipfile
 from importlib.metadata import distribution
@@ -16,10 +15,10 @@ from skelift.inference.predictor import GRAPH
 from skelift.inference.runtimes import RuntimeName
 from skelift.models.io import CARD, WEIGHTS, load_card
 from skelift.serving.export import export_onnx
+from skelift.serving.manifest import MANIFEST, NAME
 from skelift.serving.settings import DEFAULT_NAME, model_config
 
 HANDLER = "skelift_handler.py"
-MANIFEST = "MAR-INF/MANIFEST.json"
 CONFIG = "model-config.yaml"
 
 
@@ -46,7 +45,7 @@ def package(
         InputError: the folder is not a model, the scores cannot be read, or a name is not usable.
     """
     for what, text in (("--name", name), ("--version", version)):
-        if not re.fullmatch(r"[\w.-]+", text, re.ASCII):
+        if not NAME.fullmatch(text):
             raise InputError(f"{what} {text!r}: use letters, digits, dot, dash and underscore")
     card, _ = load_card(model)
     measured = read_json(scores, "skelift evaluate") if scores else None

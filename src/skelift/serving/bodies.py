@@ -51,10 +51,10 @@ def parse(parts: Parts) -> Asked:
         return Asked([_from_form(form)])
     body = parts.get("body", parts.get("data"))
     if isinstance(body, str):
-        body = body.encode()
+        body = _file(body)
     if body is None or (isinstance(body, bytes | bytearray) and not body.strip()):
         raise RequestError(400, "empty_body", "the body is empty; POST an image or JSON")
-    if isinstance(body, dict | list):
+    if not isinstance(body, bytes | bytearray):
         return _from_json(body)
     if body.lstrip()[:1] in (b"{", b"["):
         return _from_json(_load(bytes(body)))
@@ -189,18 +189,23 @@ def _bytes(value: Any, name: str) -> bytes:
 
 
 def _file(value: Any) -> bytes:
-    return value.encode() if isinstance(value, str) else bytes(value)
+    """What a server hands over as bytes, or as the text that it took them for."""
+    if isinstance(value, str):
+        return value.encode(errors="replace")
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    raise _malformed("the fields of a form are files and text")
 
 
 def _text_field(value: Any) -> str:
     try:
-        return value if isinstance(value, str) else bytes(value).decode()
-    except (UnicodeDecodeError, TypeError):
+        return value if isinstance(value, str) else _file(value).decode()
+    except UnicodeDecodeError:
         raise _malformed("the text fields of a form are UTF-8") from None
 
 
 def _json_field(value: Any) -> Any:
-    return _load(_text_field(value).encode())
+    return _load(_file(_text_field(value)))
 
 
 def _box(value: Any) -> Box | None:

@@ -3,22 +3,26 @@
 import base64
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.error import URLError
-from urllib.request import Request, urlopen
+from urllib.error import HTTPError, URLError
+from urllib.request import Request
 
 from PIL import Image
 
-from skelift.errors import InputError
+from skelift.errors import InputError, RunError
+from skelift.http import Unexpected, opener
 
 _SECONDS = 10.0
-Unreachable = (URLError, OSError, ValueError)
+# What a request to a server raises that is gone, starting, or something else.
+Unreachable = (URLError, OSError, HTTPException, Unexpected, ValueError, LookupError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,16 @@ class Place:
         """A file that workers hold a lock on while they work."""
         return self.folder / "busy"
 
+    @property
+    def failed(self) -> Path:
+        """A file that says why a worker could not start, once that has happened."""
+        return self.folder / "failed"
+
+    @property
+    def store(self) -> Path:
+        """The folder of the archives that the server may load."""
+        return self.folder / "model-store"
+
     def write(self) -> None:
         """Write what ``read_place`` reads."""
         self.busy.touch()
@@ -64,17 +78,33 @@ def read_place(folder: Path) -> Place:
         raise InputError(f"{folder}: no server found; start one with `skelift serve`") from None
 
 
+def failure(place: Place) -> InputError | RunError | None:
+    """Why a worker could not start, if that has happened: the model's fault, or another."""
+    try:
+        why = place.failed.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    kind, _, message = why.partition(": ")
+    if kind == f"{InputError.__module__}.{InputError.__qualname__}":
+        # Without the folder that the archive was unpacked to.
+        return InputError(re.sub(r"/.*/models/[0-9a-f]+/", "", message))
+    return RunError(f"its workers cannot start: {why}")
+
+
 def is_ready(place: Place, version: str = "") -> bool:
     """Whether a version of the model, or the default one, is READY and answers a canary.
 
     A server that is about to stop is not ready.
+
+    Raises:
+        RunError: the model itself refuses the canary, so it will never be ready.
     """
     if place.draining.exists():
         return False
     try:
         states = [worker["status"] for worker in describe(place, version)["workers"]]
         return "READY" in states and _answers_canary(place, version)
-    except (*Unreachable, KeyError, IndexError):
+    except Unreachable:
         return False
 
 
@@ -100,7 +130,7 @@ def pending(place: Place) -> int:
         url = f"{place.management}/models/{place.name}/all"
         versions = json.loads(ask(place, url, kind="management"))
         return sum(int(each["jobQueueStatus"]["pendingRequests"]) for each in versions)
-    except (*Unreachable, KeyError):
+    except Unreachable:
         return 0
 
 
@@ -119,12 +149,12 @@ def ask(
     body: bytes | None = None,
     seconds: float = _SECONDS,
 ) -> bytes:
-    """One HTTP request with the token that it needs; raises urllib's errors."""
+    """One HTTP request with the token that it needs; raises ``Unreachable``."""
     headers = {"Content-Type": "application/json"} if body is not None else {}
     if place.tokens:
         headers["Authorization"] = f"Bearer {token(place, kind)}"
     request = Request(url, data=body, headers=headers, method=method)  # noqa: S310 our own server
-    with urlopen(request, timeout=seconds) as answer:  # noqa: S310
+    with opener(url).open(request, timeout=seconds) as answer:
         return bytes(answer.read())
 
 
@@ -138,7 +168,13 @@ def canary() -> bytes:
 def _answers_canary(place: Place, version: str) -> bool:
     body = json.dumps({"instances": [base64.b64encode(canary()).decode()]}).encode()
     url = place.predictions + (f"/{version}" if version else "")
-    answer = ask(place, url, method="POST", body=body)
+    try:
+        answer = ask(place, url, method="POST", body=body)
+    except HTTPError as error:
+        with error:
+            # A worker that died, or a full queue, has no such body.
+            message = json.loads(error.read())["error"]["message"]
+        raise RunError(f"{url}: refuses a test image: {message}") from None
     return len(json.loads(answer)["predictions"]) == 1
 
 

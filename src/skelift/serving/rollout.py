@@ -1,17 +1,24 @@
 """v1 -> v2 on one running server: v2 is loaded and tried beside v1, then takes its place."""
 
-import json
 import shutil
-import zipfile
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 
 from skelift.errors import InputError, RunError
-from skelift.serving.probe import Place, Unreachable, ask, describe, holds, is_ready, pending
+from skelift.serving.manifest import read_manifest
+from skelift.serving.probe import (
+    Place,
+    Unreachable,
+    ask,
+    describe,
+    failure,
+    holds,
+    is_ready,
+    pending,
+)
 
 LOAD_SECONDS, FINISH_SECONDS = 120, 35
-_MANIFEST = "MAR-INF/MANIFEST.json"
 
 
 def roll_out(archive: Path, place: Place, seconds: float = LOAD_SECONDS) -> str:
@@ -26,28 +33,36 @@ def roll_out(archive: Path, place: Place, seconds: float = LOAD_SECONDS) -> str:
         InputError: the archive is not one, or is of another model or the same version.
         RunError: the new version never was ready. It is removed again; the old one goes on serving.
     """
-    name, version = _described(archive)
-    old = str(describe(place)["modelVersion"])
+    name, version = read_manifest(archive)
+    try:
+        old = str(describe(place)["modelVersion"])
+    except Unreachable as error:
+        raise RunError(f"{place.management}: does not answer ({error}); is it running?") from None
     if name != place.name or version == old:
         raise InputError(
             f"{archive}: is {name} {version}, but {place.name} {old} runs; package it with "
             f"--name {place.name} and another --version"
         )
-    stored = place.folder / "model-store" / f"{name}-{version}.mar"
+    stored = place.store / f"{name}-{version}.mar"
     shutil.copy(archive, stored)
+    place.failed.unlink(missing_ok=True)
     url = f"{place.management}/models"
     try:
         query = urlencode({"url": stored.name, "initial_workers": 0})
         ask(place, f"{url}?{query}", "management", method="POST", seconds=seconds)
         query = urlencode({"min_worker": 2, "max_worker": 2})
         ask(place, f"{url}/{name}/{version}?{query}", "management", method="PUT", seconds=seconds)
-        if not holds(lambda: is_ready(place, version), seconds):
+        if not holds(lambda: place.failed.exists() or is_ready(place, version), seconds):
             raise RunError(f"version {version} was not ready within {seconds:.0f} s")
+        if broken := failure(place):
+            raise broken
         ask(place, f"{url}/{name}/{version}/set-default", "management", method="PUT")
-    except (RunError, *Unreachable) as error:
+    except (InputError, RunError, *Unreachable) as error:
         _drop(place, version)
         stored.unlink(missing_ok=True)
-        why = f"{error.code}" if isinstance(error, HTTPError) else str(error)
+        why: object = error
+        if isinstance(error, HTTPError):  # of a worker that died: the log is a little later
+            why = failure(place) if holds(place.failed.exists, 1) else error.code
         raise RunError(f"{archive}: not taken ({why}); {name} {old} goes on serving") from None
     # What was sent to the old version is answered first.
     holds(lambda: pending(place) == 0, FINISH_SECONDS, times=5, step=0.2)
@@ -62,12 +77,3 @@ def _drop(place: Place, version: str) -> None:
     except HTTPError as error:
         if error.code != 404:  # it was never registered
             raise RunError(f"version {version} cannot be removed ({error.code})") from None
-
-
-def _described(archive: Path) -> tuple[str, str]:
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            model = json.loads(opened.read(_MANIFEST))["model"]
-        return str(model["modelName"]), str(model["modelVersion"])
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        raise InputError(f"{archive}: not an archive; recreate it with `skelift package`") from None

@@ -7,22 +7,32 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from skelift import threads
 from skelift.errors import InputError, RunError
-from skelift.serving.probe import Place, default_state, holds, is_ready, pending, token
-from skelift.serving.settings import LOOPBACK, ServerSettings, write_settings
+from skelift.files import atomic_file, locked
+from skelift.http import LOOPBACK
+from skelift.serving.log import Log
+from skelift.serving.manifest import read_manifest
+from skelift.serving.probe import Place, default_state, failure, holds, is_ready, pending, token
+from skelift.serving.settings import ServerSettings, write_settings
 
 START_SECONDS = 180
 DRAIN_SECONDS = 40  # a little more than TorchServe's response timeout
 STOP_SECONDS = 20
 _STEP = 0.1
+_LOCK = "lock"  # in a server's folder, held while it runs
+_LAST_PORT = 65535 - 4
+_SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 each makes a folder of its own
+_LONGEST_SCRATCH = 103 - len("/.ts.sock.65535")  # bytes; the least of what systems allow a socket
 
 
 @dataclass
@@ -31,21 +41,37 @@ class Server:
 
     process: subprocess.Popen[bytes]  # its Java frontend, leader of a group of its own
     place: Place
+    archive: Path  # that was named
+    log: Log
 
     def wait_ready(
         self, seconds: float = START_SECONDS, stop: threading.Event | None = None
     ) -> bool:
-        """Return True once the model is ready, False when stopped; RunError if it never is."""
+        """Return True once the model is ready, False when stopped.
+
+        Raises:
+            InputError: the model is broken.
+            RunError: it is never ready; the message says why.
+        """
         end = time.monotonic() + seconds
         while not is_ready(self.place):
             if stop and stop.is_set():
                 return False
+            error = failure(self.place)
+            if isinstance(error, InputError):
+                raise InputError(f"{self.archive}: {error}")
+            if error:
+                raise self._lasting(str(error))
             if self.process.poll() is not None:
-                raise RunError("TorchServe ended before it was ready; its log above says why")
+                raise self._lasting(f"TorchServe ended ({self.log.end()})")
             if time.monotonic() > end:
-                raise RunError(f"no model was ready after {seconds:.0f} s; the log above says why")
+                raise self._lasting(f"no model was ready after {seconds:.0f} s")
             time.sleep(_STEP)
+        self.log.release()
         return True
+
+    def _lasting(self, why: str) -> RunError:
+        return RunError(f"{self.archive}: {why}; the whole log is in {self.log.keep()}")
 
     def drain(self, grace: float = 0.0, seconds: float = DRAIN_SECONDS) -> bool:
         """Report not ready, and wait until nothing is under way; whether that was in time.
@@ -88,28 +114,36 @@ def serving(archive: Path, settings: ServerSettings, state: Path | None = None) 
     ``state`` is the folder for its settings and tokens; None takes ``default_state``.
 
     Raises:
-        InputError: no archive, no Java, no TorchServe, or the port is taken.
+        InputError: no archive, no Java, no TorchServe, a port that is taken, or a folder that
+            cannot be used.
     """
-    if not archive.is_file():
-        raise InputError(f"{archive}: not found; run `skelift package` first")
+    name, _ = read_manifest(archive)
     _check_free(settings)
     java, home = find_java(), _torchserve_home()
     folder = _own_folder(state or default_state(settings.port))
-    try:
-        place = Place(
-            folder, settings.inference, settings.management, settings.tokens, archive.stem
-        )
-        place.write()  # first: it marks a folder that a killed server leaves behind
-        (folder / "model-store").mkdir()
-        shutil.copy(archive, folder / "model-store")
-        config = write_settings(folder, settings, archive.name)
-        server = Server(_start(java, home, config, place), place)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.enter_context(locked(folder / _LOCK))
+        place = Place(folder, settings.inference, settings.management, settings.tokens, name)
+        try:
+            place.write()  # first: it marks a folder that a killed server leaves behind
+            place.store.mkdir()
+            stored = Path(shutil.copy(archive, place.store / f"{name}.mar"))
+            config = write_settings(folder, settings, stored.name)
+            scratch = _scratch(folder, stack)
+            process = _start(java, home, config, place, scratch)
+        except OSError as error:
+            raise InputError(
+                f"{folder}: cannot be written ({error}); name another --state"
+            ) from None
+        assert process.stdout  # a pipe
+        server = Server(process, place, archive, Log(process.stdout, _failure_of(place)))
+        stack.callback(server.stop)
         try:
             yield server
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        except (InputError, RunError):
+            server.stop(0)  # nothing is under way
+            raise
 
 
 def find_java() -> str:
@@ -134,10 +168,38 @@ def _torchserve_home() -> Path:
     return Path(spec.origin).parent
 
 
-def _start(java: str, home: Path, config: Path, place: Place) -> subprocess.Popen[bytes]:
+def _scratch(folder: Path, stack: ExitStack) -> Path:
+    """A folder for temporary files; in it lie the workers' sockets, whose paths must be short."""
+    own = folder / "tmp"
+    if len(os.fsencode(own)) <= _LONGEST_SCRATCH:
+        own.mkdir()
+        return own
+    for place in _SHORT_PLACES:
+        if os.access(place, os.W_OK | os.X_OK):
+            made = Path(tempfile.mkdtemp(dir=place, prefix="skelift-"))
+            stack.callback(shutil.rmtree, made, ignore_errors=True)
+            return made
+    raise InputError(
+        f"{folder}: too long for the sockets of workers; name a shorter --state, or make one of "
+        f"{', '.join(_SHORT_PLACES)} writable"
+    )
+
+
+def _failure_of(place: Place) -> Callable[[str], None]:
+    """What writes down why a worker cannot start."""
+
+    def write(why: str) -> None:
+        with suppress(FileNotFoundError), atomic_file(place.failed) as unfinished:
+            unfinished.write_text(why, encoding="utf-8")
+
+    return write
+
+
+def _start(
+    java: str, home: Path, config: Path, place: Place, scratch: Path
+) -> subprocess.Popen[bytes]:
     """Start Java itself, not the `torchserve` command: that has one pid file for the machine."""
-    folder, scratch = place.folder, place.folder / "tmp"
-    scratch.mkdir()
+    folder = place.folder
     command = [
         java,
         "-Xmx768m",
@@ -145,14 +207,15 @@ def _start(java: str, home: Path, config: Path, place: Place) -> subprocess.Pope
         "-XX:TieredStopAtLevel=1",  # the second compiler costs more than it saves
         f"-Djava.io.tmpdir={scratch}",
         f"-Dmodel_server_home={home.parent}",
-        f"-Dlog4j.configurationFile=file://{folder}/log4j2.xml",
+        f"-Dlog4j.configurationFile={(folder / 'log4j2.xml').as_uri()}",
         *("-cp", f".:{home}/frontend/*", "org.pytorch.serve.ModelServer"),
         *("--python", sys.executable),
         *("-f", str(config)),
-        *("-s", str(folder / "model-store")),
+        *("-s", str(place.store)),
         "-ncs",
     ]
     environment = {
+        "LC_ALL": "C.UTF-8",  # Java takes the letters of paths from it
         "TMPDIR": str(scratch),
         "TEMP": str(scratch),
         "LOG_LOCATION": str(folder),
@@ -161,7 +224,7 @@ def _start(java: str, home: Path, config: Path, place: Place) -> subprocess.Pope
         # Bodies reach the handler as they came: its own parser answers broken ones.
         "TS_DECODE_INPUT_REQUEST": "false",
         # A second thread costs more than it saves.
-        "OMP_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": str(threads.asked() or 1),
         # With bytecode kept, a worker that is restarted is back twice as soon.
         "PYTHONDONTWRITEBYTECODE": "",
     }
@@ -170,31 +233,50 @@ def _start(java: str, home: Path, config: Path, place: Place) -> subprocess.Pope
         cwd=folder,
         env=os.environ | environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C is for this process, which drains first
     )
 
 
 def _check_free(settings: ServerSettings) -> None:
+    if not 0 < settings.port <= _LAST_PORT:
+        raise InputError(f"--port {settings.port}: choose one from 1 to {_LAST_PORT}")
     for port in range(settings.port, settings.port + 5):
+        host = settings.host if port == settings.port else "127.0.0.1"
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((settings.host if port == settings.port else "127.0.0.1", port))
-            except (OSError, OverflowError):
+                probe.bind((host, port))
+            except OSError as error:
                 raise InputError(
-                    f"--port {settings.port}: port {port} is taken or not allowed; choose another"
+                    f"--port {settings.port}: port {port} of {host} is taken or not allowed "
+                    f"({error.strerror}); choose another"
                 ) from None
 
 
 def _own_folder(folder: Path) -> Path:
     """A fresh folder that only this user may read: tokens lie in it."""
-    state = folder / Place.FILE
-    if folder.exists() and not state.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder}: is not empty and not of a server; name another --state")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
-    return folder.resolve()
+    try:
+        str(folder).encode()
+        if folder.exists():
+            if not (folder / Place.FILE).exists() and any(folder.iterdir()):
+                raise InputError(
+                    f"{folder}: is not empty and not of a server; name another --state"
+                )
+            with locked(folder / _LOCK, wait=False):
+                shutil.rmtree(folder)
+        folder.mkdir(mode=0o700, parents=True)
+        return folder.resolve()
+    except UnicodeEncodeError:
+        shown = str(folder).encode(errors="backslashreplace").decode()
+        raise InputError(f"{shown}: its name is not UTF-8; name another --state") from None
+    except BlockingIOError:
+        raise InputError(f"{folder}: a running server has it; name another --state") from None
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be made ({error.strerror}); name another --state"
+        ) from None
 
 
 def check_host(host: str, tokens: bool | None) -> bool:

@@ -1,12 +1,14 @@
 """TorchServe's settings, as measured on two cores; docs/serving.md says what each buys."""
 
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from skelift.http import LOOPBACK
+
 DEFAULT_NAME = "skelift"
 WORKERS = 2
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_REQUEST_BYTES = 24 * 2**20  # an image of 10 MiB and a mask, in base64
 
 
@@ -49,6 +51,7 @@ def write_settings(folder: Path, settings: ServerSettings, archive: str) -> Path
     for name in ("metrics.yaml", "log4j2.xml"):
         (folder / name).write_text(_template(name))
     config = folder / "config.properties"
+    # Java reads .properties as Latin-1 with escapes.
     config.write_text(
         _template("config.properties").format(
             host=settings.host,
@@ -57,16 +60,27 @@ def write_settings(folder: Path, settings: ServerSettings, archive: str) -> Path
             metrics=settings.port + 2,
             grpc_inference=settings.port + 3,
             grpc_management=settings.port + 4,
-            store=folder / "model-store",
-            folder=folder,
+            store=_escaped(folder / "model-store"),
+            folder=_escaped(folder),
             archive=archive,
             max_request_bytes=MAX_REQUEST_BYTES,
             workers=WORKERS,
             updates=str(settings.updates).lower(),
             no_tokens=str(not settings.tokens).lower(),
-        )
+        ),
+        encoding="ascii",
     )
     return config
+
+
+def _escaped(path: Path) -> str:
+    """A path as the value of a property: letters and digits as they are, UTF-16 escapes else."""
+    units = re.findall("....", str(path).encode("utf-16-be").hex())
+    letters = (chr(int(unit, 16)) for unit in units)
+    return "".join(
+        letter if re.fullmatch(r"[\w/.-]", letter, re.ASCII) else f"\\u{unit}"
+        for letter, unit in zip(letters, units, strict=True)
+    )
 
 
 def _template(name: str) -> str:

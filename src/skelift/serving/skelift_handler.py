@@ -13,6 +13,7 @@ import cv2
 import torch
 from ts.metrics.metric_type_enum import MetricTypes
 
+from skelift import threads
 from skelift.errors import RequestError
 from skelift.inference.predictor import Predictor
 from skelift.serving.service import JSON, Reply, Service, refusal
@@ -23,16 +24,17 @@ class SkeliftHandler:
 
     def initialize(self, context: Any) -> None:
         """Load the model beside this file, with the settings of model-config.yaml."""
-        # A second thread costs more than it saves.
-        torch.set_num_threads(1)
-        cv2.setNumThreads(1)
+        # A second thread costs more than it saves. TorchServe has loaded torch already.
+        count = threads.asked() or 1
+        torch.set_num_threads(count)
+        cv2.setNumThreads(count)
         # TorchServe writes one line per batch at INFO; metrics are log lines and must stay.
         logging.getLogger().setLevel(logging.WARNING)
         logging.getLogger("ts.metrics").setLevel(logging.INFO)
         folder = Path(context.system_properties["model_dir"])
         runtime = context.model_yaml_config["handler"]["runtime"]
         version = context.manifest["model"]["modelVersion"]
-        self.service = Service(Predictor(folder, runtime=runtime), version)
+        self.service = Service(Predictor(folder, runtime=runtime, threads=count), version)
         # Held while a batch is worked on: who stops the server waits for it.
         busy = os.environ.get("SKELIFT_BUSY_FILE")
         self.busy = os.open(busy, os.O_RDONLY) if busy else None

@@ -3,14 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from skelift.config import Config, each_variant
+from skelift.data.chosen import chosen_dataset
 from skelift.data.format import Dataset, Split
 from skelift.data.hold_out import spread
-from skelift.evaluation.baselines import BASELINES, Bench
+from skelift.data.measures import has_truth_file
+from skelift.errors import InputError
+from skelift.evaluation.baselines import Bench, mean_of_test_poses
+from skelift.evaluation.kept_baselines import predictions
 from skelift.evaluation.label_free import label_free_score
-from skelift.evaluation.metrics import p_mpjpe
+from skelift.evaluation.metrics import p_mpjpe, relative
 from skelift.evaluation.predictions import Predicted, predict_split, skeleton_images
 from skelift.evaluation.scores import protocol, score
 from skelift.evaluation.selection import COURSE, LABEL_FREE, rank_correlations
@@ -20,39 +26,46 @@ from skelift.models.pipeline import PosePipeline
 from skelift.reporting.predictions import Predictions, choose_images
 from skelift.reporting.tables import print_scores
 from skelift.training.distributed import join
+from skelift.weights import model_folder
 
 
 def run(config: Config) -> Path:
     """Score the model (or each of ``variants``) on the test images of ``paths.data``.
 
-    Baselines are trained here, on the same data, and scored by the same functions. Without true
+    Baselines are trained here, on the same data, and scored by the same functions; what they
+    predict is kept in ``paths.reports`` for the next model. Where the truth is a file of labels,
+    the mean pose of the test images stands in their place, and scores have intervals. Without true
     joints there are no baselines, and the label-free scores alone. Writes ``metrics.json`` and
     ``predictions.npz`` in ``paths.reports``.
     """
-    data = Dataset(config.paths.data)
+    data = chosen_dataset(config)
     test, reports = data.split("test"), Path(config.paths.reports)
     rows: dict[str, Any] = {}
     course: list[dict[str, Any]] = []
-    with join(config.train.device) as world:
+    with join(config.train.device) as world, world.claimed(reports, by="evaluate"):
         for variant_name, variant in each_variant(config):
             name = variant_name or "skelift"
-            pipeline, _ = load_model(Path(variant.paths.model), world.device)
+            pipeline, _ = load_model(model_folder(variant.paths.model), world.device)
+            _check_skeleton(pipeline, data, variant.paths.model)
             predicted = predict_split(pipeline, test, world.device, config.evaluate.batch)
             rows[name] = _scores(data, test, predicted)
             course += _course(name, variant, data, test, world.device)
         shown = _shown(config, pipeline, test, predicted, world.device)
-        if test.joints_3d_mm is not None:
+        if test.joints_3d_mm is not None and has_truth_file(data):
+            # No training image has a true pose: nothing can learn from them.
+            rows["test_mean_pose"] = _scores(data, test, mean_of_test_poses(test))
+        elif test.joints_3d_mm is not None:
             bench = Bench(config, data, world.device)
             for baseline in config.evaluate.baselines:
-                rows[baseline] = _scores(data, test, BASELINES[baseline](bench))
+                rows[baseline] = _scores(data, test, predictions(bench, baseline))
     metrics: dict[str, Any] = {
         "protocol": protocol(data.skeleton, data.info.size),
         "data": {
             "name": data.info.name,
             "synthetic": data.info.synthetic,
-            "train_images": data.counts["train"],
+            "train_images": data.counts.get("train", 0),
             "test_images": data.counts["test"],
-            "prior_poses": data.counts["prior"],
+            "prior_poses": data.counts.get("prior", 0),
             "size": data.info.size,
         },
         "model": name,
@@ -75,7 +88,7 @@ def _course(
     some = spread(test, config.evaluate.snapshot_images)
     course = []
     for step, file in snapshots(Path(config.paths.checkpoints)).items():
-        pipeline, _ = load_model(Path(config.paths.model), device, file)
+        pipeline, _ = load_model(model_folder(config.paths.model), device, file)
         predicted = predict_split(pipeline, some, device, config.evaluate.batch)
         scores = _scores(data, some, predicted)["overall"]
         shown = {key: scores[key] for key in (*COURSE, *LABEL_FREE) if key in scores}
@@ -83,10 +96,30 @@ def _course(
     return course
 
 
+def _check_skeleton(pipeline: PosePipeline, data: Dataset, model: str) -> None:
+    skeleton = pipeline.core.skeleton
+    if skeleton.joints != data.skeleton.joints:
+        raise InputError(
+            f"{model}: its skeleton is {skeleton.name}, that of {data.folder} "
+            f"{data.skeleton.name}; prepare the data set with skeleton={skeleton.name}"
+        )
+
+
 def _scores(data: Dataset, test: Split, predicted: Predicted) -> dict[str, Any]:
+    samples = test.samples
+    labels: dict[str, Any] = {}
+    if has_truth_file(data):
+        moments = zip(samples["clip"], samples["frame"], strict=True)
+        labels = {
+            "cameras": samples["camera"],
+            "moments": np.array([f"{clip} {frame}" for clip, frame in moments]),
+            "mm_per_px": _mm_per_px(test, data.info.size),
+            "height_mm": data.info.details.get("height_mm"),
+        }
     scores = score(
         data.skeleton,
-        test.samples["activity"],
+        samples["activity"],
+        **labels,
         predicted_3d_mm=predicted.joints_3d_mm,
         true_3d_mm=test.joints_3d_mm,
         predicted_2d_px=predicted.joints_2d,
@@ -102,6 +135,16 @@ def _scores(data: Dataset, test: Split, predicted: Predicted) -> dict[str, Any]:
     return {**scores, "overall": {**scores["overall"], **label_free}}
 
 
+def _mm_per_px(test: Split, size: int) -> NDArray[np.float64] | None:
+    """(N,) what a pixel of the crop measures at the labelled joints' mean depth, where known."""
+    focal = test.samples["focal"][:, 0].astype(np.float64)
+    if test.joints_3d_mm is None or not np.isfinite(focal).all():
+        return None
+    depth = np.nanmean(test.joints_3d_mm[..., 2].astype(np.float64), axis=1)
+    scale: NDArray[np.float64] = test.samples["crop"][:, 2] / size * depth / focal
+    return scale
+
+
 def _shown(
     config: Config, pipeline: PosePipeline, test: Split, predicted: Predicted, device: torch.device
 ) -> Predictions:
@@ -114,7 +157,7 @@ def _shown(
     rows, kind = choose_images(clips, errors, samples=count, worst=count, seed=seed)
     if true_3d is not None:
         root = pipeline.core.skeleton.root_index
-        true_3d = true_3d[rows] - true_3d[rows][:, root : root + 1]
+        true_3d = relative(true_3d[rows], true_3d[rows], root).astype(np.float32)
     return Predictions(
         images=test.images[rows],
         skeleton_images=skeleton_images(pipeline, test, rows, device),

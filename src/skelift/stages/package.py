@@ -27,6 +27,8 @@ def run(
     model: Path, out: Path, name: str, version: str, runtime: "RuntimeName", scores: Path | None
 ) -> Path:
     """Write the archive, see ``skelift.serving.archive.package``."""
+    from skelift.files import check_file
     from skelift.serving.archive import package
 
+    check_file(out / f"{name}.mar")
     return package(model, out, name=name, version=version, runtime=runtime, scores=scores)

@@ -11,8 +11,13 @@ def run(config: Config) -> Path:
     Reads ``metrics.json`` and ``predictions.npz`` of ``paths.reports`` and ``stats.jsonl`` of
     ``paths.model`` (or of each variant's folder in it); InputError where one is missing or broken.
     """
+    from skelift.files import claimed
     from skelift.reporting.curves import read_statistics
     from skelift.reporting.report import write_report
+    from skelift.weights import SHIPPED_NAME
 
-    statistics = read_statistics(Path(config.paths.model))
-    return write_report(Path(config.paths.reports), statistics, config.body, to_yaml(config))
+    trained = config.paths.model != SHIPPED_NAME  # of the package's model no curves are kept
+    statistics = read_statistics(Path(config.paths.model)) if trained else {}
+    reports = Path(config.paths.reports)
+    with claimed(reports, by="report"):
+        return write_report(reports, statistics, config.body, to_yaml(config))

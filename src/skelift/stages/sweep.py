@@ -21,15 +21,17 @@ def run(config: Config) -> Path:
         InputError: a space, metric or result that cannot be used; nothing is trained then.
         RunError: no trial came to a score.
     """
-    from skelift.data.format import Dataset
+    from skelift.data.chosen import chosen_dataset
+    from skelift.files import check_folder
     from skelift.sweep.space import check_sweep, trial_values
     from skelift.sweep.trial import read_trials, run_trial, write_best, write_trial
 
     sweep, out = config.sweep, Path(config.paths.reports) / "sweep"
     check_sweep(config)
+    check_folder(out)
     if sweep.results:
         return write_best(out, config, read_trials(sweep.results))
-    Dataset(config.paths.data)  # a missing data set is told before a study is begun
+    chosen_dataset(config)  # a missing data set is told before a study is begun
     if sweep.trial is None:
         from skelift.sweep.study import search
 

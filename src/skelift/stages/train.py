@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from skelift.config import Config, each_variant
-from skelift.data.format import Dataset
+from skelift.data.chosen import chosen_dataset
 from skelift.evaluation.label_free import score_without_labels
 from skelift.training.distributed import join
 from skelift.training.train import train_model
@@ -16,9 +16,11 @@ def run(config: Config) -> Path:
     Killed at any moment and started again, it goes on from the last checkpoint and ends, on a CPU,
     with the same weights bit by bit.
     """
-    data = Dataset(config.paths.data)
-    with join(config.train.device) as world:
-        for name, variant in each_variant(config):
+    data, models = chosen_dataset(config), list(each_variant(config))
+    paths = [variant.paths for _, variant in models]
+    folders = [Path(folder) for p in paths for folder in (p.model, p.checkpoints)]
+    with join(config.train.device) as world, world.claimed(*folders, by="train"):
+        for name, variant in models:
             train_model(
                 variant,
                 data,

@@ -16,8 +16,9 @@ def run(config: Config) -> Path:
             expectation failed; of the last the report is written even so.
     """
     from skelift.data.format import Dataset
-    from skelift.data.validation import validate
+    from skelift.data.validation import REPORT, validate
     from skelift.errors import InputError
+    from skelift.files import check_replaceable, claimed
 
     data = Dataset(config.paths.data)
     if data.skeleton.joints != config.body.joints:
@@ -26,5 +27,7 @@ def run(config: Config) -> Path:
             f"{config.body.name}; choose skeleton={data.skeleton.name}"
         )
     out = Path(config.paths.reports) / "validation"
-    validate(data, out)
+    check_replaceable(out, REPORT)
+    with claimed(out, by="validate", beside=True):
+        validate(data, out)
     return out

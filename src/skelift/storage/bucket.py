@@ -6,12 +6,14 @@ they are in no configuration, so no record of a run can hold them.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from skelift.errors import InputError, RunError
+from skelift.http import Unexpected, is_loopback, origin
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -20,6 +22,9 @@ SCHEME = "s3://"
 ATTEMPTS = 6  # of a request, with exponential backoff between them; AWS_MAX_ATTEMPTS changes it
 CONNECTIONS = 8  # for parts of files; one more asks what is there
 MISSING = ("NoSuchKey", "404", "NotFound")
+OF_OBJECTS = ("GetObject", "HeadObject")
+REDIRECTS = (301, 302, 303, 307, 308)
+AWS = (".amazonaws.com", ".amazonaws.com.cn")  # whose redirects lead to other hosts of its own
 CHANGED = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 REFUSED = (
     "SignatureDoesNotMatch",
@@ -68,6 +73,8 @@ def connect() -> Any:
     config = Config(
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=CONNECTIONS + 1,
+        # None: by the environment's proxies. This machine itself is never behind one.
+        proxies={} if endpoint and is_loopback(endpoint) else None,
         connect_timeout=10,
         read_timeout=60,
         s3={
@@ -81,9 +88,33 @@ def connect() -> Any:
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     with told_plainly("the environment"):
         try:
-            return boto3.session.Session(region_name=region).client("s3", config=config)
+            client = boto3.session.Session(region_name=region).client("s3", config=config)
         except ValueError:  # botocore's word for an invalid address
             raise InputError(f"AWS_ENDPOINT_URL: {endpoint} is not an http(s) address") from None
+    client.meta.events.register_first("needs-retry.s3", _check_answer)
+    return client
+
+
+def _check_answer(
+    response: tuple[Any, Any] | None, request_dict: Mapping[str, Any], operation: Any, **_: Any
+) -> None:
+    """Unexpected for a page, and for a redirect that is not S3's own to a bucket's region."""
+    if response is None:
+        return
+    answer, asked = response[0], request_dict["url"]
+    status, headers = answer.status_code, answer.headers
+    of_aws = (urlsplit(asked).hostname or "").endswith(AWS)
+    if status in REDIRECTS and not (of_aws and "x-amz-bucket-region" in headers):
+        raise Unexpected(
+            f"{origin(asked)}: redirects to {headers.get('location', 'nowhere')}, and nothing was "
+            "sent there; check AWS_ENDPOINT_URL"
+        )
+    page = headers.get("content-type", "").startswith("text/html")
+    # An object may be a page itself; and a server may say so of nothing.
+    if status < 300 and page and operation.name not in OF_OBJECTS and answer.content.strip():
+        raise Unexpected(
+            f"{origin(asked)}: answers with a page, a login perhaps; check AWS_ENDPOINT_URL"
+        )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from skelift.config import Config, RangeConfig, SweepConfig, vary
+from skelift.config.read import shown
 from skelift.errors import InputError
 
 Values = dict[str, Any]
@@ -48,7 +49,7 @@ def apply(config: Config, values: Mapping[str, Any]) -> Config:
 
 def overrides(values: Mapping[str, Any]) -> list[str]:
     """Values as the command line takes them: ``loss.flow=0.5``."""
-    return [f"{key}={value}" for key, value in values.items()]
+    return [f"{key}={shown(value)}" for key, value in values.items()]
 
 
 def bounds(values: RangeConfig) -> tuple[float, float]:

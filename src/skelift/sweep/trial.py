@@ -69,7 +69,7 @@ def run_trial(
     data = HeldOut(config.paths.data, sweep.held_out, sweep.seed)
     held_out = data.split("test")
     _check_metric(sweep.score, held_out)
-    with join(trial.train.device) as world:
+    with join(trial.train.device) as world, world.claimed(folder.parent, by=f"trial-{folder.name}"):
         score_images = partial(_score, trial, world)
         label_free = partial(score_without_labels, device=world.device, batch=trial.evaluate.batch)
         some = spread(held_out, _SCORED_IN_ITS_COURSE)

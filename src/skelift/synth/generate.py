@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from skelift.config import Config, SynthConfig
-from skelift.data.format import DatasetInfo, fill_rows, write_dataset
+from skelift.data.format import DatasetInfo, fill_rows, recorded, write_dataset
 from skelift.processes import cores, end_with_parent
 from skelift.progress import track
 from skelift.synth.body import load_bodies
@@ -76,8 +76,8 @@ def open_studio(config: Config, synth: SynthConfig) -> tuple[Studio, DatasetInfo
             "training persons. The prior has the training persons in poses of its own."
         ),
         licence="CC0 bodies; for the motion see provenance",
-        # Not the number of workers: it changes nothing.
-        details={"synth": asdict(replace(synth, workers=0)), "seed": data.seed} | cast.details(),
+        # Not the number of workers, which changes nothing, nor where files lie on this machine.
+        details={"synth": recorded(replace(synth, workers=0)), "seed": data.seed} | cast.details(),
     )
     return Studio(cast, synth.camera, data.size, data.margin), info
 

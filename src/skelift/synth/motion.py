@@ -1,6 +1,7 @@
 """Motion capture from any source, as rotations of body parts from the canonical rest pose."""
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from skelift.data.listing import list_files
 from skelift.errors import InputError
 from skelift.synth.body import ASSETS, load_npz
 from skelift.synth.bvh import Bvh, read_bvh
 from skelift.synth.names import parts_of
-from skelift.synth.parts import canonical_places, canonical_rotations
+from skelift.synth.parts import PARTS, canonical_places, canonical_rotations
 
 LONGEST_NAME = 64  # of a clip, in a SAMPLE record
 
@@ -61,9 +63,10 @@ def load_motion(source: str, fps: float) -> Motion:
     Raises:
         InputError: nothing there, unreadable, or a skeleton whose joints have unknown names.
     """
-    if source != ASSETS and Path(source).is_dir():
-        return _of_bvh_folder(Path(source), fps)
-    return _of_npz(source, fps)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # checked at the end
+        if source != ASSETS and Path(source).is_dir():
+            return _of_bvh_folder(Path(source), fps)
+        return _of_npz(source, fps)
 
 
 def _of_bvh_folder(folder: Path, fps: float) -> Motion:
@@ -71,9 +74,14 @@ def _of_bvh_folder(folder: Path, fps: float) -> Motion:
 
     A clip's activity is the sub-folder's name, or the file's name without the digits at its end.
     """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".bvh")
+    listing = list_files(folder, (".bvh",))
+    paths = listing.files
     if not paths:
-        raise InputError(f"{folder}: holds no BVH files; name a folder of *.bvh")
+        raise InputError(
+            f"{listing.summary() or folder}: holds no BVH files; name a folder of *.bvh"
+        )
+    if left_out := listing.summary():
+        print(left_out, file=sys.stderr)
     names = [path.relative_to(folder).with_suffix("") for path in paths]
     for name in names:
         if len(str(name)) > LONGEST_NAME:
@@ -98,30 +106,71 @@ def _of_bvh(path: Path, fps: float) -> tuple[NDArray[np.float32], NDArray[np.flo
     joint_of = parts_of([joint.name for joint in bvh.joints], str(path))
     every = max(round(1 / (fps * bvh.frame_time)), 1)
     thinned = Bvh(bvh.joints, bvh.frame_time * every, bvh.values[::every])
-    rotations, places = thinned.rotations(), bvh.rest()
-    rest = {part: places[joint] for part, joint in joint_of.items()}
-    turned = {part: rotations[:, joint] for part, joint in joint_of.items()}
-    return (
-        canonical_rotations(turned, rest, str(path)),
-        canonical_places(thinned.root_places(), rest, str(path)),
-    )
+    rotations = thinned.rotations()
+    places = thinned.places(rotations)[:, joint_of["hips"]]
+    # Joints above the hips may turn the whole skeleton, such as from Z up to Y up: upright is what
+    # they make of the zero pose.
+    above = bvh.joints[joint_of["hips"]].parent
+    upright = _nearest_turn(rotations[0, above]) if above >= 0 else np.eye(3)
+    at_rest = bvh.rest() @ upright.T
+    rest = {part: at_rest[joint] for part, joint in joint_of.items()}
+    turned = {part: rotations[:, joint] @ upright.T for part, joint in joint_of.items()}
+    canonical = canonical_rotations(turned, rest, str(path))
+    hips = canonical_places(places, rest, str(path))
+    if not (np.isfinite(canonical).all() and np.isfinite(hips).all()):
+        raise InputError(
+            f"{path}: broken BVH file (limbs without length, or places too far to count); export "
+            "it again"
+        )
+    return canonical, hips
+
+
+def _nearest_turn(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, 3) of the 24 rotations that turn axes to axes, the nearest."""
+    turns = Rotation.create_group("O").as_matrix().round()
+    nearest: NDArray[np.float64] = turns[np.einsum("nij,ij->n", turns, rotation).argmax()]
+    return nearest
 
 
 def _of_npz(source: str, fps: float) -> Motion:
     arrays = load_npz(source, "motion")
-    clips, lengths = tuple(arrays["clip"].tolist()), arrays["clip_len"].astype(np.int64)
-    if "part_quat_xyzw" in arrays:
-        return Motion(
-            rotations=_matrices(arrays["part_quat_xyzw"]),
-            clips=clips,
-            activities=tuple(arrays["activity"].tolist()),
-            lengths=lengths,
-            fps=float(arrays["fps"]),
-            credit=str(arrays["credit"]),
-            hips=arrays["hips"].astype(np.float32),
-        )
+    try:
+        motion = _of_parts(arrays) if "part_quat_xyzw" in arrays else _of_cmu(arrays, source, fps)
+    except (ValueError, TypeError, IndexError, AttributeError) as error:
+        raise InputError(f"{source}: broken file of motion ({error}); make it again") from None
+    frames, clips = len(motion.rotations), len(motion.clips)
+    hips = np.zeros((frames, 3)) if motion.hips is None else motion.hips
+    for holds, fault in (
+        (motion.rotations.shape[1:] == (len(PARTS), 3, 3), "rotations of other parts"),
+        (motion.lengths.shape == (clips,) == np.shape(motion.activities), "clips differ in number"),
+        (motion.lengths.min(initial=1) > 0, "empty clips"),
+        (motion.lengths.sum() == frames, f"{frames} frames, but clips of {motion.lengths.sum()}"),
+        (hips.shape == (frames, 3), "places of the hips differ in number"),
+        (np.isfinite(motion.rotations).all() and np.isfinite(hips).all(), "NaN or infinity"),
+        (0 < motion.fps < np.inf, f"fps={motion.fps}"),
+    ):
+        if not holds:
+            raise InputError(f"{source}: broken file of motion ({fault}); make it again")
+    return motion
+
+
+def _of_parts(arrays: Mapping[str, NDArray[Any]]) -> Motion:
+    return Motion(
+        rotations=_matrices(arrays["part_quat_xyzw"]),
+        clips=tuple(arrays["clip"].tolist()),
+        activities=tuple(arrays["activity"].tolist()),
+        lengths=arrays["clip_len"].astype(np.int64),
+        fps=float(arrays["fps"]),
+        credit=str(arrays["credit"]),
+        hips=arrays["hips"].astype(np.float32),
+    )
+
+
+def _of_cmu(arrays: Mapping[str, NDArray[Any]], source: str, fps: float) -> Motion:
+    clips = tuple(arrays["clip"].tolist())
     rotations, hips = _of_joints(arrays, source)
     activities = _cmu_activities(clips, Path(source).parent / "CMU-INDEX.md")
+    lengths = arrays["clip_len"].astype(np.int64)
     return Motion(rotations, clips, activities, lengths, fps, CMU_CREDIT, hips)
 
 

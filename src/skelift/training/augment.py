@@ -58,8 +58,10 @@ class Augmentation:
         return self._each(lambda draws: draws.to(device))
 
     def _each(self, change: Callable[[Any], Any]) -> "Augmentation":
-        values = vars(self).items()
-        return Augmentation(**{k: None if draws is None else change(draws) for k, draws in values})
+        changed: dict[str, Any] = {
+            name: None if draws is None else change(draws) for name, draws in vars(self).items()
+        }
+        return Augmentation(**changed)
 
     def __call__(self, images: ImageBatch) -> ImageBatch:
         """The changed images: x clamped to [0, 1]; black stays black.

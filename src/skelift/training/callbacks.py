@@ -1,7 +1,6 @@
 """What happens between the steps: curves, checkpoints, label-free validation, sweep reports."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from skelift.data.format import Split
 from skelift.errors import InputError
-from skelift.files import STATISTICS, atomic_file
-from skelift.models.io import MADE_BY, SNAPSHOTS, save_snapshot, snapshots
+from skelift.files import STATISTICS, atomic_file, naming
+from skelift.models.io import MADE_BY, save_snapshot, snapshots
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
 from skelift.models.tensors import load_tensors, save_tensors
@@ -81,8 +80,8 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove what a run before this one left, which starts from its first step."""
-        self.file.unlink(missing_ok=True)
-        shutil.rmtree(self.folder / SNAPSHOTS, ignore_errors=True)
+        for file in (self.file, *snapshots(self.folder).values()):
+            file.unlink(missing_ok=True)
 
     @property
     def last(self) -> str:
@@ -112,7 +111,7 @@ class Curves:
         """Take in the statistics of an interval."""
         row = {"step": interval.step, **interval.statistics}
         self.rows.append(row)
-        with self.file.open("a") as stream:
+        with naming(self.file), self.file.open("a") as stream:
             stream.write(json.dumps(row) + "\n")
         self._log(row)
 

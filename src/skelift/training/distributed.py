@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -12,7 +13,9 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from skelift.collective import total
+from skelift.device import usable_device
 from skelift.errors import InputError
+from skelift.files import claimed
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,10 @@ class World:
     def is_main(self) -> bool:
         """Whether this process writes files and shows progress."""
         return self.rank == 0
+
+    def claimed(self, *folders: Path, by: str) -> AbstractContextManager[None]:
+        """Let the processes of this run be the only ones that write there, see ``files``."""
+        return claimed(*folders, by=by) if self.is_main else nullcontext()
 
     def share(self, batch: int) -> slice:
         """This process's rows of a global batch."""
@@ -68,7 +75,7 @@ def join(device: str) -> Iterator[World]:
         device: ``auto`` (CUDA where there is one), or a torch device name.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-    chosen = _device(device, int(os.environ.get("LOCAL_RANK", 0)))
+    chosen = _own_device(device, int(os.environ.get("LOCAL_RANK", 0)))
     if size == 1:
         yield World(0, 1, chosen)
         return
@@ -91,14 +98,10 @@ def _store() -> Store:
     return PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
-def _device(name: str, local_rank: int) -> torch.device:
+def _own_device(name: str, local_rank: int) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"train.device={name}: {str(error).splitlines()[0]}") from None
+    device = usable_device(name, "train.device")
     if device.type == "cuda":
         device = torch.device("cuda", local_rank if device.index is None else device.index)
         torch.cuda.set_device(device)

@@ -1,5 +1,6 @@
 """Fitting of the heads, when the core has its final weights."""
 
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -39,7 +40,8 @@ def fit_heads(
     fitted: dict[str, Head] = {}
     for name, section in enabled_heads(heads).items():
         if section.steps:
-            fitted[name] = fit_head(name, data, section.steps, seed, f"{title}: {name}")
+            seen = replace(data, heads=fitted)
+            fitted[name] = fit_head(name, seen, section.steps, seed, f"{title}: {name}")
         else:
             assert start is not None  # see check_heads
             fitted[name] = cast(Head, start.heads[name])

@@ -67,12 +67,12 @@ class Lifting(nn.Module):
             return self._terms(y.float(), noise, flow, cycle_weight)
 
     def _terms(self, y: Tensor, noise: StepNoise, flow: PoseFlow, cycle_weight: float) -> Terms:
-        c, lift = self.config, self.pose.lift
-        v, elevation = lift(y)
+        c = self.config
+        v, elevation = self.pose.lift(y)
         rotation = random_view(elevation, noise.azimuth, noise.elevation)
         v_hat = rotate(rotation, v)
         y_hat = project(v_hat)
-        v_hat_prime, _ = lift(y_hat)
+        v_hat_prime = self.pose.lift_again(y_hat)
         v_prime = rotate(rotation.transpose(1, 2), v_hat_prime)
         y_prime = project(v_prime)
         pairs = noise.shuffle
@@ -133,7 +133,7 @@ class SelfSupervised(nn.Module):
         x = torch.cat([images.x, images.x.flip(3)]) if c.mirror else images.x
         s = self.pose.phi(x)
         w = self.kappa(u)
-        y, read = self.pose.omega(torch.cat([s, w.to(s.dtype)])).split([len(s), len(u)])
+        y, read = self.pose.omega(s, w.to(s.dtype)).split([len(s), len(u)])
         redrawn = self.kappa(y)
         seen_by_d = redrawn if c.disc_input == "redrawn" else s
         terms = _weighted(

@@ -37,7 +37,7 @@ class Optimisers:
                 lr=recipes[name].learning_rate,
                 betas=(beta1, beta2),
                 weight_decay=recipes[name].weight_decay,
-                foreach=True,
+                fused=True,
             )
             for name, weights in self.weights.items()
         }

@@ -9,11 +9,13 @@ import torch
 from skelift.config import Config
 from skelift.data.format import Dataset, Split
 from skelift.data.hold_out import spread
+from skelift.data.loading import faces_us, over_crop
 from skelift.errors import InputError
 from skelift.models.heads import FitData
 from skelift.models.io import save_model
 from skelift.models.pipeline import PosePipeline
-from skelift.training.build import build_trainer, load_start
+from skelift.models.posenet import PoseNet
+from skelift.training.build import build_trainer, load_start, training_data
 from skelift.training.callbacks import (
     Checkpoints,
     Curves,
@@ -26,7 +28,7 @@ from skelift.training.distributed import World
 from skelift.training.heads import check_heads, fit_heads
 from skelift.training.identity import identity
 from skelift.training.loop import Callback, NonFiniteLoss, fit
-from skelift.training.trainer import Trainer
+from skelift.training.trainer import TrainingData
 
 
 def train_model(
@@ -38,6 +40,8 @@ def train_model(
     reporting: Reporting | None = None,
 ) -> bool:
     """Train one model from scratch, or from the last checkpoint of the same run.
+
+    Of 0 steps, the core of ``train.start`` is kept, and the heads are fitted on it.
 
     Args:
         config: the run.
@@ -56,6 +60,12 @@ def train_model(
         sides = config.loss.canonical_sides
         start = load_start(train.start, config.model, data.skeleton, canonical_sides=sides)
     check_heads(config, data, start)
+    if start and not train.steps:
+        if world.is_main:
+            core = start.core.to(world.device)
+            read = training_data(data, core, config.loss, world.device)
+            _write_model(config, data, core, read, 0, start, title)
+        return True
     trainer = build_trainer(config, data, world, start)
 
     checkpoints = Checkpoints(checkpoint_folder, trainer, identity(config, data))
@@ -94,25 +104,29 @@ def train_model(
         return False
     if curves:
         curves.finish()
-        _write_model(config, data, trainer, validation, start, title)
+        core, (steps, weights) = trainer.core, validation.shipped()
+        if steps < train.steps:
+            print(f"{title}: the model is the snapshot of step {steps}, the best label-free score")
+        core.load_state_dict(dict(weights))
+        _write_model(config, data, core, trainer.data, steps, start, title)
     return True
 
 
 def _write_model(
     config: Config,
     data: Dataset,
-    trainer: Trainer,
-    validation: Validation,
+    core: PoseNet,
+    read: TrainingData,
+    steps: int,
     start: PosePipeline | None,
     title: str,
 ) -> None:
     """Fit the heads on the weights that ship, and write the model."""
-    core, (steps, weights) = trainer.core, validation.shipped()
-    if steps < config.train.steps:
-        print(f"{title}: the model is the snapshot of step {steps}, with the best label-free score")
-    core.load_state_dict(dict(weights))
     core.eval()
-    seen = FitData(core, data.split("train"), trainer.data.u, config.evaluate.batch)
+    facing = faces_us(over_crop(data.prior.poses_2d, data.info.size), data.skeleton)
+    seen = FitData(
+        core, data.split("train"), read.u, facing.to(read.u.device), config.evaluate.batch
+    )
     with uncompiled():
         heads = fit_heads(config.heads, seen, config.train.seed, start, title)
     save_model(
@@ -127,7 +141,7 @@ def _write_model(
             "steps": steps,
         },
         name=config.name,
-        crop_side=trainer.data.images.typical_crop_side,
+        crop_side=read.images.typical_crop_side,
     )
 
 

@@ -16,7 +16,7 @@ from concurrent.futures import (
     as_completed,
 )
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from skelift.data.format import (
     DatasetWriter,
     fill_rows,
     parts_folder,
+    recorded,
     write_dataset,
 )
 from skelift.data.sources.parts import BLOCK, CutRecording, load_part, make_part, part_folder
@@ -125,7 +126,7 @@ def _describe(
     skipped: Counter[str] = Counter()
     for part in parts:
         skipped.update(part.skipped)
-    options = asdict(replace(source, workers=0))  # the number of workers changes nothing
+    options = recorded(replace(source, workers=0))  # the number of workers changes nothing
     return DatasetInfo(
         name=config.data.name,
         skeleton=skeleton,

@@ -6,13 +6,13 @@ Images are not copied where the file system can link them.
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from skelift.config import Config
-from skelift.data.format import Dataset, DatasetInfo, Split, write_dataset
+from skelift.data.format import Dataset, DatasetInfo, Split, recorded, write_dataset
 from skelift.data.motion_cue import radial_motion_of
 from skelift.errors import InputError
 
@@ -45,7 +45,7 @@ def prepare(config: Config) -> Path:
         synthetic=any(data.info.synthetic for data in sets),
         provenance=" ".join(f"{role}: {data.info.provenance}" for role, data in roles),
         licence="; ".join(dict.fromkeys(data.info.licence for data in sets)),
-        details={"mix": asdict(mix)},
+        details={"mix": recorded(mix)},
     )
     with write_dataset(out, info) as writer:
         for name, parts in (("train", train), ("test", [test])):

@@ -25,6 +25,7 @@ from skelift.skeleton import Skeleton
 VERSION = 2  # of what parts hold: a new one makes all of them again
 BLOCK = 1024  # crops in memory at a time as a part is read
 NO_BODY = "no body in the mask"
+PART = "part.json"
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,13 @@ def fingerprint(files: Iterable[Path], *content: object) -> str:
 
 def load_part(folder: Path) -> CutRecording:
     """A finished part."""
-    content = read_json(folder / "part.json", "skelift prepare")
+    content = read_json(folder / PART, "skelift prepare")
     return CutRecording(folder=folder, **content)
 
 
 def make_part(recording: Recording, skeleton: Skeleton, folder: Path) -> CutRecording:
     """Read a recording shot by shot into a part; where it fails (InputError) none is left."""
-    with atomic_folder(folder) as unfinished:
+    with atomic_folder(folder, PART) as unfinished:
         writer = _PartWriter(recording, skeleton, unfinished)
         with writer.images, writer.masks:
             for item in recording.shots():
@@ -135,7 +136,7 @@ class _PartWriter:
         bones = bone_lengths(columns["joints_3d_mm"], self.skeleton)
         np.savez(self.folder / "columns.npz", **columns)  # type: ignore[arg-type]
         write_json(
-            self.folder / "part.json",
+            self.folder / PART,
             {
                 "split": self.recording.split,
                 "name": self.recording.name,

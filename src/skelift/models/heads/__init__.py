@@ -2,10 +2,16 @@
 
 from skelift.models.heads.front_back import FrontBack
 from skelift.models.heads.head import FitData, Head
+from skelift.models.heads.pose_facing import PoseFacing
 from skelift.models.heads.refiner import Refiner
 from skelift.models.heads.upright import Upright
 
 # In the order in which they change a 2D pose; the names are those of the section ``heads``.
-HEADS: dict[str, type[Head]] = {"upright": Upright, "refiner": Refiner, "front_back": FrontBack}
+HEADS: dict[str, type[Head]] = {
+    "upright": Upright,
+    "refiner": Refiner,
+    "pose_facing": PoseFacing,
+    "front_back": FrontBack,
+}
 
-__all__ = ["HEADS", "FitData", "FrontBack", "Head", "Refiner", "Upright"]
+__all__ = ["HEADS", "FitData", "FrontBack", "Head", "PoseFacing", "Refiner", "Upright"]

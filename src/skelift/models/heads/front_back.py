@@ -12,16 +12,19 @@ from skelift.data.format import Dataset, Split
 from skelift.data.loading import ImageLoader
 from skelift.data.motion_cue import MIN_RADIAL_MOTION, radial_motion_of
 from skelift.errors import InputError
-from skelift.models.heads.head import FitData, Head
+from skelift.models.heads.head import FacingHead, FitData
 from skelift.models.layers import unit
 from skelift.skeleton import Skeleton
 
 PATCH = 16  # pixels
 HALF_SIDE = 0.25  # of the patch, where the crop reaches from -1 to 1
 MAX_IMAGES = 50_000
+# Share of pseudo-labels that are wrong (rendered varied people: 24 to 33 %). Log-odds of such a
+# label are smaller than those of the truth; near 0 by the factor 1 - 2 x share.
+WRONG_LABELS = 0.25
 
 
-class FrontBack(Head):
+class FrontBack(FacingHead):
     """Tells front from back, which a skeleton image does not show, by the head of the body.
 
     It sees a patch around the head alone: from whole images it would overfit to the poses of those
@@ -33,14 +36,12 @@ class FrontBack(Head):
     weight_decay = 1e-4
     ends: Tensor
     window: Tensor
-    swap: Tensor
 
     def __init__(self, skeleton: Skeleton, width: int = 16) -> None:
         super().__init__(skeleton)
         last = next(bone for bone in skeleton.bones if bone[1] == skeleton.head)
         ends = torch.tensor([skeleton.index(name) for name in last])
         self.register_buffer("ends", ends, persistent=False)
-        self.register_buffer("swap", torch.as_tensor(skeleton.swap), persistent=False)
         at = (torch.arange(PATCH) + 0.5) / PATCH * 2 - 1
         window = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1) * HALF_SIDE
         self.register_buffer("window", window, persistent=False)
@@ -64,23 +65,12 @@ class FrontBack(Head):
         if config.heads.front_back.steps:
             moving_images(data.split("train"))
 
-    def forward(self, x: Tensor, read: Tensor, y: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-        """Give joints their true sides.
-
-        Omega names sides as if every body were seen from behind (``loss.canonical_sides``), so left
-        and right are swapped where the body faces the camera.
-        """
-        front = self.facing_logits(x, read)[:, None] > 0
-        return (
-            torch.where(front[..., None], y[:, self.swap], y),
-            torch.where(front, spread[:, self.swap], spread),
-        )
-
-    def facing_logits(self, x: Tensor, y: Tensor) -> Tensor:
-        """Images (B, 3, S, S), poses (B, J, 2) -> (B,) log-odds that bodies face the camera."""
-        patches = self.head_patches(x, y)
+    def facing_logits(self, x: Tensor, read: Tensor) -> Tensor:
+        """See ``FacingHead``."""
+        patches = self.head_patches(x, read)
         # A mirrored body faces the same way.
-        return (self.logits(patches) + self.logits(patches.flip(3))) / 2
+        logits = (self.logits(patches) + self.logits(patches.flip(3))) / 2
+        return logits / (1 - 2 * WRONG_LABELS)
 
     def head_patches(self, x: Tensor, y: Tensor) -> Tensor:
         """(B, 3, PATCH, PATCH) patches around the heads."""

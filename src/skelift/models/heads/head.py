@@ -1,7 +1,8 @@
 """What a head is: an optional network that improves 2D poses, fitted after the core."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -20,7 +21,9 @@ class FitData:
     core: PoseNet  # with its final weights, in evaluation mode
     images: Split
     poses: Tensor  # (M, J, 2) as Omega sees them, [-1, 1] over the crop
+    facing: Tensor  # (M,) whether these poses face the camera, where they are named from behind
     batch: int  # images per forward pass of the core
+    heads: Mapping[str, "Head"] = field(default_factory=dict)  # fitted before this one
 
 
 class Head(nn.Module, ABC):
@@ -57,3 +60,20 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def loss(self, *examples: Tensor, rng: torch.Generator) -> Tensor:
         """Mean loss of some rows of ``examples``; random numbers come from ``rng`` (CPU)."""
+
+
+class FacingHead(Head):
+    """A head that tells whether bodies face the camera.
+
+    Omega names sides as if every body were seen from behind (``loss.canonical_sides``). The
+    pipeline adds up the log-odds of all such heads, and swaps left and right where the sum is
+    above 0.
+    """
+
+    def forward(self, x: Tensor, read: Tensor, y: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Poses as they are: the pipeline gives them their true sides."""
+        return y, spread
+
+    @abstractmethod
+    def facing_logits(self, x: Tensor, read: Tensor) -> Tensor:
+        """Images (B, 3, S, S), poses as Omega reads them (B, J, 2) -> (B,) log-odds of a front."""

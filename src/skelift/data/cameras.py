@@ -1,0 +1,383 @@
+"""Calibrated cameras, read from files, and the view of a body along its own line of sight.
+
+A network sees every body as if it stood in the middle of an ideal image. ``View`` makes that so:
+the crop is what an ideal camera at the same place would see, turned until it looks at the body,
+with the lens distortion undone (the perspective crop of Yu et al., "PCLs", CVPR 2021). Poses found
+in it are turned back.
+
+Pixels are continuous, as everywhere here: the centre of the first pixel is (0.5, 0.5). Calibration
+files count from its centre, so half a pixel is added to their principal points.
+"""
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from skelift.data.crop import CropBox
+from skelift.data.images import binary
+from skelift.errors import InputError
+
+Array = NDArray[np.float64]
+
+HALF = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # between the two ways to count pixels
+SIXTY_FOURTH = 64.0  # Qualisys gives pixels in this fraction
+DISTORTIONS = (0, 4, 5, 8, 12, 14)  # counts of coefficients that OpenCV's model has
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A calibrated camera: x_camera = R x_world + t in mm, pixel = K distort(x / z, y / z)."""
+
+    name: str
+    matrix: Array  # K (3, 3), continuous pixels
+    distortion: Array = field(default_factory=lambda: np.zeros(0))  # OpenCV's k1 k2 p1 p2 [k3 ...]
+    rotation: Array | None = None  # R (3, 3)
+    translation: Array | None = None  # t (3,) mm
+    size: tuple[int, int] | None = None  # width and height of its images
+    aliases: tuple[str, ...] = ()  # other names, such as its video's
+
+    @property
+    def focal(self) -> float:
+        """Focal length in pixels, the mean over both axes."""
+        return float(self.matrix[0, 0] + self.matrix[1, 1]) / 2
+
+    def rays(self, pixels: NDArray[np.floating]) -> Array:
+        """Directions (x / z, y / z, 1) (N, 3) of the lines of sight of pixels (N, 2)."""
+        points = np.ascontiguousarray(pixels, dtype=np.float64).reshape(-1, 1, 2)
+        stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
+        ideal = cv2.undistortPoints(points, self.matrix, self.distortion, criteria=stop)
+        return np.concatenate([ideal.reshape(-1, 2), np.ones((len(points), 1))], axis=1)
+
+    def project(self, points: NDArray[np.floating]) -> Array:
+        """Pixels (..., 2) of points (..., 3) in the camera frame."""
+        flat = np.ascontiguousarray(points, dtype=np.float64).reshape(-1, 1, 3)
+        still = np.zeros(3)
+        pixels, _ = cv2.projectPoints(flat, still, still, self.matrix, self.distortion)
+        return np.asarray(pixels, np.float64).reshape(*np.shape(points)[:-1], 2)
+
+    def from_world(self, points_mm: NDArray[np.floating]) -> Array:
+        """World coordinates (..., 3) in the camera frame, mm; InputError without R and t."""
+        if self.rotation is None or self.translation is None:
+            raise InputError(f"camera {self.name}: has no R and t, which 3D in the world needs")
+        return np.asarray(points_mm @ self.rotation.T + self.translation, np.float64)
+
+    def look_at(self, pixel: NDArray[np.floating]) -> "View":
+        """The view whose axis is the line of sight of a pixel (2,)."""
+        ray = self.rays(np.asarray(pixel)[None])[0]
+        return View(self, _turn_onto_axis(ray), np.asarray(pixel, np.float64))
+
+    def check_size(self, width: int, height: int) -> None:
+        """InputError unless its images have this size, where the calibration says one."""
+        if self.size and self.size != (width, height):
+            raise InputError(
+                f"camera {self.name}: calibrated for {self.size[0]} x {self.size[1]} pixels, the "
+                f"image has {width} x {height}; give images as they were calibrated"
+            )
+
+
+@dataclass(frozen=True)
+class View:
+    """An ideal camera at a real one's place, turned to look along a line of sight.
+
+    Its pixels are named after the real image's: the axis meets ``centre`` in both.
+    """
+
+    camera: Camera
+    rotation: Array  # (3, 3), camera frame -> the view's
+    centre: Array  # (2,) pixels: principal point of the view
+
+    @property
+    def focal(self) -> float:
+        """Focal length in pixels, along both axes."""
+        return self.camera.focal
+
+    def turn(self, points: NDArray[np.floating]) -> Array:
+        """Points (..., 3) of the camera frame in the view's frame."""
+        return np.asarray(points @ self.rotation.T, np.float64)
+
+    def turn_back(self, points: NDArray[np.floating]) -> Array:
+        """Points (..., 3) of the view's frame in the camera frame."""
+        return np.asarray(points @ self.rotation, np.float64)
+
+    def from_image(self, pixels: NDArray[np.floating]) -> Array:
+        """Pixels (..., 2) of the real image -> pixels of the view."""
+        rays = self.turn(self.camera.rays(np.reshape(pixels, (-1, 2))))
+        return (rays[:, :2] / rays[:, 2:] * self.focal + self.centre).reshape(np.shape(pixels))
+
+    def to_image(self, pixels: NDArray[np.floating]) -> Array:
+        """Pixels (..., 2) of the view -> pixels of the real image."""
+        ideal = (np.asarray(pixels, np.float64) - self.centre) / self.focal
+        rays = np.concatenate([ideal, np.ones_like(ideal[..., :1])], axis=-1)
+        return self.camera.project(self.turn_back(rays))
+
+    def crop_around_mask(self, mask: NDArray[np.uint8], margin: float) -> CropBox:
+        """The crop of the view around the pixels above 127 of a mask of the real image."""
+        corners = self.from_image(_corners_of(mask))
+        return CropBox.around(corners.min(axis=0), corners.max(axis=0), margin)
+
+    def cut(self, image: NDArray[np.uint8], box: CropBox, size: int) -> NDArray[np.uint8]:
+        """``CropBox.cut`` of the view, straight from the real image: (size, size[, C])."""
+        fine = box.fine(size)
+        scale = fine / box.side
+        # OpenCV counts from pixel centres, the project from edges: hence the halves.
+        x, y = (self.centre - (box.x, box.y)) * scale + fine / 2 - 0.5
+        ideal = np.array([[self.focal * scale, 0, x], [0, self.focal * scale, y], [0, 0, 1]])
+        where = cv2.initUndistortRectifyMap(
+            self.camera.matrix - HALF,
+            self.camera.distortion,
+            self.rotation,
+            ideal,
+            (fine, fine),
+            cv2.CV_32FC1,
+        )
+        square = cv2.remap(image, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        if fine > size:
+            square = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+        return square  # type: ignore[return-value]
+
+
+def view_of_mask(camera: Camera, mask: NDArray[np.uint8]) -> View:
+    """The view along the line of sight of a mask's middle; InputError where it is empty."""
+    camera.check_size(mask.shape[1], mask.shape[0])
+    box = CropBox.around_mask(mask, 0)
+    return camera.look_at(np.array([box.x, box.y]))
+
+
+def find_camera(cameras: Sequence[Camera], name: str, path: Path) -> Camera:
+    """The camera of a name; without a name the only one. InputError lists what there is."""
+    for camera in cameras:
+        if name in (camera.name, *camera.aliases):
+            return camera
+    if not name and len(cameras) == 1:
+        return cameras[0]
+    raise InputError(
+        f"{path}: has no camera {name or 'without a name'}, but "
+        f"{', '.join(camera.name for camera in cameras)}; name the camera as the file does"
+    )
+
+
+def read_cameras(path: Path) -> tuple[Camera, ...]:
+    """Cameras of a calibration file; docs/datasets.md describes the formats.
+
+    Args:
+        path: ``.json`` (the project's), ``.toml`` (Anipose, Pose2Sim), ``.yaml`` or ``.yml``
+            (OpenCV, one camera) or ``.xml`` or ``.qca.txt`` (Qualisys).
+
+    Raises:
+        InputError: the file is missing, broken, or lacks what a camera needs.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(
+            f"{path}: not a calibration that can be read; give one of {', '.join(_READERS)}"
+        )
+    try:
+        cameras = tuple(reader(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; name a calibration file") from None
+    except KeyError as error:
+        raise InputError(f"{path}: lacks {error}; give a complete calibration") from None
+    except (ValueError, TypeError, OSError, AttributeError, ElementTree.ParseError) as error:
+        raise InputError(
+            f"{path}: cannot be read as a calibration ({error}); correct or export it again"
+        ) from None
+    except (cv2.error, SystemError):  # of its own binding, for a file that it cannot parse
+        raise InputError(f"{path}: OpenCV cannot read it; export the calibration again") from None
+    if not cameras:
+        raise InputError(f"{path}: has no camera in it; export the calibration again")
+    names = [camera.name for camera in cameras]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"{path}: {', '.join(sorted(repeated))} twice; give each its own name")
+    return cameras
+
+
+def _from_json(path: Path) -> list[Camera]:
+    cameras = json.loads(path.read_text())["cameras"]
+    return [_from_mapping(str(name), values) for name, values in cameras.items()]
+
+
+def _from_mapping(name: str, values: Mapping[str, Any]) -> Camera:
+    size = values.get("image_size")
+    file = values.get("file")
+    return _camera(
+        name,
+        values["K"],
+        values.get("distortion", ()),
+        values.get("R"),
+        values.get("t"),
+        size,
+        aliases=(Path(file).stem,) if file else (),
+    )
+
+
+def _from_toml(path: Path) -> list[Camera]:
+    content = tomllib.loads(path.read_text())
+    return [
+        _camera(
+            str(values.get("name", section)),
+            values["matrix"],
+            values["distortions"],
+            values.get("rotation"),
+            values.get("translation"),
+            values.get("size"),
+            aliases=(section,),
+        )
+        for section, values in content.items()
+        if isinstance(values, Mapping) and "matrix" in values
+    ]
+
+
+def _from_opencv(path: Path) -> list[Camera]:
+    if not path.exists():
+        raise FileNotFoundError
+    storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
+    try:
+
+        def matrix(*names: str) -> Any:
+            nodes = (storage.getNode(name) for name in names)
+            return next((node.mat() for node in nodes if not node.empty()), None)
+
+        k = matrix("camera_matrix", "cameraMatrix", "K")
+        if k is None:
+            raise KeyError("camera_matrix")
+        distortion = matrix("distortion_coefficients", "distCoeffs", "D")
+        rotation, translation = matrix("R", "rvec"), matrix("T", "t", "tvec")
+        width, height = (int(storage.getNode(f"image_{side}").real()) for side in _SIDES)
+        size = (width, height) if width and height else None
+        return [
+            _camera(
+                path.stem,
+                k,
+                () if distortion is None else distortion,
+                rotation,
+                translation,
+                size,
+            )
+        ]
+    finally:
+        storage.release()
+
+
+def _from_qualisys(path: Path) -> list[Camera]:
+    cameras: list[Camera] = []
+    # A file of one's own cameras; entities are not expanded beyond XML's five.
+    for element in ElementTree.parse(path).getroot().iter("camera"):  # noqa: S314
+        lens, place = element.find("intrinsic"), element.find("transform")
+        if lens is None or place is None:
+            continue
+        number = _numbers_of(lens)
+        video = element.find("fov_video")
+        frame = _numbers_of(video) if video is not None else None
+        left, top = (frame("left"), frame("top")) if frame else (0.0, 0.0)
+        matrix = np.array(
+            [
+                [number("focalLengthU"), 0, number("centerPointU") - SIXTY_FOURTH * left],
+                [0, number("focalLengthV"), number("centerPointV") - SIXTY_FOURTH * top],
+                [0, 0, SIXTY_FOURTH],
+            ]
+        )
+        # "tangental" is Qualisys' spelling.
+        distortion = [
+            number(name)
+            for name in (
+                *("radialDistortion1", "radialDistortion2"),
+                *("tangentalDistortion1", "tangentalDistortion2", "radialDistortion3"),
+            )
+        ]
+        at = _numbers_of(place)
+        # Rows are the camera's axes in the world, with y up and z backwards.
+        axes = np.array([[at(f"r{i}{j}") for j in (1, 2, 3)] for i in (1, 2, 3)])
+        rotation = np.diag([1.0, -1, -1]) @ axes
+        position = np.array([at("x"), at("y"), at("z")])
+        size = None
+        if frame:
+            size = round(frame("right") - left + 1), round(frame("bottom") - top + 1)
+        name = str(element.get("serial") or len(cameras))
+        matrix = matrix / SIXTY_FOURTH
+        cameras.append(_camera(name, matrix, distortion, rotation, -rotation @ position, size))
+    return cameras
+
+
+def _numbers_of(element: ElementTree.Element) -> Callable[[str], float]:
+    def number(name: str) -> float:
+        return float(element.attrib[name])
+
+    return number
+
+
+_SIDES = ("width", "height")
+_READERS: Mapping[str, Callable[[Path], list[Camera]]] = {
+    ".json": _from_json,
+    ".toml": _from_toml,
+    ".yaml": _from_opencv,
+    ".yml": _from_opencv,
+    ".xml": _from_qualisys,
+    ".txt": _from_qualisys,
+}
+
+
+def _camera(
+    name: str,
+    matrix: Any,
+    distortion: Any,
+    rotation: Any,
+    translation: Any,
+    size: Any,
+    aliases: tuple[str, ...] = (),
+) -> Camera:
+    """A camera of a file's numbers, checked; ValueError says what is wrong with them."""
+    k = _array(f"{name}: K", matrix, (3, 3)) + HALF
+    if not (k[0, 0] > 0 and k[1, 1] > 0):
+        raise ValueError(f"{name}: the focal lengths in K must be above 0")
+    lens = np.asarray(distortion, dtype=np.float64).ravel()
+    if len(lens) not in DISTORTIONS or not np.isfinite(lens).all():
+        raise ValueError(f"{name}: distortion has {len(lens)} numbers; OpenCV's has k1 k2 p1 p2 k3")
+    turned = moved = None
+    if (rotation is None) != (translation is None):
+        raise ValueError(f"{name}: R and t go together")
+    if rotation is not None:
+        given = np.asarray(rotation, dtype=np.float64)
+        turned = _rotation(name, cv2.Rodrigues(given)[0] if given.size == 3 else given)
+        moved = _array(f"{name}: t", np.ravel(translation), (3,))
+    width_height = None if size is None else _array(f"{name}: size", size, (2,))
+    sides = None if width_height is None else (int(width_height[0]), int(width_height[1]))
+    return Camera(name, k, lens, turned, moved, sides, aliases)
+
+
+def _array(what: str, values: Any, shape: tuple[int, ...]) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != shape or not np.isfinite(array).all():
+        raise ValueError(f"{what} must be {shape} finite numbers")
+    return array
+
+
+def _rotation(name: str, values: Any) -> Array:
+    rotation = _array(f"{name}: R", values, (3, 3))
+    if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
+        raise ValueError(f"{name}: R is not a rotation")
+    return rotation
+
+
+def _turn_onto_axis(ray: Array) -> Array:
+    """The smallest rotation (3, 3) that takes a direction (3,) in front of a camera onto z."""
+    x, y, z = ray / np.linalg.norm(ray)
+    cross = np.array([[0.0, 0, -x], [0, 0, -y], [x, y, 0]])
+    return np.eye(3) + cross + cross @ cross / (1 + z)
+
+
+def _corners_of(mask: NDArray[np.uint8]) -> Array:
+    """(N, 2) corners of the pixels on the convex hull of a mask: what bounds it in any view."""
+    points = cv2.findNonZero(binary(mask))
+    if points is None:
+        raise InputError("the mask is empty; give one that marks the body with 255")
+    hull = cv2.convexHull(points).reshape(-1, 1, 2).astype(np.float64)
+    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
+    return (hull + corners).reshape(-1, 2)

@@ -1,0 +1,72 @@
+"""How many threads torch, numba, OpenCV and NumPy use, and how these wait for each other.
+
+They read it from the environment as they are loaded, so whoever starts a process calls ``settle``
+first. A training step has thousands of tiny parallel parts a second. Threads that spin while they
+wait keep a core busy that a neighbour could use, and where there are more of them than cores, or
+than a container's CPU limit pays for, they keep out the very thread that they wait for.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from skelift.errors import InputError
+from skelift.processes import cores
+
+VARIABLE = "SKELIFT_THREADS"
+_COUNTS = {  # each is read by its library as that is loaded
+    "torch": "OMP_NUM_THREADS",
+    "numba": "NUMBA_NUM_THREADS",
+    "cv2": "OPENCV_FOR_THREADS_NUM",
+}
+_WAITING = {"OMP_WAIT_POLICY": "passive"}
+
+
+def settle() -> None:
+    """Set in the environment what the user has not set, for this process and those it starts.
+
+    Raises:
+        InputError: SKELIFT_THREADS is not a number of threads.
+    """
+    threads = count()
+    for library, variable in _COUNTS.items():
+        if library not in sys.modules:
+            os.environ.setdefault(variable, str(threads))
+    for variable, value in _WAITING.items():
+        os.environ.setdefault(variable, value)
+
+
+def count() -> int:
+    """Threads of this process: ``asked``, else OMP_NUM_THREADS, else the cores it may use."""
+    # OpenMP's may be a list, one number per level of nesting.
+    openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return asked() or (int(openmp) if openmp.isdecimal() else 0) or cores()
+
+
+def asked() -> int | None:
+    """SKELIFT_THREADS; None where it is not set, InputError where it is no number of threads."""
+    value = os.environ.get(VARIABLE)
+    if value is None:
+        return None
+    if not value.isdecimal() or not int(value):
+        raise InputError(f"{VARIABLE}={value}: not a number of threads; set 1 or more, or unset it")
+    return int(value)
+
+
+@contextmanager
+def of_torch() -> Iterator[None]:
+    """Run a kernel of numba on as many threads as torch uses, and leave torch that number.
+
+    numba and torch share one OpenMP pool: numba's first parallel kernel sets its size to all cores,
+    which changes how torch splits its sums from then on, and with that their last bits.
+    """
+    import numba
+    import torch
+
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
