@@ -14,6 +14,7 @@ from test_predict_files import model  # noqa: F401  # a fixture
 
 from skelift.cli import main
 from skelift.commands import predict
+from skelift.data.cameras import Camera
 from skelift.data.crop import CropBox
 from skelift.data.folder import prepare
 from skelift.data.format import Dataset
@@ -222,6 +223,28 @@ def test_predictor_and_requests_take_it(
     nobody = cv2.imencode(".png", room[..., ::-1])[1].tobytes()
     with pytest.raises(RequestError, match="no person is found"):
         predictor.prepare_query(Query(nobody, background="person"))
+
+
+def test_a_calibrated_camera_keeps_the_masks_origin(
+    model: Path,  # noqa: F811
+    people: tuple[list[Array], list[Array]],
+    room: Array,
+) -> None:
+    photo, true = paste(room, people[0][0], people[1][0], 270, 70)
+    matrix = np.array([[900.0, 0, WIDTH / 2], [0, 900.0, HEIGHT / 2], [0, 0, 1]])
+    camera = Camera("c", matrix, size=(WIDTH, HEIGHT))
+    predictor = Predictor(model)
+    found = predictor(photo, camera=camera, background="person")
+    assert found.as_json()["mask"] == "person"
+    given = predictor(photo, mask=true, camera=camera)
+    assert given.as_json()["mask"] == "given"
+    centres = []
+    for prepared in (found.prepared, given.prepared):
+        assert prepared.view is not None
+        centres.append(prepared.view.to_image(prepared.crop.as_array()[None, :2]))
+    np.testing.assert_allclose(*centres, atol=0.1 * BODY)  # both look at the same person
+    with pytest.warns(UserWarning, match="background='person' to cut a person out"):
+        assert predictor(photo, camera=camera).as_json()["mask"] == "none"
 
 
 def test_prepare_cuts_people_out(
