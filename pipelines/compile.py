@@ -5,6 +5,7 @@
 """
 
 import argparse
+from itertools import dropwhile
 from pathlib import Path
 
 from kfp import compiler
@@ -17,6 +18,9 @@ COMPILED = Path(__file__).with_name("skelift.yaml")
 def compile_pipeline(out: Path = COMPILED) -> Path:
     """Write the pipeline's specification."""
     compiler.Compiler().compile(skelift, str(out))
+    # kfp's comment at the top repeats the inputs, with keys of defaults in an order that changes.
+    lines = out.read_text().splitlines(keepends=True)
+    out.write_text("".join(dropwhile(lambda line: line.startswith("#"), lines)))
     return out
 
 

@@ -225,6 +225,15 @@ def test_missing_and_broken_inputs_are_named(tmp_path, broken, content, named):
     assert not list(tmp_path.rglob("*.html")) + list(tmp_path.rglob("*.png"))
 
 
+def test_heads_fitted_alone_have_no_curves(tmp_path):
+    config = make_inputs(tmp_path)
+    (tmp_path / "model/stats.jsonl").unlink()
+    config.train.steps = 0
+    report.run(config)
+    assert (tmp_path / "reports/samples.png").exists()
+    assert not (tmp_path / "reports/curves.png").exists()
+
+
 def test_poses_of_another_skeleton_are_refused(tmp_path):
     config = make_inputs(tmp_path)
     config.skeleton = load_skeleton("hand21").to_mapping()

@@ -184,8 +184,10 @@ def test_interrupted_pull_goes_on(where: Location, tmp_path: Path, when_bytes_mo
 
     def interrupt(count: int) -> None:
         received.append(count)
-        if sum(received) > 0.75 * FILES * 2**20 and next(once, False):
-            signal.raise_signal(signal.SIGINT)  # as Ctrl-C does: in the main thread
+        if sum(received) > 0.5 * FILES * 2**20 and next(once, False):
+            # As Ctrl-C does; sent to this thread, it would not wake the main thread that waits.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(1)  # this file is not complete before the main thread has heard
 
     when_bytes_move(interrupt)
     with pytest.raises(KeyboardInterrupt):

@@ -65,6 +65,16 @@ def test_trials_are_the_same_everywhere_and_cover_the_space() -> None:
         assert abs(sum(value < middle for value in tried) - 16) <= 2
 
 
+@pytest.mark.parametrize(
+    ("experiment", "searched"), [("paper", False), ("full", True), ("quickstart", True)]
+)
+def test_the_default_space_fits_the_losses(experiment: str, searched: bool) -> None:
+    config = compose([f"experiment={experiment}"])
+    check_sweep(config)
+    assert ("loss.cycle_weight_init" in config.sweep.space) == searched
+    assert "loss.flow" in config.sweep.space
+
+
 def test_values_of_a_trial_reach_the_configuration() -> None:
     config = compose()
     values = trial_values(config.sweep, 3)
