@@ -19,6 +19,7 @@ from skelift.weights import SHIPPED
 SKELETON = load_skeleton("h36m17")
 HEIGHT, WIDTH, FOCAL = 240, 320, 400.0
 IMAGES = 12
+SIZE = 128  # of the shipped model's crops
 # Files of poses are rounded to 0.01 mm and 0.01 px. That is stricter than 1e-4 of a body's size,
 # and float32 leaves less than a tenth of it on the way.
 ROUNDED = 0.0055
@@ -39,7 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in ("images", "masks"):
         (home / folder).mkdir()
     for number, pose in enumerate(poses):
-        side = rng.uniform(30, 260)  # some are enlarged to the 48 px of a crop, some run out of it
+        side = rng.uniform(30, 260)  # some are enlarged to the 128 px of a crop, some run out of it
         joints = (pose - pose.mean(0)) / np.ptp(pose, axis=0).max() * side
         joints += rng.uniform([80, 60], [WIDTH - 80, HEIGHT - 60])
         figure, mask = draw(SKELETON, joints, WIDTH, (230, 150, 90))
@@ -54,7 +55,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_pose_of_predict_is_the_one_that_evaluate_scores(home: Path) -> None:
     folder = {"images": home / "images", "masks": home / "masks", "poses": home / "poses.npz"}
     options = {**folder, "focal_px": FOCAL, "test_fraction": 0.9}
-    run = ["data=folder", "data.size=48", f"paths.data={home / 'data'}"]
+    run = ["data=folder", f"data.size={SIZE}", f"paths.data={home / 'data'}"]
     run += [f"data.folder.{name}={value}" for name, value in options.items()]
     test = Dataset(prepare(compose(run))).split("test")
     rows = len(test.samples)
@@ -76,7 +77,7 @@ def test_every_pose_of_predict_is_the_one_that_evaluate_scores(home: Path) -> No
     joints_mm = scored.joints_3d_mm[order]
     np.testing.assert_allclose(predicted.joints_3d_mm, joints_mm, rtol=0, atol=ROUNDED)
     crops = test.samples["crop"].astype(np.float64)
-    joints_px = to_source(scored.joints_2d[order].astype(np.float64), crops, 48)
+    joints_px = to_source(scored.joints_2d[order].astype(np.float64), crops, SIZE)
     np.testing.assert_allclose(predicted.joints_2d_px, joints_px, rtol=0, atol=ROUNDED)
     # No two images have poses as close as that.
     apart = np.abs(joints_mm[:, None] - joints_mm[None]).max((2, 3))

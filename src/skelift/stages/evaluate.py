@@ -45,8 +45,9 @@ def run(config: Config) -> Path:
     with join(config.train.device) as world, world.claimed(reports, by="evaluate"):
         for variant_name, variant in each_variant(config):
             name = variant_name or "skelift"
-            pipeline, _ = load_model(model_folder(variant.paths.model), world.device)
+            pipeline, card = load_model(model_folder(variant.paths.model), world.device)
             _check_skeleton(pipeline, data, variant.paths.model)
+            _check_size(int(card["size"]), data, variant.paths.model)
             predicted = predict_split(pipeline, test, world.device, config.evaluate.batch)
             rows[name] = _scores(data, test, predicted)
             course += _course(name, variant, data, test, world.device)
@@ -94,6 +95,15 @@ def _course(
         shown = {key: scores[key] for key in (*COURSE, *LABEL_FREE) if key in scores}
         course.append({"model": name, "step": step, **shown})
     return course
+
+
+def _check_size(size: int, data: Dataset, model: str) -> None:
+    """InputError unless the model sees images of this size: it would read others badly."""
+    if size != data.info.size:
+        raise InputError(
+            f"{model}: a model of images of {size} px, and those of {data.folder} have "
+            f"{data.info.size} px; prepare them with data.size={size}"
+        )
 
 
 def _check_skeleton(pipeline: PosePipeline, data: Dataset, model: str) -> None:

@@ -1,0 +1,42 @@
+"""scripts/full_size.sh, from rendering to report, with twenty steps on a CPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "scripts" / "full_size.sh"
+# The package's own bodies and motion stand for those of docs/datasets.md, which are not in it.
+ASSETS = ["data.synth.bodies=assets", "data.synth.motion=assets"]
+
+
+def run(folder: Path, *args: str) -> str:
+    env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [str(SCRIPT), *args], cwd=folder, env=env, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_dry_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    dry = [*run(tmp_path, "--dry").split(), *ASSETS]
+    assert "out of time" in run(tmp_path, "out", "1", *dry)
+    assert not (tmp_path / "data").exists()
+    run(tmp_path, "out", "540", *dry)
+    out = tmp_path / "out"
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["data"]["size"] == 48
+    rows = (out / "stats.jsonl").read_text().splitlines()
+    assert json.loads(rows[-1])["step"] == 20
+    for name in ("model.safetensors", "model.json", "report.html"):
+        assert (out / name).stat().st_size > 0
+    log = (out / "stages.log").read_text()
+    assert [line.split()[1] for line in log.splitlines() if "exit code 0" in line] == [
+        "prepare:", "pretrain-flow:", "train:", "evaluate:", "report:",
+    ]  # fmt: skip
+    assert run(tmp_path, "out", "540", *dry).strip() == "done"
