@@ -30,7 +30,6 @@ BRIEF = [
     "sweep.overrides=['train.steps=10']",
     "sweep.reports=1",
     "evaluate.batch=8",
-    "loss.cycle_weight_steps=5",  # whose start is searched
 ]
 
 
