@@ -564,7 +564,7 @@ SPOILS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "unknown background": (
         lambda t: {"background": "magic"},
-        "background=magic: must be keep, median or subtractor",
+        "background=magic: must be keep, person, median or subtractor",
     ),
     "unknown layout": (lambda t: {"layout": "x/y"}, "layout=x/y: must be any of"),
     "fraction": (lambda t: {"test_fraction": 1.5}, "test_fraction=1.5: must be below 1"),

@@ -98,7 +98,7 @@ def test_box_and_background_choose_the_crop(predictor: Predictor, image: NDArray
         ({"focal_px": 0}, "focal_px=0: must be a number above 0"),
         ({"focal_px": float("nan")}, "focal_px=nan: must be"),
         ({"focal_px": -5.0}, "focal_px=-5.0: must be"),
-        ({"background": "blur"}, "background must be keep or remove"),
+        ({"background": "blur"}, "background must be one of keep, remove, person"),
         ({"mask": np.zeros((SIDE, SIDE), np.uint8)}, "mask is empty"),
         ({"mask": np.zeros((9, 9), np.uint8)}, r"mask must be .*\(200, 200\).*not \(9, 9\) uint8"),
         ({"mask": np.ones((SIDE, SIDE))}, "mask must be .*float64"),

@@ -1,14 +1,15 @@
 """Find the 3D pose in images and videos.
 
-Each image shows one body on black, or has a mask: beside it (NAME.mask.png) or in --masks; before a
-static camera, --background finds the body that moves. The answer has 3D joints in mm
+Each image shows one body on black, or has a mask: beside it (NAME.mask.png) or in --masks; of
+ordinary photos and videos of people, --background person makes one. The answer has 3D joints in mm
 (root-relative, camera frame) and 2D joints in pixels of the image.
 One image gives no scale: mm come from the typical body size stored with the model.
 
 Examples:
   skelift predict person.png --out pose.json
   skelift predict horse.png --model models/horse/model --out pose.json
-  skelift predict walk.mp4 --background median --out walk.csv --draw drawn/
+  skelift predict holiday.jpg --background person --out pose.json --draw drawn/
+  skelift predict walk.mp4 --background person --out walk.csv --draw drawn/
   skelift predict frames/ --masks masks/ --out poses.npz
   skelift predict videos/ --background median --camera calibration.toml --out poses.npz
   skelift predict person.png --endpoint http://127.0.0.1:8080 --out pose.json
@@ -30,6 +31,7 @@ from skelift.numbers import count, positive
 if TYPE_CHECKING:
     from skelift.data.cameras import Camera
     from skelift.data.mask_checks import MaskFaults
+    from skelift.inference.cropping import Box
     from skelift.inference.frames import Source
     from skelift.inference.pose_files import Entry, Header
 
@@ -51,10 +53,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--masks", type=_path, metavar="DIR", help="masks with the inputs' stems")
     parser.add_argument(
         "--background",
-        choices=["keep", "remove", "median", "subtractor"],
+        choices=["keep", "person", "remove", "median", "subtractor"],
         default="keep",
-        help="remove: cut the body out by its colours; median, subtractor: the camera is static, "
-        "the body moves (default: keep)",
+        help="person: cut the largest person out, by a small network; remove: cut the body out by "
+        "its colours; median, subtractor: the camera is static, the body moves (default: keep)",
+    )
+    parser.add_argument(
+        "--box",
+        nargs=4,
+        type=float,
+        metavar=("X", "Y", "WIDTH", "HEIGHT"),
+        help="around the body in every image, in pixels; for --background person and remove",
     )
     parser.add_argument(
         "--every", type=count, default=1, metavar="N", help="every n-th frame of a video"
@@ -88,6 +97,7 @@ def run(
     every: int = 1,
     endpoint: str | None = None,
     camera: str | None = None,
+    box: "Box | None" = None,
 ) -> Path:
     """Predict the pose in each image and video frame, and write one file.
 
@@ -96,7 +106,9 @@ def run(
         RunError: the endpoint does not answer; nothing is written then.
     """
     from skelift.data.mask_checks import MaskFaults, mask_fault
+    from skelift.data.static_camera import PERSON
     from skelift.files import check_file, check_folder, staged_folder
+    from skelift.inference.cropping import REMOVE
     from skelift.inference.drawings import drawing, drawn_names
     from skelift.inference.engines import choose_engine, predict_frames
     from skelift.inference.frames import find_sources, left_out
@@ -104,6 +116,8 @@ def run(
     from skelift.progress import progress_bar
 
     check_suffix(out)
+    if box is not None and background not in (PERSON, REMOVE):
+        raise InputError("--box: needs --background person or remove; a mask has its own place")
     if camera and focal is not None:
         raise InputError("--camera and --focal: a calibration has its focal length; give one")
     check_file(out)
@@ -114,6 +128,7 @@ def run(
     names = drawn_names(sources) if draw else {}
     engine, _ = choose_engine(model, endpoint)
     counts: Counter[str] = Counter()
+    masks_from: Counter[str] = Counter()
     faults = MaskFaults()
 
     def poses() -> "Iterator[tuple[Header, Entry]]":
@@ -122,9 +137,12 @@ def run(
             task = bar.add_task("Predicting", total=sum(len(s.clip.indices) for s in sources))
             for source, own in zip(sources, cameras, strict=True):
                 with drawing(source, staged, names) if staged else nullcontext() as drawer:
-                    frames = (replace(f, camera=own) for f in source.frames(background))
+                    found = source.frames(background, box)
+                    frames = (replace(frame, camera=own) for frame in found)
                     for frame, header, entry in predict_frames(engine, frames, focal):
                         counts[entry["crop"]["from"] if entry else NOBODY] += 1
+                        if entry:
+                            masks_from[entry["mask"]] += 1
                         if entry and frame.mask is not None and (fault := mask_fault(frame.mask)):
                             faults.add(frame.label, fault)
                         if drawer:
@@ -134,12 +152,15 @@ def run(
                         bar.advance(task)
             if counts[NOBODY] == counts.total():
                 raise InputError(
-                    f"{images[0]}: no body in any of {counts[NOBODY]} images; before a static "
-                    "camera it has to move, and a mask marks it with 255"
+                    f"{images[0]}: no body in any of {counts[NOBODY]} images; a mask marks it "
+                    "with 255, and before a static camera (median, subtractor) it has to move"
                 )
 
     write_poses(out, poses())
     _report(counts, faults)
+    if background == PERSON:
+        used = ", ".join(f"{source} ({count})" for source, count in masks_from.most_common())
+        print(f"masks used: {used}", file=sys.stderr)
     for line in left_out(images):
         print(line, file=sys.stderr)
     return out
@@ -173,6 +194,7 @@ def _report(counts: Counter[str], faults: "MaskFaults") -> None:
     if counts[WHOLE_IMAGE]:
         print(
             f"{counts[WHOLE_IMAGE]} images were taken whole, as nothing marks the body; no model "
-            "is trained for that: give masks, --background median (static camera) or remove",
+            "is trained for that: give masks, or --background person (of other bodies: median "
+            "before a static camera, or remove)",
             file=sys.stderr,
         )

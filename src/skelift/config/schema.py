@@ -138,8 +138,9 @@ class FolderConfig:
     layout: Layout = "clip"
     # Folder of masks with the same tree and stems; empty: see `background`.
     masks: File = ""
-    # keep: already black; median, subtractor: the camera is static and the body moves.
-    background: Literal["keep", "median", "subtractor"] = "keep"
+    # keep: already black; person: a small network cuts the person out, together with the background
+    # where the camera is static; median, subtractor: the camera is static and the body moves.
+    background: Literal["keep", "person", "median", "subtractor"] = "keep"
     # Share of the images that may lack a usable mask (empty, inverted, over most of the border, or
     # none and no black background): they are left out and counted. More stop `prepare`.
     bad_masks: Fraction = 0.1

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -34,9 +35,11 @@ GAP = 20  # parts of one body are no further apart, in pixels
 class Background(ABC):
     """A learned static background."""
 
+    source: ClassVar[str]  # what an answer calls its masks
+
     def mask(self, image: ImageArray) -> Mask:
         """Mask of the body in an image of the same camera; all 0 where nobody is in sight."""
-        return _enlarge(_clean(self._find(_shrink(image))), image)
+        return enlarge(clean(self._find(shrink(image))), image)
 
     @abstractmethod
     def _find(self, image: ImageArray) -> Mask:
@@ -56,16 +59,18 @@ class MedianBackground(Background):
         threads: how many of them are worked on at the same time.
     """
 
+    source = "median"
+
     def __init__(self, frames: Iterable[ImageArray], threads: int = 1) -> None:
-        stack = np.stack([_shrink(frame) for frame in frames])
+        stack = np.stack([shrink(frame) for frame in frames])
         self._median = np.median(stack, axis=0).astype(np.float32)
         hulls = np.stack([self._hull(frame) for frame in stack])
-        self._learn(stack, _grow(hulls, 4))
+        self._learn(stack, grow(hulls, 4))
         with ThreadPoolExecutor(threads) as pool:
             for certain in CERTAIN_CHANGE[:-1]:
                 found = pool.map(partial(self._cut, certain=certain), stack, hulls)
                 bodies = np.stack([_largest_part(mask, gap=0) for mask in found])
-                self._learn(stack, _grow(bodies, 3))
+                self._learn(stack, grow(bodies, 3))
 
     def _find(self, image: ImageArray) -> Mask:
         return self._cut(image, self._hull(image), CERTAIN_CHANGE[-1])
@@ -76,29 +81,29 @@ class MedianBackground(Background):
         median = np.ma.median(free, axis=0)  # type: ignore[no-untyped-call]
         self._background = median.filled(0).astype(np.float32)
         seen = np.count_nonzero(covered == 0, axis=0)
-        differs = _distance(stack, self._background) > CHANGE
+        differs = distance(stack, self._background) > CHANGE
         disagreeing = np.count_nonzero(differs & (covered == 0), axis=0)
         # A limb that rests for most of the clip is betrayed by the frames in which it is away.
         self._known = (seen >= max(2, len(stack) // 20)) & (disagreeing <= 0.15 * seen)
 
     def _hull(self, frame: ImageArray) -> Mask:
         """Convex hull of the changes against the plain median: the body and more."""
-        change = cv2.GaussianBlur(_distance(frame, self._median), (3, 3), 0)
+        change = cv2.GaussianBlur(distance(frame, self._median), (3, 3), 0)
         moving = _connected(change > 12, change > STRONG_CHANGE)
         return _convex_hull(_large_parts(_opened(moving), gap=12, share=0.1))
 
     def _cut(self, frame: ImageArray, hull: Mask, certain: int) -> Mask:
         """GrabCut inside the grown hull, with the pixels that the background explains given."""
-        inside = _grow(hull[None], 16)[0] > 0
+        inside = grow(hull[None], 16)[0] > 0
         if not inside.any():
             return np.zeros_like(hull)
-        change = cv2.GaussianBlur(_distance(frame, self._background), (3, 3), 0)
+        change = cv2.GaussianBlur(distance(frame, self._background), (3, 3), 0)
         labels = np.full(hull.shape, cv2.GC_PR_FGD, dtype=np.uint8)
         labels[self._known & (change <= CHANGE)] = cv2.GC_PR_BGD
         labels[self._known & (change <= NOISE)] = cv2.GC_BGD
         labels[self._known & (change > certain)] = cv2.GC_FGD
         labels[~inside] = cv2.GC_BGD
-        return _grab_cut(frame, labels, inside)
+        return grab_cut(frame, labels, inside)
 
 
 class SubtractorBackground(Background):
@@ -106,6 +111,8 @@ class SubtractorBackground(Background):
 
     Quicker than ``MedianBackground`` and good enough for bodies that walk through the image.
     """
+
+    source = "subtractor"
 
     def __init__(self, frames: Iterable[ImageArray]) -> None:
         self._subtractor = cv2.createBackgroundSubtractorMOG2(
@@ -115,14 +122,15 @@ class SubtractorBackground(Background):
         # frames would otherwise count as one more.
         self._subtractor.setBackgroundRatio(0.5)
         for frame in frames:
-            self._subtractor.apply(_shrink(frame))
+            self._subtractor.apply(shrink(frame))
 
     def _find(self, image: ImageArray) -> Mask:
         # Shadows come as 127 and count as background.
         return binary(np.asarray(self._subtractor.apply(image, learningRate=0), dtype=np.uint8))
 
 
-def _shrink(image: ImageArray, side: int = WORK_SIDE) -> ImageArray:
+def shrink(image: ImageArray, side: int = WORK_SIDE) -> ImageArray:
+    """The image with at most ``side`` pixels per side."""
     height, width = image.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:
@@ -131,12 +139,13 @@ def _shrink(image: ImageArray, side: int = WORK_SIDE) -> ImageArray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
-def _enlarge(mask: Mask, like: ImageArray) -> Mask:
+def enlarge(mask: Mask, like: ImageArray) -> Mask:
+    """The mask of a shrunk image in the size of the image ``like``."""
     height, width = like.shape[:2]
     return binary(np.asarray(cv2.resize(mask, (width, height)), dtype=np.uint8))
 
 
-def _distance(frames: NDArray[np.uint8], background: NDArray[np.float32]) -> NDArray[np.float32]:
+def distance(frames: NDArray[np.uint8], background: NDArray[np.float32]) -> NDArray[np.float32]:
     """Largest difference over the channels: (..., h, w, 3) and (h, w, 3) -> (..., h, w)."""
     distance: NDArray[np.float32] = np.abs(frames - background).max(axis=-1)
     return distance
@@ -148,7 +157,8 @@ def _disc(like: Mask, pixels: float) -> NDArray[np.uint8]:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))  # type: ignore[return-value]
 
 
-def _grow(masks: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
+def grow(masks: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
+    """(N, h, w) masks, grown by pixels of an image with ``WORK_SIDE``."""
     return np.stack([cv2.dilate(mask, _disc(mask, radius)) for mask in masks])
 
 
@@ -194,7 +204,7 @@ def _convex_hull(mask: Mask) -> Mask:
     return hull
 
 
-def _grab_cut(frame: ImageArray, labels: NDArray[np.uint8], inside: NDArray[np.bool_]) -> Mask:
+def grab_cut(frame: ImageArray, labels: NDArray[np.uint8], inside: NDArray[np.bool_]) -> Mask:
     """GrabCut (Rother et al. 2004) in the box around ``inside``; labels are cv2.GC_*."""
     x, y, width, height = cv2.boundingRect(inside.astype(np.uint8))
     border = 8  # some certain background for its colours
@@ -214,7 +224,7 @@ def _grab_cut(frame: ImageArray, labels: NDArray[np.uint8], inside: NDArray[np.b
     return _opened(body)
 
 
-def _clean(body: Mask) -> Mask:
+def clean(body: Mask) -> Mask:
     """Close cracks, drop specks, fill small holes; all 0 when less than a body is left."""
     closed = cv2.morphologyEx(body, cv2.MORPH_CLOSE, _disc(body, 2))
     parts = _large_parts(np.asarray(closed, dtype=np.uint8), gap=0, share=0.02)
@@ -228,7 +238,7 @@ def cut_out(image: ImageArray, low: tuple[float, float], high: tuple[float, floa
     The box goes from ``low`` to ``high``, each x, y in pixels; outside of it is background for
     certain. A body coloured like what is behind it comes out with holes.
     """
-    small = _shrink(image, CUT_SIDE)
+    small = shrink(image, CUT_SIDE)
     scale = max(small.shape) / max(image.shape)
     inside = np.zeros(small.shape[:2], dtype=bool)
     left, top = (max(int(value * scale), 0) for value in low)
@@ -237,4 +247,4 @@ def cut_out(image: ImageArray, low: tuple[float, float], high: tuple[float, floa
     labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     if not inside.any() or inside.all():
         return np.zeros(image.shape[:2], dtype=np.uint8)
-    return _enlarge(_clean(_grab_cut(small, labels, inside)), image)
+    return enlarge(clean(grab_cut(small, labels, inside)), image)

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,18 @@ from skelift.data.format import (
     recorded,
     write_dataset,
 )
-from skelift.data.images import ImageArray, Mask, has_black_border, mask_of_black_background
+from skelift.data.images import (
+    BLACK_BACKGROUND,
+    ImageArray,
+    Mask,
+    has_black_border,
+    mask_of_black_background,
+)
 from skelift.data.listing import list_files
 from skelift.data.mask_checks import NOT_BLACK, NOTHING, MaskFaults, mask_fault
 from skelift.data.masked_frames import masked_frames
 from skelift.data.poses import read_poses
-from skelift.data.static_camera import BACKGROUNDS
+from skelift.data.static_camera import BACKGROUNDS, PERSON, SEARCHES
 from skelift.data.truth import Part, Truth, read_truth, split_by_moment
 from skelift.errors import InputError
 from skelift.files import printable
@@ -78,6 +85,11 @@ def prepare(config: Config) -> Path:
     out = Path(config.paths.data)
     kept = parts_folder(out)
     source = folder.provenance or f"Images of {Path(folder.images).resolve().name}"
+    details: dict[str, Any] = {"folder": recorded(folder), "split_by": split_by}
+    if poses:
+        details["poses_left_out"] = {r: n for r, n in poses.left_out.items() if n}
+    if truth:
+        details["height_mm"] = truth.height_mm
     info = DatasetInfo(
         name=config.data.name,
         skeleton=body,
@@ -87,12 +99,11 @@ def prepare(config: Config) -> Path:
         provenance=printable(f"{source}." + (f" {poses.provenance}" if poses else "")),
         licence=f"images: {folder.licence or 'unknown'}"
         + (f"; poses: {poses.licence or 'unknown'}" if poses else ""),
-        details={"folder": recorded(folder), "split_by": split_by}
-        | ({"poses_left_out": {r: n for r, n in poses.left_out.items() if n}} if poses else {})
-        | ({"height_mm": truth.height_mm} if truth else {}),
+        details=details,
     )
     with write_dataset(out, info) as writer:
-        skipped, faults = _write_images(writer, shots, truth, folder, kept)
+        skipped, faults, masks_from = _write_images(writer, shots, truth, folder, kept)
+        details["masks"] = dict(masks_from)  # how many of each kind
         if poses:
             writer.write_prior(poses.poses_2d, poses.samples)
     shutil.rmtree(kept, ignore_errors=True)
@@ -203,8 +214,13 @@ def _write_images(
     truth: Truth | None,
     folder: FolderConfig,
     kept: Path,
-) -> tuple[dict[str, int], MaskFaults]:
-    """Fill both splits; returns how many frames of each show no body, and unusable masks."""
+) -> tuple[dict[str, int], MaskFaults, Counter[str]]:
+    """Fill both splits.
+
+    Returns:
+        How many frames of each show no body, which have no usable mask, and what gave the others
+        theirs.
+    """
     in_test = sum(int(shot.part.in_test.sum()) for shot in shots)
     room = {"train": sum(len(shot.clip.indices) for shot in shots) - in_test, "test": in_test}
     splits = [name for name in SPLITS if room[name] or folder.poses]
@@ -216,8 +232,8 @@ def _write_images(
             name, room[name], with_2d="joints_2d" in true, with_3d="joints_3d_mm" in true
         )
     used, empty = dict.fromkeys(splits, 0), dict.fromkeys(SPLITS, 0)
-    faults = MaskFaults()
-    for shot, position, index, image, found in _all_frames(shots, folder, kept):
+    faults, masks_from = MaskFaults(), Counter[str]()
+    for shot, position, index, image, found, source in _all_frames(shots, folder, kept):
         name = "test" if shot.part.in_test[position] else "train"
         mask, fault = _judged(image, found)
         if fault == NOTHING and _may_show_nobody(shot.clip, folder):
@@ -243,6 +259,7 @@ def _write_images(
         rows = {column: values[None] for column, values in columns.items()}
         fill_rows(writer.folder / name, used[name], **rows)
         used[name] += 1
+        masks_from[source or BLACK_BACKGROUND] += 1
     for name in splits:
         if not used[name]:
             raise InputError(
@@ -250,7 +267,7 @@ def _write_images(
                 "it with 255, and before a static camera it has to move"
             )
         writer.trim_split(name, used[name])
-    return empty, faults
+    return empty, faults, masks_from
 
 
 def _true_pose(
@@ -275,15 +292,15 @@ def _judged(image: ImageArray, mask: Mask | None) -> tuple[Mask, str]:
 
 def _may_show_nobody(clip: Clip, folder: FolderConfig) -> bool:
     """Whether an empty mask tells of nobody in sight, not of a broken file."""
-    return clip.is_video or (folder.background in BACKGROUNDS and not clip.masks)
+    return clip.is_video or (folder.background in SEARCHES and not clip.masks)
 
 
 def _check_share(faults: MaskFaults, folder: FolderConfig, total: int) -> None:
     if faults.counts.total() <= folder.bad_masks * total:
         return
     fix = (
-        "give data.folder.masks or, for a static camera, data.folder.background="
-        + " or ".join(BACKGROUNDS)
+        f"give data.folder.masks, for people data.folder.background={PERSON} or, for a static "
+        f"camera, {' or '.join(BACKGROUNDS)}"
         if NOT_BLACK in faults.first
         else "mark the body with white (above 127), all else with black"
     )
@@ -295,8 +312,8 @@ def _check_share(faults: MaskFaults, folder: FolderConfig, total: int) -> None:
 
 def _all_frames(
     shots: Sequence[Shots], folder: FolderConfig, kept: Path
-) -> Iterator[tuple[Shots, int, int, ImageArray, Mask | None]]:
-    """Yield (shots, position in them, frame index, image, mask), with a progress bar."""
+) -> Iterator[tuple[Shots, int, int, ImageArray, Mask | None, str]]:
+    """Yield (shots, position in them, frame index, image, mask, what gave it)."""
     with progress_bar() as progress:
         task = progress.add_task("Cutting out", total=sum(len(s.clip.indices) for s in shots))
         for shot in shots:

@@ -21,6 +21,8 @@ Mask = NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # Pillow's names
 BLACK = 16  # channels up to this count as black: compression leaves a little noise in it
+# Where masks come from, as answers say it.
+GIVEN, ALPHA, BLACK_BACKGROUND = "given", "alpha", "black background"
 BLACK_BORDER = 0.95  # share of an image's border that is black where the background was removed
 
 _ORIENTATION = 0x0112  # EXIF tag

@@ -1,36 +1,47 @@
-"""The frames of a clip, each with the mask that it comes with or that a static camera gives."""
+"""The frames of a clip, each with the mask that it comes with or that is searched for."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from skelift.data.clips import Clip
-from skelift.data.images import ImageArray, Mask, binary, check_size, read_mask
-from skelift.data.static_camera import BACKGROUNDS, cut_out_bodies
+from skelift.data.images import ALPHA, GIVEN, ImageArray, Mask, binary, check_size, read_mask
+from skelift.data.person import Corners
+from skelift.data.static_camera import SEARCHES, cut_out_bodies
 from skelift.data.videos import frame_count, read_video
 from skelift.errors import InputError
 
-MaskedFrame = tuple[int, ImageArray, Mask | None]
+MaskedFrame = tuple[int, ImageArray, Mask | None, str]
 
 
-def masked_frames(clip: Clip, background: str, kept: Path | None = None) -> Iterator[MaskedFrame]:
-    """Yield (index, RGB image, mask) of the frames in use; a mask is all 0 without a body.
+def masked_frames(
+    clip: Clip, background: str, kept: Path | None = None, box: Corners | None = None
+) -> Iterator[MaskedFrame]:
+    """Yield (index, RGB image, mask, what gave the mask) of the frames in use.
 
     A mask file comes first, then the image's alpha channel, then what ``background`` finds. The
-    mask is None where none of them marks the body.
+    mask is all 0 where there is no body; it is None, and what gave it empty, where none of them
+    marks the body.
 
     Args:
         clip: images or a video; InputError where one is broken, or its masks do not fit.
-        background: one of ``BACKGROUNDS`` for a static camera; else nothing is searched for.
+        background: one of ``SEARCHES``; else nothing is searched for.
         kept: see ``cut_out_bodies``.
+        box: see ``cut_out_bodies``.
     """
     if clip.is_video and clip.masks:
         yield from _with_mask_video(clip)
         return
-    searched = background in BACKGROUNDS and not (clip.masks and all(clip.masks))
-    frames = cut_out_bodies(clip, background, kept) if searched else clip.frames(clip.indices)
-    for index, image, found in frames:
+    searched = background in SEARCHES and not (clip.masks and all(clip.masks))
+    frames = cut_out_bodies(clip, background, kept, box) if searched else _own(clip)
+    for index, image, found, source in frames:
         file = clip.masks[index] if clip.masks else None
-        yield index, image, read_mask(file, like=image) if file else found
+        mask, by = (read_mask(file, like=image), GIVEN) if file else (found, source)
+        yield index, image, mask, by
+
+
+def _own(clip: Clip) -> Iterator[MaskedFrame]:
+    for index, image, alpha in clip.frames(clip.indices):
+        yield index, image, alpha, "" if alpha is None else ALPHA
 
 
 def _with_mask_video(clip: Clip) -> Iterator[MaskedFrame]:
@@ -44,4 +55,4 @@ def _with_mask_video(clip: Clip) -> Iterator[MaskedFrame]:
     pairs = zip(clip.frames(clip.indices), read_video(masks, clip.indices), strict=True)
     for (index, image, _), (_, mask) in pairs:
         check_size(masks, mask, image.shape)
-        yield index, image, binary(mask[..., 0])
+        yield index, image, binary(mask[..., 0]), GIVEN

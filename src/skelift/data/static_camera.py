@@ -1,4 +1,4 @@
-"""Bodies before a static camera: the masks of a clip's frames, on all cores."""
+"""Bodies that are searched for: the masks of a clip's frames, on all cores."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,40 +8,57 @@ from pathlib import Path
 
 import numpy as np
 
-from skelift.data.background import SAMPLES, Background, MedianBackground, SubtractorBackground
+from skelift.data.background import (
+    SAMPLES,
+    Background,
+    MedianBackground,
+    SubtractorBackground,
+    shrink,
+)
 from skelift.data.clips import Clip
-from skelift.data.images import ImageArray, Mask, check_size
+from skelift.data.images import ALPHA, ImageArray, Mask, check_size
+from skelift.data.person import LARGEST, Corners, Person, StaticPerson, is_static
 from skelift.errors import InputError
 from skelift.files import atomic_file
 from skelift.processes import cores
 
 FEWEST_FRAMES = 5  # that tell a background from a body
 BLOCK = 16  # frames in memory at a time, cut out by as many threads as there are cores
-VERSION = 2  # of how masks are found: a new one makes kept masks again
+VERSION = 3  # of how masks are found: a new one makes kept masks again
 
 
 BACKGROUNDS: dict[str, Callable[[Iterable[ImageArray]], Background]] = {
     "median": lambda frames: MedianBackground(frames, threads=cores()),
     "subtractor": SubtractorBackground,
 }
+PERSON = "person"  # a segmentation network, with the background where the camera is static
+SEARCHES = (*BACKGROUNDS, PERSON)
 ONE_AT_A_TIME = ("subtractor",)  # OpenCV's object keeps a state while it works
 
 
 def cut_out_bodies(
-    clip: Clip, background: str, kept: Path | None = None
-) -> Iterator[tuple[int, ImageArray, Mask]]:
-    """Yield (index, image, mask) of a clip's frames in use; a mask is all 0 without a body.
+    clip: Clip, background: str, kept: Path | None = None, box: Corners | None = None
+) -> Iterator[tuple[int, ImageArray, Mask, str]]:
+    """Yield (index, image, mask, what gave the mask) of a clip's frames in use.
 
-    Where an image has an alpha channel, that is its mask.
+    A mask is all 0 where there is no body. Where an image has an alpha channel, that is its mask.
 
     Args:
-        clip: images of a static camera; InputError if it is too short or broken.
-        background: one of ``BACKGROUNDS``.
+        clip: InputError if it is broken, or too short to find its background. Only with ``PERSON``
+            the camera need not be static.
+        background: one of ``SEARCHES``.
         kept: folder in which masks wait, so that a run that is killed goes on from them.
+        box: opposite corners of a box around the person in each image, for ``PERSON``; each image
+            is then looked at by itself.
     """
-    learned: Background | None = None
-    name = kept and kept / _digest(clip, background)
-    frames = _frames_of_one_size(clip, clip.indices)
+    learned: Background | Person | None = None
+    one_size = True
+    if background == PERSON:
+        learned = Person(box) if box else _learn_person(clip)
+        one_size = not isinstance(learned, Person)
+    source = learned.source if learned else background
+    name = kept and kept / _digest(clip, source)
+    frames = _frames_of_one_size(clip, clip.indices) if one_size else clip.frames(clip.indices)
     with ThreadPoolExecutor(1 if background in ONE_AT_A_TIME else cores()) as pool:
         while block := list(islice(frames, BLOCK)):
             images = [image for _, image, alpha in block if alpha is None]
@@ -56,7 +73,7 @@ def cut_out_bodies(
                     _save(file, masks)
             found = iter(masks)
             for index, image, alpha in block:
-                yield index, image, next(found) if alpha is None else alpha
+                yield index, image, *((next(found), source) if alpha is None else (alpha, ALPHA))
 
 
 def _learn(clip: Clip, background: str) -> Background:
@@ -66,9 +83,21 @@ def _learn(clip: Clip, background: str) -> Background:
             f"{clip.files[0]}: a clip of {len(clip.indices)} frames is too short to find its "
             f"background; give {FEWEST_FRAMES} or more, or masks"
         )
-    spread = np.linspace(0, len(clip.indices) - 1, SAMPLES).round().astype(int)
-    wanted = {clip.indices[i] for i in spread}
-    return BACKGROUNDS[background](image for _, image, _ in _frames_of_one_size(clip, wanted))
+    frames = _frames_of_one_size(clip, _spread(clip))
+    return BACKGROUNDS[background](image for _, image, _ in frames)
+
+
+def _learn_person(clip: Clip) -> StaticPerson | Person:
+    """With the background of a clip from a static camera, without that of any other."""
+    if len(clip.indices) < FEWEST_FRAMES:
+        return Person()
+    frames = [shrink(image, LARGEST) for _, image, _ in clip.frames(_spread(clip))]
+    return StaticPerson(frames, cores()) if is_static(frames) else Person()
+
+
+def _spread(clip: Clip) -> set[int]:
+    places = np.linspace(0, len(clip.indices) - 1, SAMPLES).round().astype(int)
+    return {clip.indices[i] for i in places}
 
 
 def _frames_of_one_size(

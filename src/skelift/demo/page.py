@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skelift.data.static_camera import PERSON
 from skelift.demo.figure import pose_figure
 from skelift.demo.session import Shown, show
 from skelift.errors import InputError, RunError
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
 LARGEST_UPLOAD = "200mb"
 STATIC = "median"
 BACKGROUNDS = [
+    ("Ordinary photo or clip of a person", PERSON),
     ("Black already", KEEP),
     ("Plain: cut the body out by its colours", REMOVE),
     ("Static camera, the body moves (clips)", STATIC),
 ]
 HEAD = "# skelift\nDrop an image or a short clip of one body and see its pose in 3D."
 LIMITS = (
-    "One image gives no scale: millimetres are those of a typical body. An image works best "
-    "when the body is alone on **black**; a clip may come from a static camera."
+    "One image gives no scale: millimetres are those of a typical body. Show one person, "
+    "whole; without cutting out, the body must be alone on **black**."
 )
 
 
@@ -59,7 +61,7 @@ def build_page(engine: Engine, about: str) -> "Blocks":
 
 def _controls(gr: Any, about: str) -> tuple[Any, ...]:
     file = gr.File(label="Image or clip", file_types=["image", "video"], elem_id="file")
-    background = gr.Radio(BACKGROUNDS, value=KEEP, label="Background")
+    background = gr.Radio(BACKGROUNDS, value=PERSON, label="Background")
     button = gr.Button("Find the pose", variant="primary", elem_id="go")
     facts = gr.Markdown(LIMITS, elem_id="facts")
     download = gr.DownloadButton("Download JSON", visible=False, elem_id="json")
@@ -172,7 +174,7 @@ def _pick(shown: Shown | None, number: int) -> tuple[Any, Any]:
 def _facts(shown: Shown) -> str:
     entry = shown.entries[0]
     width, height = entry["image_size"]
-    lines = [f"**{width} x {height}** pixels, body found by: **{entry['crop']['from']}**."]
+    lines = [f"**{width} x {height}** pixels, mask of the body from: **{entry['mask']}**."]
     if shown.video:
         thinned = f", one in {shown.every} of the clip" if shown.every > 1 else ""
         lines.insert(0, f"**{len(shown.entries)} frames**{thinned}.")

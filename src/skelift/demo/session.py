@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.errors import InputError
-from skelift.inference.cropping import KEEP, REMOVE
+from skelift.inference.cropping import KEEP, OF_ONE_IMAGE
 from skelift.inference.drawings import video_writer
 from skelift.inference.engines import Engine, predict_frames
 from skelift.inference.frames import find_sources
@@ -58,7 +58,7 @@ def show(file: Path, engine: Engine, background: str, progress: Callable[[float]
     is_video = source.clip.is_video
     total, entries, overlays = len(source.clip.indices), [], []
     # One image alone does not show what is behind the body.
-    usable = background if is_video or background == REMOVE else KEEP
+    usable = background if is_video or background in OF_ONE_IMAGE else KEEP
     frames = source.frames(usable)
     for number, (frame, header, entry) in enumerate(predict_frames(engine, frames)):
         progress((number + 1) / total)

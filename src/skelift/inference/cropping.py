@@ -12,16 +12,27 @@ from numpy.typing import NDArray
 from skelift.data.background import cut_out
 from skelift.data.cameras import Camera, View, view_of_mask
 from skelift.data.crop import CropBox
-from skelift.data.images import binary, has_black_border, mask_of_black_background
+from skelift.data.images import (
+    BLACK_BACKGROUND,
+    GIVEN,
+    binary,
+    has_black_border,
+    mask_of_black_background,
+)
 from skelift.data.mask_checks import mask_fault
+from skelift.data.person import Corners, Person
+from skelift.data.static_camera import PERSON
 from skelift.errors import InputError, RequestError
 from skelift.numbers import is_positive, is_real
 
 ImageArray = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
-Corner = NDArray[np.float64]
 KEEP, REMOVE = "keep", "remove"
+OF_ONE_IMAGE = (KEEP, REMOVE, PERSON)  # what can be done with the background of a single image
+NO_MASK = "none"
 WHOLE_IMAGE = "whole image"
+REMOVED = "removed background"
+_MASK_FROM = {REMOVED: REMOVE, PERSON: PERSON, BLACK_BACKGROUND: BLACK_BACKGROUND}
 _INSET = 0.03  # without a box, the share of the image that is free on each side of the body
 
 
@@ -43,7 +54,8 @@ class PreparedImage:
 
     x: ImageArray  # (S, S, 3) RGB, background black where a mask was known
     crop: CropBox  # the square of the image, or of the view, that ``x`` shows
-    crop_from: str  # mask, box, removed background, black background or whole image
+    crop_from: str  # mask, box, removed background, person, black background or whole image
+    mask_from: str  # given, alpha, black background, none, or the name of what searched for it
     focal_px: float  # pixels of the image
     focal_from: str  # given, camera, or typical where the camera is unknown
     size: tuple[int, int]  # width and height of the image
@@ -56,7 +68,10 @@ class PreparedImage:
         if self.mask_fault:
             return f"the mask {self.mask_fault}; it marks the body with white (above 127)"
         if self.crop_from == WHOLE_IMAGE:
-            return "nothing marks the body, and the background is not black; give a mask"
+            return (
+                "nothing marks the body, and the background is not black; give a mask, or "
+                "background='person' to cut a person out"
+            )
         return ""
 
 
@@ -68,11 +83,13 @@ def prepare_image(
     focal_px: float | None = None,
     background: str = KEEP,
     camera: Camera | None = None,
+    mask_from: str = GIVEN,
 ) -> PreparedImage:
     """Crop as in training.
 
-    A mask comes first. Without one, ``background="remove"`` cuts the body out of the box, or of
-    the image; a box alone is cropped with its background in it, which no model is trained for.
+    A mask comes first. Without one, ``background="person"`` cuts the person out of the box, or of
+    the image, with a small network, and ``background="remove"`` whatever stands out by its
+    colours; a box alone is cropped with its background in it, which no model is trained for.
     Without any of these, the body is what is not black where the border is black; else the whole
     image is taken. One image does not tell its camera: without ``focal_px``, the body is taken to
     be as far away as those of the training set typically are.
@@ -84,9 +101,11 @@ def prepare_image(
         box: x and y of the upper left corner, width and height around the body, in pixels of the
             upright image.
         focal_px: focal length in pixels of the image.
-        background: ``keep``, or ``remove`` to cut the body out by its colours.
+        background: ``keep``, ``person`` to cut the person out by a small network, or ``remove`` to
+            cut the body out by its colours.
         camera: the calibrated camera, in place of ``focal_px``: the crop is what an ideal camera
             sees that looks straight at the body.
+        mask_from: what gave ``mask``.
 
     Raises:
         InputError: an argument has another form, the mask is empty, the box lies off the image,
@@ -99,15 +118,18 @@ def prepare_image(
         )
     if camera is not None and focal_px is not None:
         raise InputError("a camera and a focal length are given; the camera has its own, give one")
-    if background not in (KEEP, REMOVE):
-        raise RequestError(400, "bad_background", f"background must be {KEEP} or {REMOVE}")
+    if background not in OF_ONE_IMAGE:
+        choices = ", ".join(OF_ONE_IMAGE)
+        raise RequestError(400, "bad_background", f"background must be one of {choices}")
     height, width = image.shape[:2]
-    corners = None if box is None else _corners(box, width, height)
+    corners = None if box is None else corners_of(box, width, height)
+    given = mask is not None
     mask, found_by = _find_mask(image, mask, corners, background)
+    mask_from = mask_from if given else _MASK_FROM.get(found_by, NO_MASK)
     if mask is not None:
         image = np.asarray(cv2.bitwise_and(image, image, mask=mask), dtype=np.uint8)
     if camera is not None:
-        return _prepare_view(card, image, mask, corners, found_by, camera)
+        return _prepare_view(card, image, mask, corners, found_by, mask_from, camera)
     if mask is not None:
         crop = CropBox.around_mask(mask, card["margin"])
     elif corners is not None:
@@ -118,6 +140,7 @@ def prepare_image(
         x=crop.cut(image, card["size"]),
         crop=crop,
         crop_from=found_by,
+        mask_from=mask_from,
         focal_px=crop.side / card["crop_side"] if focal_px is None else focal_px,
         focal_from="typical" if focal_px is None else "given",
         size=(width, height),
@@ -129,8 +152,9 @@ def _prepare_view(
     card: Mapping[str, Any],
     image: ImageArray,
     mask: ImageArray | None,
-    corners: tuple[Corner, Corner] | None,
+    corners: Corners | None,
     found_by: str,
+    mask_from: str,
     camera: Camera,
 ) -> PreparedImage:
     """The same in the view of a calibrated camera; ``image`` is masked already."""
@@ -148,6 +172,7 @@ def _prepare_view(
         x=view.cut(image, crop, card["size"]),
         crop=crop,
         crop_from=found_by,
+        mask_from=mask_from,
         focal_px=view.focal,
         focal_from="camera",
         size=(width, height),
@@ -159,24 +184,24 @@ def _prepare_view(
 def _find_mask(
     image: ImageArray,
     mask: NDArray[Any] | None,
-    corners: tuple[Corner, Corner] | None,
+    corners: Corners | None,
     background: str,
 ) -> tuple[ImageArray | None, str]:
     """The body's mask, where there is one, and what the crop is found by."""
     if mask is not None:
         return binary(_checked_mask(mask, image)), "mask"
     if background == REMOVE:
-        return without_background(image, corners), "removed background"
+        return without_background(image, corners), REMOVED
+    if background == PERSON:
+        return person_in(image, corners), PERSON
     if corners is not None:
         return None, "box"
     if has_black_border(image) and (body := mask_of_black_background(image)).any():
-        return body, "black background"
+        return body, BLACK_BACKGROUND
     return None, WHOLE_IMAGE
 
 
-def without_background(
-    image: ImageArray, corners: tuple[Corner, Corner] | None = None
-) -> ImageArray:
+def without_background(image: ImageArray, corners: Corners | None = None) -> ImageArray:
     """Mask of what stands out by its colours in a box, or the image; InputError where none does.
 
     ``corners`` are opposite corners of the box, (2,) pixels each.
@@ -186,6 +211,17 @@ def without_background(
     mask = cut_out(image, tuple(low), tuple(high))
     if not mask.any():
         raise InputError("nothing stands out from its background; give a mask or a tighter box")
+    return mask
+
+
+def person_in(image: ImageArray, corners: Corners | None = None) -> ImageArray:
+    """Mask of the largest person in a box, or the image; InputError where nobody is found.
+
+    ``corners`` are opposite corners of the box, (2,) pixels each.
+    """
+    mask = Person(corners).mask(image)
+    if not mask.any():
+        raise InputError("no person is found in it; give a mask or a box")
     return mask
 
 
@@ -211,7 +247,7 @@ def _form(value: Any) -> str:
     return f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
-def _corners(box: Box, width: int, height: int) -> tuple[Corner, Corner]:
+def corners_of(box: Box, width: int, height: int) -> Corners:
     """Opposite corners of the part of a box that lies on the image."""
     try:
         numbers = [float(number) if is_real(number) else math.nan for number in box]

@@ -123,7 +123,8 @@ def _placed(entry: dict[str, Any], frame: Frame) -> dict[str, Any]:
     place: dict[str, Any] = {"image": str(frame.file)}
     if frame.index is not None:
         place |= {"frame": frame.index, "time_s": frame.time_s}
-    return place | {key: value for key, value in entry.items() if key != "image"}
+    own = {"mask": frame.mask_from} if frame.mask is not None else {}
+    return place | {key: value for key, value in entry.items() if key != "image"} | own
 
 
 def _encoded(frame: Frame) -> bytes:

@@ -13,9 +13,10 @@ from skelift.data.cameras import Camera
 from skelift.data.clips import Clip, check_masks_differ, find_masks, images_below, masks_beside
 from skelift.data.listing import is_file, is_video_file, list_files
 from skelift.data.masked_frames import masked_frames
+from skelift.data.person import Corners
 from skelift.data.videos import UNSTATED_RATE, frame_count, frame_times, mean_rate
 from skelift.errors import InputError
-from skelift.inference.cropping import KEEP, REMOVE, without_background
+from skelift.inference.cropping import KEEP, REMOVE, Box, corners_of, without_background
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Frame:
     mask: NDArray[np.uint8] | None = None  # (H, W), 255 on the body; None: nothing marks it
     index: int | None = None  # in the video
     time_s: float | None = None  # since the video's start
+    mask_from: str = ""  # what gave the mask; empty: nothing marks the body
     camera: Camera | None = None  # that took it, where it is known
 
     @property
@@ -54,23 +56,31 @@ class Source:
         first, second = (*self.clip.indices[:2], 1)[:2] if self.clip.indices else (0, 1)
         return rate / max(second - first, 1)
 
-    def frames(self, background: str = KEEP) -> Iterator[Frame]:
+    def frames(self, background: str = KEEP, box: Box | None = None) -> Iterator[Frame]:
         """Read the frames in their order, one at a time.
 
         Args:
             background: ``keep``: the body is what a mask or a black background shows;
-                ``remove``: it is cut out of each image by its colours; ``median`` or
+                ``person``: a small network marks it, with the background where the camera is
+                static; ``remove``: it is cut out of each image by its colours; ``median`` or
                 ``subtractor``: the camera is static and the body moves. An image's own mask
                 comes before these.
+            box: x and y of the upper left corner, width and height around the body in every image,
+                for ``person`` and ``remove``.
 
         Raises:
             InputError: a file is broken, or a clip too short to learn its background.
         """
+        corners: Corners | None = None
+        if box is not None:
+            _, first, _ = next(self.clip.frames([self.clip.indices[0]]))
+            corners = corners_of(box, *first.shape[1::-1])
         times = frame_times(self.clip.files[0]) if self.clip.is_video else ()
-        for index, image, own in masked_frames(self.clip, background):
-            mask = _cut_out(image) if own is None and background == REMOVE else own
-            place = (index, times[index]) if times else (None, None)
-            yield Frame(self.clip.file(index), image, mask, *place)
+        for index, image, mask, source in masked_frames(self.clip, background, box=corners):
+            if mask is None and background == REMOVE:
+                mask, source = _cut_out(image, corners), REMOVE
+            number, time = (index, times[index]) if times else (None, None)
+            yield Frame(self.clip.file(index), image, mask, number, time, source)
 
 
 def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int = 1) -> list[Source]:
@@ -124,8 +134,8 @@ def _source(files: tuple[Path, ...], base: Path, masks: Path | None, every: int)
     return Source(Clip(base.name, "", "", "", files, found, indices), base)
 
 
-def _cut_out(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _cut_out(image: NDArray[np.uint8], corners: Corners | None) -> NDArray[np.uint8]:
     try:
-        return without_background(image)
+        return without_background(image, corners)
     except InputError:  # a frame that shows nobody; the caller counts it
         return np.zeros(image.shape[:2], np.uint8)

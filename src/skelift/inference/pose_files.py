@@ -72,6 +72,7 @@ def _write_npz(path: Path, poses: Poses) -> None:
                 "image_size": np.asarray(entry["image_size"], np.int32),
                 "crop": np.array([crop["x"], crop["y"], crop["side"]], np.float32),
                 "crop_from": crop["from"],
+                "mask_from": entry["mask"],
                 "focal_px": np.float32(entry["focal_px"]["value"]),
                 "joints_3d_mm": np.asarray(entry["joints_3d_mm"], np.float32),
                 "joints_2d_px": np.asarray(entry["joints_2d_px"], np.float32),

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from skelift.data.cameras import Camera
 from skelift.data.decoding import Limits, decode_image, decode_mask
-from skelift.data.images import read_mask, read_masked_image
+from skelift.data.images import ALPHA, GIVEN, read_mask, read_masked_image
 from skelift.device import usable_device
 from skelift.errors import InputError, RequestError, RunError
 from skelift.inference.cropping import (
     KEEP,
+    OF_ONE_IMAGE,
     Box,
     ImageArray,
     PreparedImage,
@@ -58,6 +59,7 @@ class Prediction:
         p = self.prepared
         return {
             "image_size": list(p.size),
+            "mask": p.mask_from,
             "crop": {"x": p.crop.x, "y": p.crop.y, "side": p.crop.side, "from": p.crop_from},
             "focal_px": {"value": p.focal_px, "from": p.focal_from},
             "joints_3d_mm": _rounded(self.joints_3d_mm),
@@ -76,6 +78,7 @@ class Predictor:
         runtime: ``torch``, or ``onnx`` for the exported graph (``model.onnx`` in the folder).
         threads: threads of an ONNX forward pass.
         limits: what an encoded image may cost.
+        background: what a call does with an image's background unless it says otherwise.
 
     Attributes:
         skeleton: names and order of the joints.
@@ -94,7 +97,11 @@ class Predictor:
         runtime: RuntimeName = "torch",
         threads: int = 1,
         limits: Limits | None = None,
+        background: str = KEEP,
     ) -> None:
+        if background not in OF_ONE_IMAGE:
+            raise InputError(f"background {background}: choose one of {', '.join(OF_ONE_IMAGE)}")
+        self._background = background
         if runtime not in NAMES:
             raise InputError(f"runtime {runtime}: choose one of {', '.join(NAMES)}")
         folder = SHIPPED if model is None else Path(model)
@@ -117,7 +124,7 @@ class Predictor:
         mask: str | PathLike[str] | NDArray[Any] | None = None,
         box: Box | None = None,
         focal_px: float | None = None,
-        background: str = KEEP,
+        background: str | None = None,
         camera: Camera | None = None,
     ) -> Prediction:
         """The pose of one body in one image; see ``prepare_image`` for how the body is found.
@@ -127,7 +134,8 @@ class Predictor:
             mask: a file, or an (H, W) array; None: the alpha channel of an image file, if any.
             box: x and y of the upper left corner, width and height, in pixels.
             focal_px: focal length in pixels of the image, where it is known.
-            background: ``keep``, or ``remove`` to cut the body out by its colours.
+            background: ``keep``, ``person`` to cut the person out by a small network, ``remove``
+                to cut the body out by its colours; None: the predictor's own.
             camera: the calibrated camera (``skelift.data.cameras.read_cameras``), in place of
                 ``focal_px``.
 
@@ -146,9 +154,10 @@ class Predictor:
         check_image(pixels)
         if isinstance(mask, str | PathLike):
             mask = read_mask(Path(mask), like=pixels)
-        mask = alpha if mask is None else mask
+        mask, source = (alpha, ALPHA) if mask is None else (mask, GIVEN)
+        background = background or self._background
         try:
-            prepared = self.prepare(pixels, mask, box, focal_px, background, camera)
+            prepared = self.prepare(pixels, mask, box, focal_px, background, camera, source)
         except InputError as error:
             raise InputError(f"{name}{error}") from None
         if prepared.doubt:
@@ -158,10 +167,13 @@ class Predictor:
     def prepare_query(self, query: Query) -> PreparedImage:
         """Decode and crop one image of an untrusted client; RequestError says what is wrong."""
         image, mask = decode_image(query.image, self._limits)
+        source = ALPHA
         if query.mask is not None:
-            mask = decode_mask(query.mask, image, self._limits)
+            mask, source = decode_mask(query.mask, image, self._limits), GIVEN
         try:
-            return self.prepare(image, mask, query.box, query.focal_px, query.background)
+            return self.prepare(
+                image, mask, query.box, query.focal_px, query.background, mask_from=source
+            )
         except RequestError:
             raise
         except InputError as error:

@@ -121,7 +121,7 @@ def _is_pose(entry: Mapping[str, Any], joints: int) -> bool:
     }
     arrays = {shape: np.asarray(numbers, dtype=float) for shape, numbers in shapes.items()}
     fit = all(array.shape == shape for shape, array in arrays.items())
-    named = isinstance(crop["from"], str) and isinstance(focal["from"], str)
+    named = all(isinstance(by, str) for by in (crop["from"], focal["from"], entry["mask"]))
     return fit and named and all(np.isfinite(array).all() for array in arrays.values())
 
 

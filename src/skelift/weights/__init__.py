@@ -1,8 +1,9 @@
-"""The weights that ship with the package; ``person/README.md`` is their model card."""
+"""The weights that ship with the package; the README.md beside each says where it comes from."""
 
 from pathlib import Path
 
 SHIPPED = Path(__file__).parent / "person"
+SEGMENTER = Path(__file__).parent / "segmenter" / "selfie_segmentation.tflite"
 SHIPPED_NAME = "shipped"  # in place of a model's folder
 
 
