@@ -65,7 +65,8 @@ def test_trials_are_the_same_everywhere_and_cover_the_space() -> None:
 
 
 @pytest.mark.parametrize(
-    ("experiment", "searched"), [("paper", False), ("full", True), ("quickstart", True)]
+    ("experiment", "searched"),
+    [("paper", False), ("full", True), ("quickstart", True), ("finetune", False)],
 )
 def test_the_default_space_fits_the_losses(experiment: str, searched: bool) -> None:
     config = compose([f"experiment={experiment}"])
