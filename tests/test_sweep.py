@@ -30,7 +30,6 @@ BRIEF = [
     "sweep.overrides=['train.steps=10']",
     "sweep.reports=1",
     "evaluate.batch=8",
-    "loss.cycle_weight_steps=5",  # whose start is searched
 ]
 
 
@@ -66,7 +65,8 @@ def test_trials_are_the_same_everywhere_and_cover_the_space() -> None:
 
 
 @pytest.mark.parametrize(
-    ("experiment", "searched"), [("paper", False), ("full", True), ("quickstart", True)]
+    ("experiment", "searched"),
+    [("paper", False), ("full", True), ("quickstart", True), ("finetune", False)],
 )
 def test_the_default_space_fits_the_losses(experiment: str, searched: bool) -> None:
     config = compose([f"experiment={experiment}"])

@@ -22,7 +22,7 @@ def check_sweep(config: Config) -> None:
     if config.variants:
         raise InputError("variants: a sweep trains one model; drop them with ~variants")
     if not sweep.space:
-        raise InputError("sweep.space: empty; choose sweep=paper or name keys and ranges")
+        raise InputError("sweep.space: empty; choose sweep=images or name keys and ranges")
     for key, values in sweep.space.items():
         _check_range(key, values)
     for corner in (0.0, 1.0 - 1e-9):
