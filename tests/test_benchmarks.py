@@ -69,7 +69,8 @@ def test_nothing_is_left_of_a_benchmark(stop: signal.Signals | None, code: int) 
         if stop:
             tree.send_signal(stop)
             tree.send_signal(signal.SIGINT)  # by someone who is impatient
-        assert tree.wait(30) == code
+        # Python handles signals that come together in the order of their numbers: SIGINT first.
+        assert tree.wait(30) in ((code, 128 + signal.SIGINT) if stop else (code,))
         assert not alive(left)
     finally:
         for process in [*alive(left), tree]:

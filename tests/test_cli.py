@@ -233,9 +233,9 @@ def test_predict_passes_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     options += ["--background", "median", "--every", "2", "--camera", "c.json:left"]
     nothing = dict(
         model=None, endpoint=None, draw=None, masks=None, focal=None, background="keep", every=1
-    ) | {"camera": None}
+    ) | {"camera": None, "box": None}
     given = dict(draw=Path("d"), masks=Path("k"), focal=900.0, background="median", every=2)
-    everything = dict(model=None, endpoint="http://h", camera="c.json:left", **given)
+    everything = dict(model=None, endpoint="http://h", camera="c.json:left", box=None, **given)
     assert options_of(monkeypatch, "predict", "a.png", "b.png", "--out", "o.json") == dict(
         images=[Path("a.png"), Path("b.png")], out=Path("o.json"), **nothing
     )
