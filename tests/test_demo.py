@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,7 +66,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(files: Path) -> Iterator[str]:
     """The page as the command line serves it, on a free port."""
     pytest.importorskip("gradio", reason="pip install 'skelift[demo]'")
-    command = [sys.executable, "-m", "skelift", "demo", "--model", files / "model", "--port", "0"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "skelift", "demo", "--model", files / "model", "--port", port]
     server = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
     assert server.stderr
     lines = []

@@ -18,7 +18,7 @@ from skelift.data.cameras import Camera
 from skelift.data.crop import CropBox
 from skelift.data.folder import prepare
 from skelift.data.format import Dataset
-from skelift.data.person import Person, StaticPerson, is_static
+from skelift.data.person import Person, is_static
 from skelift.data.segmenter import placed
 from skelift.errors import InputError, RequestError
 from skelift.inference.cropping import Query
@@ -122,24 +122,6 @@ def test_static_camera_is_told_from_photos(
     assert is_static(walk)
     assert not is_static([np.roll(photo, 45 * n, axis=1) for n, photo in enumerate(walk)])
     assert not is_static([*walk, walk[0][:-2]])
-
-
-@pytest.mark.slow
-def test_static_background_helps(people: tuple[list[Array], list[Array]], room: Array) -> None:
-    """What the network does not know moves with the person, who hardly leaves the place."""
-    carried = np.s_[150:162, 130:250]
-    person, mask = people[0][0].copy(), people[1][0].copy()
-    person[carried], mask[carried] = (60, 40, 130), 255
-    shifts = [0, 8, 20, 60, 100, 100, 60]
-    pairs = [paste(room, person, mask, 40 + x, 70) for x in shifts]
-    together, alone = StaticPerson(photo for photo, _ in pairs), Person()
-    for (photo, true), shift in list(zip(pairs, shifts, strict=True))[::3]:
-        there = np.s_[70 + 152 : 70 + 160, 40 + shift + 200 : 40 + shift + 250]
-        found = together.mask(photo)
-        assert overlap(found, true) > 0.75
-        assert (found[there] > 0).mean() > 0.8
-        assert (alone.mask(photo)[there] > 0).mean() < 0.5
-    assert not together.mask(room).any()  # nobody in sight
 
 
 def test_predict_says_which_mask_it_used(

@@ -579,7 +579,8 @@ def _first_losses(config: Config) -> list[float]:
 def quickstart(home: Path, run: str, *more: str) -> list[str]:
     """``experiment=quickstart`` as it is, on the data and the flow of ``home``."""
     own = [o for o in overrides(home, run) if o.startswith(("paths.", "flow."))]
-    quick = ["experiment=quickstart", "train.precision=fp32", "train.dvclive=false"]
+    quick = ["experiment=quickstart", "data.name=tiny", "data.size=32"]
+    quick += ["train.precision=fp32", "train.dvclive=false"]
     return [*own, *quick, "heads.front_back.steps=10", "heads.refiner.steps=10", *more]
 
 

@@ -10,14 +10,16 @@ import sys
 import torch
 from torch import Tensor
 
+from skelift import render
 from skelift.config import compose
 from skelift.render import Kappa
 from skelift.stages import train
 
 
 def draw(kappa: Kappa, u: Tensor) -> Tensor:
-    """The tensor path of kappa, since the fused kernel is float32."""
-    return kappa._fall_off(kappa._squared_distances(u.double()))
+    """What devices without kernels run, since the fused kernel is float32."""
+    drawn: Tensor = render._OnDevice.apply(u.double(), kappa)
+    return drawn
 
 
 if __name__ == "__main__":
