@@ -370,7 +370,7 @@ def test_a_lock_that_its_holder_removed_guards_nothing(tmp_path: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX)
         with pytest.raises(BlockingIOError), locked(lock, wait=False):
             pass
-        lock.unlink()  # and another run makes it anew
+        lock.unlink()  # and another run creates it again
         with locked(lock, wait=False):
             assert lock.exists()
     assert not lock.exists()

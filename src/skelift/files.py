@@ -137,7 +137,7 @@ def check_folder(folder: Path) -> None:
 
 
 def check_file(file: Path) -> None:
-    """InputError unless a file can be written, or written anew."""
+    """InputError unless a file can be created or replaced."""
     if file.is_dir():
         raise InputError(f"{file}: is a folder; name a file to write")
     _check_room(file, file.parent)
