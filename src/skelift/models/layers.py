@@ -54,7 +54,7 @@ class InstanceNorm(nn.InstanceNorm2d):
         """(B, C, H, W) -> the same shape."""
         if fused.fits(x):
             return fused.instance_norm(x, self.eps, self.slope)
-        if x.is_cuda and not torch.compiler.is_compiling():
+        if x.is_cuda and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             from skelift.models import fused_cuda
 
             return fused_cuda.instance_norm(x, self.eps, self.slope)

@@ -3,30 +3,17 @@
 Images here are (B, 3, S, S) in [0, 1] with a black background, masks (B, 1, S, S) in [0, 1].
 """
 
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
+from skelift.training.draws import Draws, tensor
+
 _GRID = 6  # cells per side of the random fields that cut holes and add pieces
 _TEXTURE = 4  # of the colours of added pieces
-
-
-@dataclass(frozen=True)
-class Draws:
-    """Random numbers of B images; a step draws them for the global batch, on the CPU."""
-
-    def __getitem__(self, rows: slice) -> Self:
-        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def to(self, device: torch.device) -> Self:
-        """The same on another device."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return type(self)(*(value.to(device, non_blocking=True) for value in values))
 
 
 @dataclass(frozen=True)
@@ -44,11 +31,11 @@ class Photo(Draws):
         """``strength`` 0 leaves images as they are, 1 is as bad as phones at night."""
         column = (batch, 1)
         return cls(
-            _tensor(np.exp(strength * rng.uniform(-0.7, 0.7, column))),
-            _tensor(strength * rng.uniform(-0.6, 0.6, (batch, 2))),
-            _tensor(strength * rng.uniform(-0.3, 1, column)),
-            _tensor(strength * 0.08 * rng.random(column) ** 2),
-            _tensor(rng.random(column)),
+            tensor(np.exp(strength * rng.uniform(-0.7, 0.7, column))),
+            tensor(strength * rng.uniform(-0.6, 0.6, (batch, 2))),
+            tensor(strength * rng.uniform(-0.3, 1, column)),
+            tensor(strength * 0.08 * rng.random(column) ** 2),
+            tensor(rng.random(column)),
         )
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -79,10 +66,10 @@ class MaskDamage(Draws):
         """Each fault comes with this ``chance``, by itself."""
         return cls(
             torch.from_numpy(rng.random((batch, 3)) < chance),
-            _tensor(rng.standard_normal((batch, 2, _GRID, _GRID))),
-            _tensor(rng.random((batch, 3, _TEXTURE, _TEXTURE))),
-            _tensor(np.stack([rng.uniform(-np.pi, np.pi, batch), rng.uniform(0.55, 1, batch)], 1)),
-            _tensor(np.where(rng.random((batch, 1)) < chance, rng.uniform(-1, 1, (batch, 1)), 0)),
+            tensor(rng.standard_normal((batch, 2, _GRID, _GRID))),
+            tensor(rng.random((batch, 3, _TEXTURE, _TEXTURE))),
+            tensor(np.stack([rng.uniform(-np.pi, np.pi, batch), rng.uniform(0.55, 1, batch)], 1)),
+            tensor(np.where(rng.random((batch, 1)) < chance, rng.uniform(-1, 1, (batch, 1)), 0)),
         )
 
     def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -127,10 +114,6 @@ def _pattern(seed: Tensor, like: Tensor) -> Tensor:
     for factor in (0x85EBCA6B, 0xC2B2AE35):  # the finaliser of MurmurHash3
         h = (h ^ h >> 16) * factor & bits
     return ((h ^ h >> 13).float() / 2**31 - 1) * 3**0.5
-
-
-def _tensor(values: NDArray[np.floating]) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32))
 
 
 def _odd(pixels: float) -> int:

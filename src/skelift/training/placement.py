@@ -9,10 +9,11 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from skelift.config import AugmentConfig
 from skelift.geometry import CropCamera
+from skelift.training.draws import Draws, tensor
 
 
 @dataclass(frozen=True)
-class Placement:
+class Placement(Draws):
     """B similarity transforms of crop coordinates, p -> scale * R(turn) p + shift.
 
     Crop coordinates are [-1, 1] in x and y, y down; a positive turn is clockwise in the image.
@@ -28,15 +29,7 @@ class Placement:
         turn = np.deg2rad(config.turn_deg) * rng.triangular(-1, 0, 1, batch)
         scale = np.exp(config.jitter * rng.uniform(-1, 1, batch))
         shift = config.jitter / 2 * rng.uniform(-1, 1, (batch, 2))
-        return cls(*(torch.from_numpy(t.astype("f4")) for t in (turn, scale, shift)))
-
-    def __getitem__(self, rows: slice) -> "Placement":
-        return Placement(self.turn[rows], self.scale[rows], self.shift[rows])
-
-    def to(self, device: torch.device) -> "Placement":
-        """The same on another device."""
-        turn, scale, shift = (t.to(device, non_blocking=True) for t in vars(self).values())
-        return Placement(turn, scale, shift)
+        return cls(tensor(turn), tensor(scale), tensor(shift))
 
     def of_poses(self, u: Tensor) -> Tensor:
         """Poses (B, J, 2) over the crop, placed."""
