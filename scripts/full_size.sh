@@ -16,7 +16,8 @@ dry=(
   data.size=48 data.synth.train=256 data.synth.test=32 data.synth.prior=256 model.width=4
   model.disc_width=4 model.disc_scales=1 model.lifter_width=32 loss.lifted_prior=32 train.batch=8
   train.steps=20 train.interval=10 train.checkpoint_every=10 train.snapshot_every=0 flow.steps=20
-  heads.refiner.steps=20 heads.front_back.steps=20 evaluate.shown=2
+  heads.upright.steps=20 heads.refiner.steps=20 heads.pose_facing.steps=20
+  heads.front_back.steps=20 evaluate.shown=2
   'evaluate.baselines=[mean_pose]'
 )
 if [ "${1:-}" = --dry ]; then
@@ -28,7 +29,11 @@ if [ $# -lt 1 ]; then
   exit 2
 fi
 
-results=$1 seconds=${2:-540}
+results=$1 seconds=${2-540}
+if ! [[ $seconds =~ ^[1-9][0-9]{0,6}$ ]]; then
+  echo "full_size.sh: SECONDS is '$seconds'; give a whole number, 1 or more, before any overrides" >&2
+  exit 2
+fi
 shift $(($# < 2 ? $# : 2))
 run=(experiment=full train.dvclive=false train.restart=true "$@")
 mkdir -p "$results"

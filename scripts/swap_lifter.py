@@ -6,13 +6,16 @@ Everything else, and what the card says of the training, is MODEL's; the card na
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+import torch
 
+from skelift.cli import BAD_INPUT
 from skelift.errors import InputError
-from skelift.files import atomic_folder, read_json, write_json
-from skelift.models.io import CARD, WEIGHTS
+from skelift.files import atomic_folder, write_json
+from skelift.models.io import CARD, WEIGHTS, load_model
+from skelift.models.tensors import save_tensors
 
 LAMBDA = "core.lifter."
 # What has to be equal for a 2D pose to mean the same.
@@ -20,20 +23,24 @@ SAME = ("units", "channels")
 
 
 def swap_lifter(model: Path, lifter: Path, out: Path) -> None:
-    """Write ``out``; InputError where the two models see other poses."""
-    card, theirs = (read_json(folder / CARD, "skelift train") for folder in (model, lifter))
+    """Write ``out``; InputError where a model is broken, or the two see other poses."""
+    cpu = torch.device("cpu")
+    (pipeline, card), (other, theirs) = load_model(model, cpu), load_model(lifter, cpu)
     for key in SAME:
         if card["model"][key] != theirs["model"][key]:
             raise InputError(f"{lifter}: its model.{key} is {theirs['model'][key]}, not the same")
-    if card["skeleton"]["joints"] != theirs["skeleton"]["joints"]:
-        raise InputError(f"{lifter}: a model of other joints")
-    weights = {k: t for k, t in load_file(model / WEIGHTS).items() if not k.startswith(LAMBDA)}
-    of_lifter = {k: t for k, t in load_file(lifter / WEIGHTS).items() if k.startswith(LAMBDA)}
+    ours, its = pipeline.core.skeleton, other.core.skeleton
+    if (ours.joints, ours.root, ours.pairs) != (its.joints, its.root, its.pairs):
+        raise InputError(f"{lifter}: a model of another skeleton ({its.name}, not {ours.name})")
+    weights = {k: t for k, t in pipeline.state_dict().items() if not k.startswith(LAMBDA)}
+    if card["model"]["storage"] == "fp16":
+        weights = {k: t.half() if t.dim() > 1 else t for k, t in weights.items()}
+    weights |= {k: t for k, t in other.state_dict().items() if k.startswith(LAMBDA)}
     card["scale"] = theirs["scale"]
     card["model"]["lifter_width"] = theirs["model"]["lifter_width"]
-    card["lifter"] = {key: theirs[key] for key in ("name", "data", "steps", "train", "loss")}
+    card["lifter"] = {key: theirs.get(key) for key in ("name", "data", "steps", "train", "loss")}
     with atomic_folder(out, CARD) as unfinished:
-        save_file(weights | of_lifter, unfinished / WEIGHTS, {"format": "skelift-model"})
+        save_tensors(unfinished / WEIGHTS, weights, {"format": "skelift-model"})
         write_json(unfinished / CARD, card)
 
 
@@ -43,7 +50,11 @@ def main() -> None:
     for name in ("model", "lifter", "out"):
         parser.add_argument(name, type=Path)
     args = parser.parse_args()
-    swap_lifter(args.model, args.lifter, args.out)
+    try:
+        swap_lifter(args.model, args.lifter, args.out)
+    except (InputError, OSError) as error:
+        print(f"swap_lifter: error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
 
 
 if __name__ == "__main__":

@@ -288,3 +288,22 @@ def test_predict_takes_the_camera_that_is_called_as_the_folder(tmp_path: Path, m
         predicted(image, model, camera=str(file), focal=900.0)
     with pytest.raises(InputError, match="a server takes no calibration"):
         predicted(image, model, camera=str(file), endpoint="http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("matrix", "said"),
+    [
+        ([[900, 0, 0], [0, 900, 0], [320, 240, 1]], "without skew"),  # transposed
+        ([[900, 80, 320], [0, 900, 240], [0, 0, 1]], "without skew"),
+        ([[57600, 0, 20480], [0, 57600, 15360], [0, 0, 64]], "without skew"),
+        ([[1.25, 0, 0.5], [0, 1.25, 0.5], [0, 0, 1]], "in pixels"),
+        ([[900, 0, 1e7], [0, 900, 240], [0, 0, 1]], "in pixels"),
+    ],
+)
+def test_a_matrix_of_another_form_is_refused(
+    tmp_path: Path, matrix: list[list[float]], said: str
+) -> None:
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps({"cameras": {"left": {"K": matrix}}}))
+    with pytest.raises(InputError, match=rf"c\.json.*{said}"):
+        read_cameras(file)

@@ -53,7 +53,8 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
     return bytes(content[: draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))])
 
 
-FOLDER = Path(tempfile.mkdtemp(prefix="skelift-fuzz-"))
+_HELD = tempfile.TemporaryDirectory(prefix="skelift-fuzz-")  # removed when the tests end
+FOLDER = Path(_HELD.name)
 NUMBERS = count()
 
 

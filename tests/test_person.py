@@ -1,6 +1,8 @@
 """The person in an ordinary photo: found, cut out, and every answer says by what."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -18,10 +20,12 @@ from skelift.data.cameras import Camera
 from skelift.data.crop import CropBox
 from skelift.data.folder import prepare
 from skelift.data.format import Dataset
-from skelift.data.person import Person, is_static
+from skelift.data.masked_frames import masked_frames
+from skelift.data.person import Person, StaticPerson, is_static
 from skelift.data.segmenter import placed
 from skelift.errors import InputError, RequestError
 from skelift.inference.cropping import Query
+from skelift.inference.frames import find_sources
 from skelift.inference.pose_files import read_pose_table
 from skelift.inference.predictor import Predictor
 from skelift.synth.sample import sample_images
@@ -249,3 +253,56 @@ def test_prepare_cuts_people_out(
     assert json.loads((data.folder / "dataset.json").read_text())["details"]["masks"] == {
         "person": 4
     }
+
+
+@pytest.mark.parametrize("shape", [(404, 1280), (1041, 1920)])
+def test_large_static_images_of_any_size(shape: tuple[int, int]) -> None:
+    """Shrinking twice rounds differently from shrinking once."""
+    rng = np.random.default_rng(0)
+    room = cv2.GaussianBlur(rng.integers(0, 256, (*shape, 3), dtype=np.uint8), (0, 0), 4)
+    assert StaticPerson([room] * 5).mask(room).shape == shape
+
+
+def test_a_box_is_of_images_of_one_size(tmp_path: Path) -> None:
+    for name, side in (("a", 120), ("b", 90)):
+        save(tmp_path / f"{name}.png", np.full((side, side, 3), 80, np.uint8))
+    (source,) = find_sources([tmp_path])
+    with pytest.raises(InputError, match=r"b\.png: is 90 x 90 px, and the box is of .* 120 x 120"):
+        list(source.frames("remove", (10, 10, 50, 60)))
+
+
+def test_masks_of_photos_of_several_sizes_are_kept(tmp_path: Path) -> None:
+    """An ordinary folder of photos: found once, and read from there the second time."""
+    photos = tmp_path / "photos"
+    for number, image in enumerate(sample_images(3, 240)):
+        side = 240 + 40 * number
+        save(photos / f"{number}.png", cv2.resize(image, (side, side)))
+    (source,) = find_sources([photos])
+    once, again = (
+        [mask for _, _, mask, _ in masked_frames(source.clip, "person", kept=tmp_path / "kept")]
+        for _ in range(2)
+    )
+    assert [mask.shape for mask in once] == [(240, 240), (280, 280), (320, 320)]
+    for first, second in zip(once, again, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.slow
+def test_threads_that_begin_together_all_get_the_network() -> None:
+    """OpenCV's reader shares a state; it failed in every fourth process without a lock."""
+    program = """
+import threading
+import numpy as np
+from skelift.data.crop import CropBox
+from skelift.data.segmenter import confidence
+begin, seen = threading.Barrier(8), []
+def look():
+    begin.wait()
+    seen.append(confidence(np.zeros((64, 64, 3), np.uint8), CropBox(32, 32, 64)).shape)
+threads = [threading.Thread(target=look) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert seen == [(256, 256)] * 8, seen
+"""
+    for _ in range(12):
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

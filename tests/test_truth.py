@@ -17,6 +17,7 @@ from skelift.config import compose
 from skelift.data.folder import prepare
 from skelift.data.format import Dataset
 from skelift.data.measures import measure_dataset
+from skelift.data.truth import read_truth
 from skelift.errors import InputError
 from skelift.evaluation.bootstrap import interval
 from skelift.evaluation.mean_pose import labelled_mean_pose, procrustes_mean_pose
@@ -489,3 +490,38 @@ def test_the_mean_of_labelled_poses_is_the_mean_pose() -> None:
         copy[rng.permutation(len(BODY))[:7]] = np.nan
         copies.append(copy)
     assert p_mpjpe(labelled_mean_pose(copies)[None], one[None])[0] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"height_mm": np.array("tall")}, "height_mm is tall"),
+        ({"height_mm": np.array([1700.0, 1800.0])}, "height_mm is"),
+        ({"frame": np.array(3)}, "joints and frame are lists"),
+        ({"joints": np.array("nose")}, "joints and frame are lists"),
+        ({"joints": np.array(["Nose", "nose"])}, "names nose twice"),
+    ],
+)
+def test_truth_of_another_form_is_one_line(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    arrays = {
+        "joints": np.array(["nose", "head"]),
+        "frame": np.arange(2),
+        "joints_3d_mm": np.zeros((2, 2, 3)),
+    }
+    np.savez(tmp_path / "truth.npz", **(arrays | change))
+    with pytest.raises(InputError, match=rf"truth\.npz: {said}"):
+        read_truth(tmp_path / "truth.npz", load_skeleton("h36m17"))
+
+
+def test_a_damaged_truth_file_is_one_line(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "ok.npz", joints=np.array(["nose"] * 40), frame=np.arange(4000))
+    content = bytearray((tmp_path / "ok.npz").read_bytes())
+    skeleton = load_skeleton("h36m17")
+    for place in range(0, len(content), 7):
+        damaged = content.copy()
+        damaged[place] ^= 0x55
+        (tmp_path / "bad.npz").write_bytes(damaged)
+        with pytest.raises(InputError, match=r"bad\.npz"):
+            read_truth(tmp_path / "bad.npz", skeleton)

@@ -25,7 +25,6 @@ from skelift.skeleton import Skeleton
 
 # Squared kappa of this gamma draws limbs about as thick as those of a body that fills the crop.
 _SILHOUETTE_GAMMA = 150.0
-_TINY = 1e-30  # keeps 0 / 0 out without moving any other value
 
 
 @dataclass(frozen=True)

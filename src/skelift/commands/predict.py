@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from skelift.data.cameras import Camera
     from skelift.data.mask_checks import MaskFaults
     from skelift.inference.cropping import Box
-    from skelift.inference.frames import Source
+    from skelift.inference.frames import Frame, Source
     from skelift.inference.pose_files import Entry, Header
 
 NOBODY = "nobody"
@@ -73,6 +73,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--camera",
+        type=_calibration,
         metavar="FILE[:NAME]",
         help="calibration of the camera (docs/datasets.md), in place of --focal; without NAME the "
         "camera is called as the input's folder or video, or is the only one",
@@ -84,6 +85,13 @@ def _path(text: str) -> Path:
     if not text.strip():
         raise ArgumentTypeError("is empty; name a file or folder")
     return Path(text)
+
+
+def _calibration(text: str) -> str:
+    """FILE or FILE:NAME."""
+    if not text.strip() or text.rstrip().endswith(":"):
+        raise ArgumentTypeError(f"{text!r}: must be FILE or FILE:NAME")
+    return text
 
 
 def run(
@@ -118,6 +126,8 @@ def run(
     check_suffix(out)
     if box is not None and background not in (PERSON, REMOVE):
         raise InputError("--box: needs --background person or remove; a mask has its own place")
+    if box is not None and masks:
+        raise InputError("--box and --masks: a mask has its own place; give one")
     if camera and focal is not None:
         raise InputError("--camera and --focal: a calibration has its focal length; give one")
     check_file(out)
@@ -138,7 +148,7 @@ def run(
             for source, own in zip(sources, cameras, strict=True):
                 with drawing(source, staged, names) if staged else nullcontext() as drawer:
                     found = source.frames(background, box)
-                    frames = (replace(frame, camera=own) for frame in found)
+                    frames = _seen_by(own, found) if own else found
                     for frame, header, entry in predict_frames(engine, frames, focal):
                         counts[entry["crop"]["from"] if entry else NOBODY] += 1
                         if entry:
@@ -151,10 +161,15 @@ def run(
                             yield header, entry
                         bar.advance(task)
             if counts[NOBODY] == counts.total():
-                raise InputError(
-                    f"{images[0]}: no body in any of {counts[NOBODY]} images; a mask marks it "
-                    "with 255, and before a static camera (median, subtractor) it has to move"
+                fix = (
+                    "give masks"
+                    if background == PERSON
+                    else (
+                        "a mask marks it with 255, and before a static camera (median, "
+                        "subtractor) it has to move"
+                    )
                 )
+                raise InputError(f"{images[0]}: no body in any of {counts[NOBODY]} images; {fix}")
 
     write_poses(out, poses())
     _report(counts, faults)
@@ -164,6 +179,19 @@ def run(
     for line in left_out(images):
         print(line, file=sys.stderr)
     return out
+
+
+def _seen_by(camera: "Camera", frames: "Iterator[Frame]") -> "Iterator[Frame]":
+    """Frames of a calibrated camera; InputError where one has another size than the first."""
+    size: tuple[int, ...] = ()
+    for frame in frames:
+        size = size or frame.image.shape
+        if frame.image.shape != size:
+            raise InputError(
+                f"{frame.label}: has another size than the camera's first image "
+                f"({size[1]} x {size[0]} px); a calibration is of one size"
+            )
+        yield replace(frame, camera=camera)
 
 
 def _camera_of(source: "Source", given: str) -> "Camera":
@@ -190,10 +218,10 @@ def _report(counts: Counter[str], faults: "MaskFaults") -> None:
             file=sys.stderr,
         )
     if counts[NOBODY]:
-        print(f"{counts[NOBODY]} images without a body were left out", file=sys.stderr)
+        print(f"images left out, without a body: {counts[NOBODY]}", file=sys.stderr)
     if counts[WHOLE_IMAGE]:
         print(
-            f"{counts[WHOLE_IMAGE]} images were taken whole, as nothing marks the body; no model "
+            f"images taken whole: {counts[WHOLE_IMAGE]}, as nothing marks the body; no model "
             "is trained for that: give masks, or --background person (of other bodies: median "
             "before a static camera, or remove)",
             file=sys.stderr,

@@ -26,6 +26,7 @@ from skelift.config.fields import (
     Pair,
     Pairs,
     Positive,
+    Reach,
     Rising,
     Seed,
     Share,
@@ -162,7 +163,7 @@ class FolderConfig:
     truth: File = ""
     # Frames before and after a labelled one, or one of `test`, that are not trained on, in any
     # camera.
-    exclude: Whole = 0
+    exclude: Reach = 0
     # Clips, or times of clips, that are for testing alone: CLIP or CLIP:FIRST-LAST (frames); `*`
     # stands for any text. Empty: chosen by test_fraction, or by truth.
     test: list[Name] = field(default_factory=list)

@@ -28,6 +28,7 @@ from skelift.errors import InputError
 Array = NDArray[np.float64]
 
 HALF = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # between the two ways to count pixels
+FOCAL_PX = (10.0, 1e6)  # what a camera may have
 SIXTY_FOURTH = 64.0  # Qualisys gives pixels in this fraction
 DISTORTIONS = (0, 4, 5, 8, 12, 14)  # counts of coefficients that OpenCV's model has
 
@@ -185,7 +186,14 @@ def read_cameras(path: Path) -> tuple[Camera, ...]:
         raise InputError(f"{path}: not found; name a calibration file") from None
     except KeyError as error:
         raise InputError(f"{path}: lacks {error}; give a complete calibration") from None
-    except (ValueError, TypeError, OSError, AttributeError, ElementTree.ParseError) as error:
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        AttributeError,
+        RecursionError,
+        ElementTree.ParseError,
+    ) as error:
         raise InputError(
             f"{path}: cannot be read as a calibration ({error}); correct or export it again"
         ) from None
@@ -335,8 +343,14 @@ def _camera(
 ) -> Camera:
     """A camera of a file's numbers, checked; ValueError says what is wrong with them."""
     k = _array(f"{name}: K", matrix, (3, 3)) + HALF
-    if not (k[0, 0] > 0 and k[1, 1] > 0):
-        raise ValueError(f"{name}: the focal lengths in K must be above 0")
+    if not np.allclose([*k[2], k[1, 0], k[0, 1]], [0, 0, 1, 0, 0], atol=1e-6 * abs(k[0, 0])):
+        raise ValueError(f"{name}: K must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], without skew")
+    fewest, most = FOCAL_PX
+    if min(k[0, 0], k[1, 1]) < fewest or np.abs(k).max() > most:
+        raise ValueError(
+            f"{name}: the focal lengths in K must be above 0 and, as the rest, in pixels; they are "
+            f"{k[0, 0]:g} and {k[1, 1]:g}"
+        )
     lens = np.asarray(distortion, dtype=np.float64).ravel()
     if len(lens) not in DISTORTIONS or not np.isfinite(lens).all():
         raise ValueError(f"{name}: distortion has {len(lens)} numbers; OpenCV's has k1 k2 p1 p2 k3")

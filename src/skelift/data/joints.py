@@ -36,7 +36,6 @@ LAYOUTS: Mapping[str, tuple[str, ...]] = {
 # Joints that a layout may lack, as weighted sums of those that it has. The head joint is the top
 # of the head: from the ears on, 0.7 times as far as from the shoulders to them (an adult's stature
 # fractions: shoulders 0.82, ears 0.93, top 1.00, rounded).
-_EARS = {"l_ear": 0.5, "r_ear": 0.5}
 _SHOULDERS = {"l_shoulder": 0.5, "r_shoulder": 0.5}
 _HIPS = {"l_hip": 0.5, "r_hip": 0.5}
 DERIVED: Mapping[str, Mapping[str, float]] = {

@@ -88,7 +88,7 @@ class StaticPerson(MedianBackground):
     def mask(self, image: ImageArray) -> Mask:
         """Mask of the person in an image of the same camera; all 0 where nobody is in sight."""
         large = shrink(image, LARGEST)
-        small = shrink(image)
+        small = shrink(large)  # as the background was learned: one step less rounds differently
         moving, seen = self._look(large)
         raw = distance(small, self._background)
         change = np.asarray(cv2.GaussianBlur(raw, (3, 3), 0), dtype=np.float32)
@@ -113,6 +113,8 @@ class StaticPerson(MedianBackground):
         whole, frame = _whole(image), _widened(square, 0.3)
         body = clean(_above(confidence(image, frame), SURE))
         both = np.maximum(moving, placed(body, frame, whole, width, height))
+        if not both.any():  # what looked like somebody from afar is nobody
+            return moving, np.zeros((height, width), np.float32)
         return moving, look(image, _square_around(both, per_pixel), whole, width, height)
 
     def _labels(

@@ -142,7 +142,7 @@ def _box(pose: NDArray[np.floating], margin: float) -> CropBox:
 
 
 def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
-    arrays = _read_npz(path)
+    arrays = read_npz(path)
     if "poses_2d" not in arrays:
         raise InputError(
             f"{path}: holds {', '.join(arrays) or 'nothing'}, but no poses_2d; save the poses as "
@@ -187,7 +187,8 @@ def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
     return RawPoses(names, values[..., :2], confidence, samples)
 
 
-def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file; InputError if it is broken, or has objects in it."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive)

@@ -16,6 +16,8 @@ Confidence = NDArray[np.float32]  # 0: background for certain, 1: a person for c
 
 # OpenCV's networks keep a state while they run: one per thread.
 _local = threading.local()
+# Its reader has a state that all threads share: two at once hang, or fail.
+_reading = threading.Lock()
 
 
 def confidence(image: ImageArray, square: CropBox, mirrored: bool = False) -> Confidence:
@@ -49,5 +51,6 @@ def placed(
 
 def _network() -> Any:
     if not hasattr(_local, "network"):
-        _local.network = cv2.dnn.readNetFromTFLite(str(SEGMENTER))
+        with _reading:
+            _local.network = cv2.dnn.readNetFromTFLite(str(SEGMENTER))
     return _local.network

@@ -24,7 +24,7 @@ from skelift.processes import cores
 
 FEWEST_FRAMES = 5  # that tell a background from a body
 BLOCK = 16  # frames in memory at a time, cut out by as many threads as there are cores
-VERSION = 3  # of how masks are found: a new one makes kept masks again
+VERSION = 4  # of how masks are found: a new one makes kept masks again
 
 
 BACKGROUNDS: dict[str, Callable[[Iterable[ImageArray]], Background]] = {
@@ -119,12 +119,15 @@ def _digest(clip: Clip, background: str) -> str:
 
 
 def _save(file: Path, masks: Sequence[Mask]) -> None:
-    bits = np.packbits(np.stack(masks) > 0, axis=-1)
+    bits = [np.packbits(mask > 0, axis=-1) for mask in masks]  # of images of any sizes
+    widths = np.array([mask.shape[1] for mask in masks])
     with atomic_file(file) as unfinished, unfinished.open("wb") as stream:
-        np.savez_compressed(stream, bits=bits, width=masks[0].shape[1])
+        np.savez_compressed(stream, *bits, widths=widths)
 
 
 def _load(file: Path) -> list[Mask]:
     with np.load(file, allow_pickle=False) as arrays:
-        bits = np.unpackbits(arrays["bits"], axis=-1, count=int(arrays["width"]))
-    return list(bits * np.uint8(255))
+        return [
+            np.unpackbits(arrays[f"arr_{n}"], axis=-1, count=int(width)) * np.uint8(255)
+            for n, width in enumerate(arrays["widths"])
+        ]

@@ -14,12 +14,12 @@ A truth file is an .npz of N labelled frames::
 """
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from skelift.config import FolderConfig
 from skelift.data.cameras import Camera
 from skelift.data.clips import Clip
+from skelift.data.poses import read_npz
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton, joint_name
 
@@ -112,20 +113,23 @@ def read_truth(path: Path, skeleton: Skeleton) -> Truth:
         raise InputError(f"{path}: has no poses; save one of {', '.join(ARRAYS)}")
     if "joints_3d_mm" in given and "joints_world_mm" in given:
         raise InputError(f"{path}: has joints_3d_mm and joints_world_mm; keep one of them")
+    if arrays["joints"].ndim != 1 or arrays["frame"].ndim != 1:
+        raise InputError(f"{path}: joints and frame are lists; give names (J,) and integers (N,)")
     names = [joint_name(str(name)) for name in arrays["joints"]]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"{path}: names {', '.join(sorted(twice))} twice; keep one of each")
     columns = [names.index(n) if (n := joint_name(j)) in names else -1 for j in skeleton.joints]
     if max(columns, default=-1) < 0:
         raise InputError(
             f"{path}: none of its joints ({', '.join(names)}) is one of skeleton "
             f"{skeleton.name}; rename them or choose another skeleton="
         )
+    if others := [name for name in names if name not in map(joint_name, skeleton.joints)]:
+        others_are = f"{', '.join(others)}: no joints of skeleton {skeleton.name}"
+        print(f"{path}: {others_are}, not scored", file=sys.stderr)
     count = len(arrays["frame"])
     poses = {name: _poses(path, name, arrays[name], count, len(names), columns) for name in given}
-    height = float(arrays["height_mm"]) if "height_mm" in arrays else None
-    if height is not None and not (np.isfinite(height) and height > 0):
-        raise InputError(
-            f"{path}: height_mm is {height}; give a length above 0 mm, or leave it out"
-        )
+    height = _height(path, arrays["height_mm"]) if "height_mm" in arrays else None
     return Truth(path, poses, _rows(path, arrays, count), height)
 
 
@@ -183,7 +187,7 @@ def split_by_moment(
             and the labels do not say theirs.
     """
     regions = [Region.parse(text) for text in folder.test]
-    _check_names(clips, truth, folder, regions)
+    _check_names(clips, truth, regions)
     parts = []
     for clip, own_names in zip(clips, names, strict=True):
         numbers = frame_numbers(clip)
@@ -239,9 +243,7 @@ def _near(numbers: NDArray[np.int64], moments: NDArray[np.int64], reach: int) ->
     return np.asarray(first < np.searchsorted(moments, numbers + reach, side="right"))
 
 
-def _check_names(
-    clips: Sequence[Clip], truth: Truth | None, folder: FolderConfig, regions: Sequence[Region]
-) -> None:
+def _check_names(clips: Sequence[Clip], truth: Truth | None, regions: Sequence[Region]) -> None:
     names = sorted({clip.name for clip in clips})
     for region in regions:
         if not any(fnmatchcase(name, region.clip) for name in names):
@@ -256,15 +258,16 @@ def _check_names(
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; set data.folder.truth to a truth file") from None
-    except (BadZipFile, ValueError, OSError, EOFError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"{path}: cannot be read as .npz ({error}); save it with np.savez"
-        ) from None
+    if not path.exists():
+        raise InputError(f"{path}: not found; set data.folder.truth to a truth file")
+    return read_npz(path)
+
+
+def _height(path: Path, value: NDArray[Any]) -> float:
+    number = value.dtype.kind in "fiu" and value.size == 1
+    if not (number and np.isfinite(value).all() and (value > 0).all()):
+        raise InputError(f"{path}: height_mm is {value}; give a length above 0 mm, or leave it out")
+    return float(value.reshape(()))
 
 
 def _poses(

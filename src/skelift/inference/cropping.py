@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.background import cut_out
-from skelift.data.cameras import Camera, View, view_of_mask
+from skelift.data.cameras import FOCAL_PX, Camera, View, view_of_mask
 from skelift.data.crop import CropBox
 from skelift.data.images import (
     BLACK_BACKGROUND,
@@ -23,7 +23,7 @@ from skelift.data.mask_checks import mask_fault
 from skelift.data.person import Corners, Person
 from skelift.data.static_camera import PERSON
 from skelift.errors import InputError, RequestError
-from skelift.numbers import is_positive, is_real
+from skelift.numbers import is_real
 
 ImageArray = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -112,10 +112,12 @@ def prepare_image(
             or no body is left.
     """
     check_image(image)
-    if focal_px is not None and not is_positive(focal_px):
+    if focal_px is not None and not (is_real(focal_px) and 1 <= focal_px <= FOCAL_PX[1]):
         raise RequestError(
-            400, "bad_focal", f"focal_px={focal_px}: must be a number above 0, in pixels"
+            400, "bad_focal", f"focal_px={focal_px}: must be a number above 0, in pixels (1 to 1e6)"
         )
+    if camera is not None and not isinstance(camera, Camera):
+        raise InputError("camera must be one of skelift.data.cameras.read_cameras(FILE)")
     if camera is not None and focal_px is not None:
         raise InputError("a camera and a focal length are given; the camera has its own, give one")
     if background not in OF_ONE_IMAGE:

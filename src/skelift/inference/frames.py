@@ -74,9 +74,14 @@ class Source:
         corners: Corners | None = None
         if box is not None:
             _, first, _ = next(self.clip.frames([self.clip.indices[0]]))
-            corners = corners_of(box, *first.shape[1::-1])
+            corners, size = corners_of(box, *first.shape[1::-1]), first.shape
         times = frame_times(self.clip.files[0]) if self.clip.is_video else ()
         for index, image, mask, source in masked_frames(self.clip, background, box=corners):
+            if corners is not None and image.shape != size:
+                raise InputError(
+                    f"{self.clip.file(index)}: is {image.shape[1]} x {image.shape[0]} px, and the "
+                    f"box is of images of {size[1]} x {size[0]} px; predict it by itself"
+                )
             if mask is None and background == REMOVE:
                 mask, source = _cut_out(image, corners), REMOVE
             number, time = (index, times[index]) if times else (None, None)

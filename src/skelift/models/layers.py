@@ -90,6 +90,17 @@ def unit(inputs: int, outputs: int, norm: Norm, kernel: int = 3, stride: int = 1
     return nn.Sequential(convolution, norm(outputs))
 
 
+def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    """Two hidden layers with ReLU."""
+    return nn.Sequential(
+        nn.Linear(inputs, width),
+        nn.ReLU(),
+        nn.Linear(width, width),
+        nn.ReLU(),
+        nn.Linear(width, outputs),
+    )
+
+
 class Encoder(nn.Module):
     """Four stages, each but the first halving the side: (B, C, S, S) -> w, 2w, 4w, 8w channels."""
 

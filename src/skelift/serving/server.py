@@ -71,7 +71,7 @@ class Server:
         return True
 
     def _lasting(self, why: str) -> RunError:
-        return RunError(f"{self.archive}: {why}; the whole log is in {self.log.keep()}")
+        return RunError(f"{self.archive}: {why}; its log is in {self.log.keep()}")
 
     def drain(self, grace: float = 0.0, seconds: float = DRAIN_SECONDS) -> bool:
         """Report not ready, and wait until nothing is under way; whether that was in time.

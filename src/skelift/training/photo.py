@@ -78,8 +78,9 @@ class MaskDamage(Draws):
         field = interpolate(self.field, size=(size, size), mode="bicubic")
         holes, pieces, cut = (self.wrong[:, n, None, None, None] for n in range(3))
         near = _widest(_widest(mask, _odd(size / 5), 1), 1, _odd(size / 5))
-        kept = ~((field[:, :1] > 1.2) & holes) & ~(self._beyond(size) & cut)
-        added = (field[:, 1:] > 0.9) & pieces & (near > 0) & ~(self._beyond(size) & cut)
+        here = ~(self._beyond(size) & cut)
+        kept = here & ~((field[:, :1] > 1.2) & holes)
+        added = here & (field[:, 1:] > 0.9) & pieces & (near > 0)
         colour = interpolate(self.colour, size=(size, size), mode="bilinear")
         colour = torch.lerp(colour.mean(1, keepdim=True), colour, 0.4)  # rooms are not gaudy
         room = torch.where(added, colour, 0.0) * (1 - mask)

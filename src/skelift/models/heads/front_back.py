@@ -32,6 +32,7 @@ class FrontBack(FacingHead):
     skeleton's head.
     """
 
+    section = "front_back"
     batch = 64
     weight_decay = 1e-4
     ends: Tensor
@@ -54,14 +55,10 @@ class FrontBack(FacingHead):
             nn.Linear(4 * width * (PATCH // 4) ** 2, 1),
         )
 
-    @staticmethod
-    def check(config: Config, data: Dataset) -> None:
+    @classmethod
+    def check(cls, config: Config, data: Dataset) -> None:
         """InputError unless the body has sides and training images show radial motion."""
-        if not len(data.skeleton.trunk_pairs):
-            raise InputError(
-                f"{data.folder}: skeleton {data.skeleton.name} has no left and right joints on its "
-                "trunk, so front and back look alike; set heads.front_back.enabled=false"
-            )
+        super().check(config, data)
         if config.heads.front_back.steps:
             moving_images(data.split("train"))
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from skelift.config import Config
 from skelift.data.format import Dataset, Split
+from skelift.errors import InputError
 from skelift.models.posenet import PoseNet
 from skelift.skeleton import Skeleton
 
@@ -35,8 +36,8 @@ class Head(nn.Module, ABC):
     def __init__(self, skeleton: Skeleton) -> None:
         super().__init__()
 
-    @staticmethod
-    def check(config: Config, data: Dataset) -> None:
+    @classmethod
+    def check(cls, config: Config, data: Dataset) -> None:
         """InputError unless the head can be fitted; called before the core is trained."""
 
     @abstractmethod
@@ -69,6 +70,17 @@ class FacingHead(Head):
     pipeline adds up the log-odds of all such heads, and swaps left and right where the sum is
     above 0.
     """
+
+    section: ClassVar[str]  # its name in the section ``heads``
+
+    @classmethod
+    def check(cls, config: Config, data: Dataset) -> None:
+        """InputError unless the body has sides."""
+        if not len(data.skeleton.trunk_pairs):
+            raise InputError(
+                f"{data.folder}: skeleton {data.skeleton.name} has no left and right joints on its "
+                f"trunk, so front and back look alike; set heads.{cls.section}.enabled=false"
+            )
 
     def forward(self, x: Tensor, read: Tensor, y: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
         """Poses as they are: the pipeline gives them their true sides."""

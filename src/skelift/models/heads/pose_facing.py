@@ -2,18 +2,16 @@
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from skelift import losses
-from skelift.config import Config
-from skelift.data.format import Dataset
 from skelift.data.hold_out import spread
 from skelift.data.loading import ImageLoader
-from skelift.errors import InputError
 from skelift.geometry import mirror_pose, turn_2d
 from skelift.models.heads.head import FacingHead, FitData
 from skelift.models.heads.refiner import noisy
 from skelift.models.heads.upright import Upright
+from skelift.models.layers import mlp
 from skelift.skeleton import Skeleton
 
 READINGS = 512  # training images whose poses are compared with the unpaired ones
@@ -27,31 +25,17 @@ class PoseFacing(FacingHead):
     true ones, so images are required to face the camera as often as unpaired poses do.
     """
 
+    section = "pose_facing"
     batch = 256
     swap: Tensor
 
     def __init__(self, skeleton: Skeleton, width: int = 256) -> None:
         super().__init__(skeleton)
         self.register_buffer("swap", torch.as_tensor(skeleton.swap), persistent=False)
-        self.layers = nn.Sequential(
-            nn.Linear(2 * len(skeleton), width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, 1),
-        )
+        self.layers = mlp(2 * len(skeleton), width, 1)
         # Of the fit alone; in a list, so that its weights are not written with these.
         self._upright: list[Upright] = []
         self._read: Tensor | None = None
-
-    @staticmethod
-    def check(config: Config, data: Dataset) -> None:
-        """InputError unless the body has sides."""
-        if not len(data.skeleton.trunk_pairs):
-            raise InputError(
-                f"{data.folder}: skeleton {data.skeleton.name} has no left and right joints on its "
-                "trunk, so front and back look alike; set heads.pose_facing.enabled=false"
-            )
 
     def facing_logits(self, x: Tensor, read: Tensor) -> Tensor:
         """See ``FacingHead``; ``x`` is not looked at."""

@@ -1,10 +1,11 @@
 """Refiner: 2D pose -> the likely pose near it."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from skelift import losses
 from skelift.models.heads.head import FitData, Head
+from skelift.models.layers import mlp
 from skelift.skeleton import Skeleton
 
 # Range of the noise's standard deviation, per pose; half a side of the crop is 1. Omega's error is
@@ -23,13 +24,7 @@ class Refiner(Head):
     def __init__(self, skeleton: Skeleton, width: int = 512) -> None:
         super().__init__(skeleton)
         coordinates = 2 * len(skeleton)
-        self.layers = nn.Sequential(
-            nn.Linear(coordinates, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, coordinates),
-        )
+        self.layers = mlp(coordinates, width, coordinates)
 
     def forward(self, x: Tensor, read: Tensor, y: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Head``."""

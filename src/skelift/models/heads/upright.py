@@ -1,12 +1,13 @@
 """Upright: by how much is the body turned in the image plane?"""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from skelift import losses
 from skelift.geometry import turn_2d
 from skelift.models.heads.head import FitData, Head
 from skelift.models.heads.refiner import noisy
+from skelift.models.layers import mlp
 from skelift.skeleton import Skeleton
 
 MOST = 1.3  # radians, of the turns that it learns from
@@ -23,13 +24,7 @@ class Upright(Head):
 
     def __init__(self, skeleton: Skeleton, width: int = 256) -> None:
         super().__init__(skeleton)
-        self.layers = nn.Sequential(
-            nn.Linear(2 * len(skeleton), width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, 1),
-        )
+        self.layers = mlp(2 * len(skeleton), width, 1)
 
     def forward(self, x: Tensor, read: Tensor, y: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
         """Poses as they are: the pipeline turns images and poses by ``roll``."""
