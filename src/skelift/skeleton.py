@@ -26,6 +26,8 @@ class Skeleton:
         bone_lengths_mm: typical length of each bone. Their ratios are the prior of the
             relative-bone-length loss (Eq. 10), their mean gives predictions a size in mm.
         pairs: (left, right) partner joints; a mirrored image swaps them.
+        axis: (rear, front) joints of the midline, of a body that lies, such as a dog: it heads from
+            one to the other. Empty for a body that stands: it heads where its trunk faces.
         root: joint that poses are relative to.
         head: joint whose distance to the root sets the scale of the 2D poses.
         evaluated: joints of the headline PCK and AUC; empty means all.
@@ -42,6 +44,7 @@ class Skeleton:
     bones: tuple[tuple[str, str], ...]
     bone_lengths_mm: tuple[float, ...]
     pairs: tuple[tuple[str, str], ...] = ()
+    axis: tuple[str, ...] = ()
     evaluated: tuple[str, ...] = ()
     channels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -63,7 +66,7 @@ class Skeleton:
             )
         if not self.bones or not all(0 < length < np.inf for length in self.bone_lengths_mm):
             yield "needs bones, all with a length above 0 mm"
-        named = {self.root, self.head, *self.evaluated}
+        named = {self.root, self.head, *self.axis, *self.evaluated}
         for names in (*self.bones, *self.pairs, *self.channels.values()):
             named.update(names)
         if unknown := sorted(named - set(self.joints)):
@@ -72,6 +75,10 @@ class Skeleton:
             yield "root and head must be different joints"
         if twice := _repeated(joint for pair in self.pairs for joint in pair):
             yield f"{twice} is twice in pairs; a joint has one partner"
+        if self.axis and (len(self.axis) != 2 or _repeated(self.axis)):
+            yield f"axis is [{', '.join(self.axis)}]; give two joints, the rear and the front one"
+        if aside := sorted({joint for pair in self.pairs for joint in pair} & set(self.axis)):
+            yield f"{aside[0]} of axis has a partner; take joints of the midline"
         if twice := _repeated(self.evaluated):
             yield f"{twice} is twice in evaluated; name it once"
         if twice := _repeated(joint for names in self.channels.values() for joint in names):
@@ -117,6 +124,8 @@ class Skeleton:
     def to_mapping(self) -> dict[str, Any]:
         """The YAML form, as plain lists and dicts."""
         mapping: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        if not self.axis:  # files of bodies that stand stay as earlier versions read them
+            del mapping["axis"]
         return mapping
 
     def __len__(self) -> int:
@@ -135,6 +144,14 @@ class Skeleton:
     def head_index(self) -> int:
         """Index of the head joint."""
         return self.index(self.head)
+
+    @cached_property
+    def axis_indices(self) -> tuple[int, int] | None:
+        """Indices of the rear and the front joint of the axis; None for a body that stands."""
+        if not self.axis:
+            return None
+        rear, front = self.axis
+        return self.index(rear), self.index(front)
 
     @cached_property
     def bone_indices(self) -> NDArray[np.int64]:

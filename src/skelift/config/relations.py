@@ -65,6 +65,12 @@ def check_relations(c: Config) -> None:
             f"{_holds_others(c)} with it; give each a folder of its own",
         ),
         (
+            not c.loss.canonical_sides or not c.body.axis,
+            f"loss.canonical_sides=true names sides as if bodies were seen from behind, but skeleton "
+            f"{c.body.name} has an axis: a body that lies shows its sides; set it to false, and "
+            "heads.front_back.enabled and heads.pose_facing.enabled too",
+        ),
+        (
             not c.heads.front_back.enabled or c.loss.canonical_sides,
             "heads.front_back.enabled=true needs loss.canonical_sides=true: it swaps them",
         ),

@@ -1,8 +1,8 @@
-"""Whether a body comes nearer or goes away, where its image is a frame of a video.
+"""Where a body goes, where its image is a frame of a video.
 
-Bodies mostly move forwards, so one that comes nearer mostly faces the camera. This is known of no
-single image and needs no label: it is read off the boxes around the body shortly before and
-after. The camera must stand still.
+Bodies mostly move forwards, so one that comes nearer mostly faces the camera, and the front of one
+that lies is mostly where it goes to. This is known of no single image and needs no label: it is
+read off the boxes around the body shortly before and after. The camera must stand still.
 """
 
 import numpy as np
@@ -46,16 +46,50 @@ def radial_motion_of(split: Split) -> NDArray[np.float32]:
     """
     if split.radial_motion is not None:
         return np.array(split.radial_motion)
-    samples, place = split.samples, np.arange(len(split))
+    earlier, later, known = _around(split.samples)
+    return np.where(known, radial_motion(earlier, later), np.nan).astype(np.float32)
+
+
+def heading_motion(
+    earlier: NDArray[np.floating], later: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """How a body has moved in the image, in its own size.
+
+    Args:
+        earlier: (..., 3) crop boxes (centre x, centre y, side) in pixels of the source.
+        later: the same a little later.
+
+    Returns:
+        (..., 3) the centre's way right and down in sides of the box, and the box's growth
+        log(side' / side).
+    """
+    side = np.sqrt(earlier[..., 2:] * later[..., 2:])
+    way = (later[..., :2] - earlier[..., :2]) / side
+    return np.concatenate([way, np.log(later[..., 2:] / earlier[..., 2:])], -1)
+
+
+def heading_motion_of(split: Split) -> NDArray[np.float32]:
+    """(N, 3) ``heading_motion`` of each image of a split, NaN where no film is known around it.
+
+    It is that of the images of the same person, clip and camera up to ``REACH`` before and after.
+    """
+    earlier, later, known = _around(split.samples)
+    return np.where(known[:, None], heading_motion(earlier, later), np.nan).astype(np.float32)
+
+
+def _around(
+    samples: NDArray[np.void],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Crop boxes (N, 3) up to ``REACH`` images before and after each of N images.
+
+    The last array (N,) says where there are two images; elsewhere both boxes are the image's own.
+    """
     names = [samples[field] for field in ("person", "clip", "camera")]
-    order = np.lexsort((samples["frame"], *names))
+    order, place = np.lexsort((samples["frame"], *names)), np.arange(len(samples))
     parted = np.any([name[order][1:] != name[order][:-1] for name in names], axis=0)
     film = np.r_[0, parted.cumsum()]
     first, last = np.searchsorted(film, film), np.searchsorted(film, film, "right") - 1
+    before, after = np.maximum(place - REACH, first), np.minimum(place + REACH, last)
+    back = np.argsort(order)
     crops = samples["crop"][order].astype(np.float64)
-    nearer = radial_motion(
-        crops[np.maximum(place - REACH, first)], crops[np.minimum(place + REACH, last)]
-    )
-    found = np.empty(len(split), dtype=np.float32)
-    found[order] = np.where(last > first, nearer, np.nan)
-    return found
+    return crops[before][back], crops[after][back], (last > first)[back]
