@@ -11,6 +11,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from skelift.geometry import mirror_pose
 
+SURE_MOTION = 0.5
+LEAST_MOTION = 0.15
 SURE_RADIAL_MOTION = 0.1  # from here on radial motion counts in full
 
 
@@ -100,6 +102,31 @@ def silhouette_loss(body: Tensor, mask: Tensor) -> Tensor:
     Ties the pose to the image, which nothing in Eq. 12 does. Both are (B, 1, S, S) in [0, 1].
     """
     return (body - mask).square().mean()
+
+
+def painted_loss(read: Tensor, s: Tensor, u: Tensor, drawn: Tensor) -> Tensor:
+    """Departure: the image of a painted body gives the pose that was painted.
+
+    Args:
+        read: (B, J, 2) poses that Omega reads off ``s``.
+        s: (B, C, S, S) skeleton images of the painted bodies.
+        u: (B, J, 2) the poses they were painted of.
+        drawn: (B, C, S, S) kappa(u).
+    """
+    return _squared(read - u) + 20 * (s - drawn).square().mean()
+
+
+def heading_loss(axis: Tensor, motion: Tensor) -> Tensor:
+    """Departure: a body that lies goes where its front is.
+
+    Args:
+        axis: (B, 2) from the rear to the front in the image, over the crop.
+        motion: (B, 2) how far it goes in the image, in sides of its crop.
+    """
+    speed = motion.norm(dim=1)
+    along = (axis * motion).sum(1) / speed.clamp(min=1e-6)
+    sure = (speed / SURE_MOTION).clamp(max=1) * (speed > LEAST_MOTION)
+    return (sure * torch.nn.functional.softplus(-along / 0.1)).mean()
 
 
 def facing_loss(facing: Tensor, radial_motion: Tensor) -> Tensor:

@@ -23,9 +23,6 @@ from torch.autograd.function import once_differentiable
 from skelift import render_device, threads
 from skelift.skeleton import Skeleton
 
-# Squared kappa of this gamma draws limbs about as thick as those of a body that fills the crop.
-_SILHOUETTE_GAMMA = 150.0
-
 
 @dataclass(frozen=True)
 class Kappa:
@@ -72,11 +69,6 @@ class Kappa:
         kernel = _OnCpu if u.device.type == "cpu" else _OnDevice
         drawn: Tensor = kernel.apply(u.float(), self)  # type: ignore[no-untyped-call]
         return drawn
-
-
-def silhouette_kappa(skeleton: Skeleton, size: int) -> Kappa:
-    """Renderer of a body's silhouette: one channel, thick limbs."""
-    return Kappa.of(skeleton, size, sides=False, gamma=_SILHOUETTE_GAMMA, squared=True)
 
 
 class _OnCpu(torch.autograd.Function):

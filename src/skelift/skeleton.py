@@ -16,6 +16,14 @@ from skelift.errors import InputError
 
 
 @dataclass(frozen=True)
+class Part:
+    """Flesh of a body: the convex hull of some joints, thicker by a radius."""
+
+    joints: tuple[str, ...]
+    radius_mm: float = 0.0
+
+
+@dataclass(frozen=True)
 class Skeleton:
     """Joints, bones and left/right partners of an articulated body.
 
@@ -30,6 +38,8 @@ class Skeleton:
             one to the other. Empty for a body that stands: it heads where its trunk faces.
         root: joint that poses are relative to.
         head: joint whose distance to the root sets the scale of the 2D poses.
+        parts: flesh of a body that is more than limbs, of which its silhouette is drawn. Empty for a
+            body of limbs of one thickness.
         evaluated: joints of the headline PCK and AUC; empty means all.
         channels: channel name -> child joints of the bones drawn in that channel, used when
             the skeleton image has several channels. Empty derives left / right / centre from pairs.
@@ -45,6 +55,7 @@ class Skeleton:
     bone_lengths_mm: tuple[float, ...]
     pairs: tuple[tuple[str, str], ...] = ()
     axis: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
     evaluated: tuple[str, ...] = ()
     channels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -67,7 +78,8 @@ class Skeleton:
         if not self.bones or not all(0 < length < np.inf for length in self.bone_lengths_mm):
             yield "needs bones, all with a length above 0 mm"
         named = {self.root, self.head, *self.axis, *self.evaluated}
-        for names in (*self.bones, *self.pairs, *self.channels.values()):
+        of_parts = [part.joints for part in self.parts]
+        for names in (*self.bones, *self.pairs, *self.channels.values(), *of_parts):
             named.update(names)
         if unknown := sorted(named - set(self.joints)):
             yield f"{', '.join(unknown)} not among its joints; correct the name"
@@ -79,6 +91,8 @@ class Skeleton:
             yield f"axis is [{', '.join(self.axis)}]; give two joints, the rear and the front one"
         if aside := sorted({joint for pair in self.pairs for joint in pair} & set(self.axis)):
             yield f"{aside[0]} of axis has a partner; take joints of the midline"
+        if not all(part.joints and 0 <= part.radius_mm < np.inf for part in self.parts):
+            yield "a part needs joints and a radius_mm of 0 or more"
         if twice := _repeated(self.evaluated):
             yield f"{twice} is twice in evaluated; name it once"
         if twice := _repeated(joint for names in self.channels.values() for joint in names):
@@ -124,8 +138,9 @@ class Skeleton:
     def to_mapping(self) -> dict[str, Any]:
         """The YAML form, as plain lists and dicts."""
         mapping: dict[str, Any] = _adapter().dump_python(self, mode="json")
-        if not self.axis:  # files of bodies that stand stay as earlier versions read them
-            del mapping["axis"]
+        for later in ("axis", "parts"):  # files without them stay as earlier versions read them
+            if not mapping[later]:
+                del mapping[later]
         return mapping
 
     def __len__(self) -> int:

@@ -337,6 +337,10 @@ class LossConfig:
     canonical_sides: Flag = False
     # The drawn body covers the mask and nothing else.
     silhouette: NonNegative = 0.0
+    # Images of painted bodies, which have the flesh of the prior's poses, give these poses.
+    painted: NonNegative = 0.0
+    # A body that lies (a skeleton with an axis) goes where its front is; needs frames of videos.
+    heading: NonNegative = 0.0
     # A mirrored image gives the mirrored pose.
     mirror: NonNegative = 0.0
     # Factor on L_base at the first step; it falls geometrically to 1 in cycle_weight_steps.

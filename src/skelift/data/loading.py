@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skelift.data.format import Prior, Split
+from skelift.data.motion_cue import heading_motion_of
 from skelift.geometry import CropCamera, Units, root_relative_2d
 from skelift.skeleton import Skeleton
 
@@ -23,6 +24,7 @@ class ImageBatch:
     x: Tensor
     mask: Tensor
     camera: CropCamera
+    motion: Tensor | None = None
     joints_2d: Tensor | None = None
     joints_3d_mm: Tensor | None = None
 
@@ -41,6 +43,7 @@ class ImageLoader:
                 torch.from_numpy(split.masks[:]).to(device),
             )
         self._camera = crop_cameras(split.samples).to(device)
+        self._motion = torch.from_numpy(np.nan_to_num(heading_motion_of(split)[:, :2])).to(device)
         self._labels: tuple[Tensor, Tensor] | None = None
         if labels:
             if split.joints_2d is None or split.joints_3d_mm is None:
@@ -77,6 +80,7 @@ class ImageLoader:
             images.permute(0, 3, 1, 2).float() / 255,  # channels_last: the memory stays as it lies
             masks.unsqueeze(1).float() / 255,
             self._camera[on_device],
+            self._motion[on_device],
             *labels,
         )
 

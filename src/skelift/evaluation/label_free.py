@@ -15,7 +15,7 @@ from skelift.data.loading import over_crop
 from skelift.evaluation.metrics import Array
 from skelift.evaluation.predictions import predict_split
 from skelift.models.pipeline import PosePipeline
-from skelift.render import silhouette_kappa
+from skelift.flesh import Flesh
 from skelift.skeleton import Skeleton
 
 _CHUNK = 256
@@ -69,7 +69,7 @@ def score_without_labels(
 def _overlap(skeleton: Skeleton, joints_2d_px: ArrayLike, masks: NDArray[np.uint8]) -> Array:
     """(N,) intersection over union of drawn bodies and masks."""
     size = masks.shape[-1]
-    draw = silhouette_kappa(skeleton, size)
+    draw = Flesh(skeleton, size)
     poses = over_crop(np.asarray(joints_2d_px), size)
     overlaps = []
     for start in range(0, len(poses), _CHUNK):

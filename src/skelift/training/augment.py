@@ -75,7 +75,10 @@ class Augmentation:
         to = self.to(images.x.device)
         both = torch.cat([images.x, images.mask], 1)
         both = torch.where(to.flip[:, None, None, None], both.flip(3), both)
-        camera = images.camera.mirrored(to.flip)
+        camera, motion = images.camera.mirrored(to.flip), images.motion
+        if motion is not None:
+            way = torch.where(to.flip[:, None], -1.0, 1.0)
+            motion = torch.cat([motion[:, :1] * way, motion[:, 1:]], 1)
         if to.images:
             both, camera = to.images.of_images(both), to.images.of_cameras(camera)
         x, mask = both.split([3, 1], 1)
@@ -85,7 +88,7 @@ class Augmentation:
         if to.mask:
             x = to.mask(x, mask)
         x = x.contiguous(memory_format=torch.channels_last)
-        return replace(images, x=x, mask=mask, camera=camera)
+        return replace(images, x=x, mask=mask, camera=camera, motion=motion)
 
     def of_poses(self, u: Tensor) -> Tensor:
         """The changed poses (B, J, 2) of the prior, over the crop."""

@@ -14,12 +14,14 @@ from skelift import losses
 from skelift.collective import gather
 from skelift.config import LossConfig
 from skelift.data.loading import ImageBatch
+from skelift.flesh import Flesh
 from skelift.geometry import project, random_view, rotate
 from skelift.models.discriminator import Discriminator
 from skelift.models.flow import PoseFlow
 from skelift.models.posenet import PoseNet
-from skelift.render import Kappa, silhouette_kappa
+from skelift.render import Kappa
 from skelift.training.loop import Terms
+from skelift.training.paint import Paint, joint_colours
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ class SelfSupervised(nn.Module):
         self.pose = pose
         self.lifting = Lifting(config, pose)
         self.kappa = kappa
-        self.silhouette = silhouette_kappa(pose.skeleton, kappa.size)
+        self.flesh = Flesh(pose.skeleton, kappa.size)
+        self.register_buffer("colours", torch.zeros(len(pose.skeleton), 3))
 
     def forward(
         self,
@@ -108,6 +111,7 @@ class SelfSupervised(nn.Module):
         u: Tensor,
         lifted_prior: Tensor,
         noise: StepNoise,
+        paint: Paint | None,
         discriminator: Discriminator,
         flow: PoseFlow,
         lift_images: bool,
@@ -120,6 +124,7 @@ class SelfSupervised(nn.Module):
             u: (B, J, 2) poses of the prior, this process's share.
             lifted_prior: (P, J, 2) normalised poses of the prior that Lambda lifts besides.
             noise: random numbers of the lifted poses of the global batch.
+            paint: random numbers of the painted bodies, where ``painted`` has a weight.
             discriminator: D, whose weights are not moved here.
             flow: the frozen flow.
             lift_images: whether the images' poses enter the lifting losses.
@@ -131,8 +136,12 @@ class SelfSupervised(nn.Module):
         """
         c, count = self.config, len(images.x)
         x = torch.cat([images.x, images.x.flip(3)]) if c.mirror else images.x
-        s = self.pose.phi(x)
         w = self.kappa(u)
+        shown = [x]
+        if paint:
+            with torch.no_grad():
+                shown.append(paint(self.flesh.distance(u), images, u, self.colours).to(x.dtype))
+        s, *of_painted = self.pose.phi(torch.cat(shown)).split(len(x))
         y, read = self.pose.omega(s, w.to(s.dtype)).split([len(s), len(u)])
         redrawn = self.kappa(y)
         seen_by_d = redrawn if c.disc_input == "redrawn" else s
@@ -146,13 +155,20 @@ class SelfSupervised(nn.Module):
                 "render": (c.render, lambda: losses.redraw_loss(redrawn, s)),
             }
         )
+        if paint:
+            (s_painted,) = of_painted
+            terms |= {"painted": c.painted * losses.painted_loss(self.pose.omega(s_painted), s_painted, u, w)}
         y, y_mirrored = y[:count], y[count:]
+        if paint:
+            with torch.no_grad():
+                self.colours.lerp_(joint_colours(y, images), 0.02)
         terms |= _weighted(
             {
                 "silhouette": (
                     c.silhouette,
-                    lambda: losses.silhouette_loss(self.silhouette(y), images.mask),
+                    lambda: losses.silhouette_loss(self.flesh(y), images.mask),
                 ),
+                "heading": (c.heading, lambda: losses.heading_loss(self._axis(y), images.motion)),
                 "mirror": (c.mirror, lambda: losses.mirror_loss(y, y_mirrored, self.pose.swap)),
             }
         )
@@ -163,6 +179,11 @@ class SelfSupervised(nn.Module):
         if any(len(poses) for poses in lifted):
             terms |= self.lifting(torch.cat(lifted), noise, flow, cycle_weight)
         return terms, w.detach(), seen_by_d.detach().float()
+
+    def _axis(self, y: Tensor) -> Tensor:
+        """(B, 2) from the rear to the front."""
+        rear, front = (self.pose.skeleton.index(j) for j in self.pose.skeleton.axis)
+        return y[:, front] - y[:, rear]
 
 
 class Discrimination(nn.Module):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from skelift.training.augment import Augmentation, augments
 from skelift.training.distributed import World
 from skelift.training.loop import Terms
 from skelift.training.objective import StepNoise, cycle_weight
+from skelift.training.paint import Paint
 from skelift.training.optim import Optimisers, freeze
 
 _GENERATOR = ("phi", "omega", "lifter")
@@ -59,6 +61,10 @@ class Trainer:
     def step(self, step: int) -> Terms:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
         images, u = self._images_and_poses(step)
+        paint = None
+        if self.loss.painted:
+            rng = np.random.default_rng([self.train.seed, step, 6])
+            paint = Paint.draw(rng, self.train.batch)[self.share].to(self.world.device)
         lifted_prior = self.data.normalised[self._rows(self.lifted_order, step)]
         lift_images = self.loss.lift_images_from is not None and step >= self.loss.lift_images_from
         lifted = len(lifted_prior) + (self.train.batch if lift_images else 0)
@@ -71,6 +77,7 @@ class Trainer:
                 u,
                 lifted_prior,
                 noise,
+                paint,
                 self.disc,
                 self.flow,
                 lift_images,
