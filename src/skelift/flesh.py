@@ -38,13 +38,12 @@ class Flesh(nn.Module):
         pixels = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1)
         mean_mm = sum(skeleton.bone_lengths_mm) / len(skeleton.bone_lengths_mm)
         radii = torch.tensor([part.radius_mm / mean_mm / _FORESHORTENED for part in skeleton.parts])
-        self.parts = [
-            torch.tensor([skeleton.index(name) for name in part.joints]) for part in skeleton.parts
-        ]
+        hulls = [part.joints for part in skeleton.parts] or skeleton.bones
+        self.hulls = [torch.tensor([skeleton.index(name) for name in hull]) for hull in hulls]
         for name, values in {
             "normals": normals,
             "reach": (pixels.view(-1, 2) @ normals),  # (S * S, D) of each pixel along each normal
-            "radii": radii,
+            "radii": radii,  # over the mean bone as it is drawn
             "ends": torch.as_tensor(skeleton.bone_indices),
         }.items():
             self.register_buffer(name, values, persistent=False)
@@ -63,15 +62,19 @@ class Flesh(nn.Module):
         gradient, so that no pose grows to be thicker.
         """
         y = y.float()
-        drawn = (y[:, self.ends[:, 1]] - y[:, self.ends[:, 0]]).norm(dim=-1).mean(1).detach()
         along = y @ self.normals  # (B, J, D)
-        distances = []
-        for joints, radius in zip(self.parts, self.radii, strict=True):
-            tangent = along[:, joints.to(y.device)].amax(1)  # of the hull, along each normal
-            outside = (self.reach - tangent[:, None]).amax(2)  # (B, S * S)
-            distances.append(outside - radius * drawn[:, None])
-        nearest = torch.stack(distances).amin(0)
+        tangents = torch.stack([along[:, hull.to(y.device)].amax(1) for hull in self.hulls], 1)
+        outside = (self.reach - tangents[:, :, None]).amax(3)  # (B, parts, S * S)
+        nearest = (outside - self._thickness(y)[..., None]).amin(1)
         return nearest.view(-1, 1, self.size, self.size)
+
+    def _thickness(self, y: Tensor) -> Tensor:
+        """(B, parts) radii over the crop, or (1, 1) that of all limbs."""
+        if self.limbs:
+            return y.new_full((1, 1), _HALF)
+        ends = y[:, self.ends].detach()  # (B, N, 2, 2)
+        drawn = (ends[:, :, 1] - ends[:, :, 0]).norm(dim=-1).mean(1)
+        return drawn[:, None] * self.radii
 
 
 def limbs(skeleton: Skeleton, size: int) -> Kappa:

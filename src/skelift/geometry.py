@@ -157,6 +157,15 @@ def turn_image(images: Tensor, angle: Tensor) -> Tensor:
     return grid_sample(images, before.view(-1, size, size, 2), align_corners=False)
 
 
+def variety(y: Tensor) -> Tensor:
+    """How much 2D poses (N, J, 2) differ from each other: std of their coordinates about the middle.
+
+    () root mean square over the coordinates; 0 where all poses are one.
+    """
+    centred = y - y.mean(1, keepdim=True)
+    return centred.var(0, correction=0).mean().sqrt()
+
+
 def mirror_pose(y: Tensor, swap: Tensor) -> Tensor:
     """The pose that the mirrored image shows: x negated, left and right swapped by ``swap`` (J,).
 

@@ -11,8 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from skelift.geometry import mirror_pose
 
-SURE_MOTION = 0.5
-LEAST_MOTION = 0.15
+PAINTED_PIXELS = 20.0  # weight of the pixels of a painted body's skeleton image
 SURE_RADIAL_MOTION = 0.1  # from here on radial motion counts in full
 
 
@@ -104,29 +103,16 @@ def silhouette_loss(body: Tensor, mask: Tensor) -> Tensor:
     return (body - mask).square().mean()
 
 
-def painted_loss(read: Tensor, s: Tensor, u: Tensor, drawn: Tensor) -> Tensor:
-    """Departure: the image of a painted body gives the pose that was painted.
+def painted_loss(read: Tensor, u: Tensor, s: Tensor, drawn: Tensor) -> Tensor:
+    """Departure: the image of a painted body gives the pose that it was painted of.
 
     Args:
         read: (B, J, 2) poses that Omega reads off ``s``.
+        u: (B, J, 2) the poses of the painted bodies.
         s: (B, C, S, S) skeleton images of the painted bodies.
-        u: (B, J, 2) the poses they were painted of.
         drawn: (B, C, S, S) kappa(u).
     """
-    return _squared(read - u) + 20 * (s - drawn).square().mean()
-
-
-def heading_loss(axis: Tensor, motion: Tensor) -> Tensor:
-    """Departure: a body that lies goes where its front is.
-
-    Args:
-        axis: (B, 2) from the rear to the front in the image, over the crop.
-        motion: (B, 2) how far it goes in the image, in sides of its crop.
-    """
-    speed = motion.norm(dim=1)
-    along = (axis * motion).sum(1) / speed.clamp(min=1e-6)
-    sure = (speed / SURE_MOTION).clamp(max=1) * (speed > LEAST_MOTION)
-    return (sure * torch.nn.functional.softplus(-along / 0.1)).mean()
+    return _squared(read - u) + PAINTED_PIXELS * redraw_loss(drawn, s)
 
 
 def facing_loss(facing: Tensor, radial_motion: Tensor) -> Tensor:

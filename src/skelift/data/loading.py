@@ -17,6 +17,7 @@ from skelift.skeleton import Skeleton
 class ImageBatch:
     """Images of a step: x (B, 3, S, S) in [0, 1], masks (B, 1, S, S) in [0, 1], their views.
 
+    ``motion`` (B, 3) is how the body moves in the image (``heading_motion``), 0 where not known.
     ``joints_2d`` (B, J, 2) over the crop and ``joints_3d_mm`` (B, J, 3) in the camera frame are
     read by the supervised baselines only.
     """
@@ -32,7 +33,9 @@ class ImageBatch:
 class ImageLoader:
     """Images of a split, gathered by row; kept on the device as uint8 where that is a GPU."""
 
-    def __init__(self, split: Split, device: torch.device, *, labels: bool = False) -> None:
+    def __init__(
+        self, split: Split, device: torch.device, *, labels: bool = False, motion: bool = False
+    ) -> None:
         self.device = device
         self.size = split.images.shape[1]
         self._images, self._masks = split.images, split.masks
@@ -43,7 +46,9 @@ class ImageLoader:
                 torch.from_numpy(split.masks[:]).to(device),
             )
         self._camera = crop_cameras(split.samples).to(device)
-        self._motion = torch.from_numpy(np.nan_to_num(heading_motion_of(split)[:, :2])).to(device)
+        self._motion: Tensor | None = None
+        if motion:
+            self._motion = torch.from_numpy(np.nan_to_num(heading_motion_of(split))).to(device)
         self._labels: tuple[Tensor, Tensor] | None = None
         if labels:
             if split.joints_2d is None or split.joints_3d_mm is None:
@@ -60,6 +65,11 @@ class ImageLoader:
     def focal_known(self) -> bool:
         """Whether every image says its focal length."""
         return bool(self._camera.focal.isfinite().all())
+
+    @property
+    def shows_motion(self) -> bool:
+        """Whether the body is known to move, in any image."""
+        return self._motion is not None and bool(self._motion.any())
 
     @property
     def typical_crop_side(self) -> float:
@@ -80,7 +90,7 @@ class ImageLoader:
             images.permute(0, 3, 1, 2).float() / 255,  # channels_last: the memory stays as it lies
             masks.unsqueeze(1).float() / 255,
             self._camera[on_device],
-            self._motion[on_device],
+            None if self._motion is None else self._motion[on_device],
             *labels,
         )
 

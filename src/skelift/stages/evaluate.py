@@ -141,6 +141,7 @@ def _scores(data: Dataset, test: Split, predicted: Predicted) -> dict[str, Any]:
         predicted.joints_3d_mm,
         test.masks[:],
         test.samples["person"],
+        data.prior.poses_2d if data.has_prior else None,
     )
     return {**scores, "overall": {**scores["overall"], **label_free}}
 

@@ -17,6 +17,7 @@ def run(config: Config) -> Path:
     with the same weights bit by bit.
     """
     data, models = chosen_dataset(config), list(each_variant(config))
+    label_free = partial(score_without_labels, batch=config.evaluate.batch, prior=data.prior)
     paths = [variant.paths for _, variant in models]
     folders = [Path(folder) for p in paths for folder in (p.model, p.checkpoints)]
     with join(config.train.device) as world, world.claimed(*folders, by="train"):
@@ -26,6 +27,6 @@ def run(config: Config) -> Path:
                 data,
                 world,
                 f"train {name}".strip(),
-                partial(score_without_labels, device=world.device, batch=config.evaluate.batch),
+                partial(label_free, device=world.device),
             )
     return Path(config.paths.model)

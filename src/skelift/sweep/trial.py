@@ -71,7 +71,12 @@ def run_trial(
     _check_metric(sweep.score, held_out)
     with join(trial.train.device) as world, world.claimed(folder.parent, by=f"trial-{folder.name}"):
         score_images = partial(_score, trial, world)
-        label_free = partial(score_without_labels, device=world.device, batch=trial.evaluate.batch)
+        label_free = partial(
+            score_without_labels,
+            device=world.device,
+            batch=trial.evaluate.batch,
+            prior=data.prior,
+        )
         some = spread(held_out, _SCORED_IN_ITS_COURSE)
         reporting = Reporting(some, score_images, report, sweep.reports)
         finished, score = train_model(trial, data, world, title, label_free, reporting), 0.0

@@ -81,6 +81,7 @@ class Augmentation:
             motion = torch.cat([motion[:, :1] * way, motion[:, 1:]], 1)
         if to.images:
             both, camera = to.images.of_images(both), to.images.of_cameras(camera)
+            motion = None if motion is None else to.images.of_motion(motion)
         x, mask = both.split([3, 1], 1)
         x = (x * to.gain[:, :, None, None]).clamp(0, 1)
         if to.photo:

@@ -17,6 +17,7 @@ from skelift.skeleton import Skeleton
 from skelift.training.distributed import World
 from skelift.training.flow import TrainedFlow, load_flow
 from skelift.training.objective import Discrimination, SelfSupervised
+from skelift.training.paint import Painter
 from skelift.training.optim import Optimisers, Recipe
 from skelift.training.trainer import Trainer, TrainingData
 from skelift.weights import SHIPPED
@@ -44,6 +45,9 @@ def build_trainer(
     disc = Discriminator(kappa.channels, model.disc_width, model.disc_scales)
     for network in (core, disc):
         network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    painter = None
+    if config.loss.painted:
+        painter = Painter(data.skeleton, data.info.size).to(world.device)
     read = training_data(data, core, config.loss, world.device)
     trainer = Trainer(
         train,
@@ -52,8 +56,9 @@ def build_trainer(
         disc,
         flow.flow,
         read,
-        objective=world.parallel(SelfSupervised(config.loss, core, kappa)),
+        objective=world.parallel(SelfSupervised(config.loss, core, kappa, painter)),
         discrimination=world.parallel(Discrimination(config.loss.gan_form, disc)),
+        painter=painter,
         optimisers=optimisers(train, core, disc, len(read.images)),
         world=world,
         bf16=uses_bf16(train.precision, world.device),
@@ -69,7 +74,12 @@ def training_data(
 ) -> TrainingData:
     """Images and unpaired poses of a data set, as the networks see them."""
     split = data.split("train")
-    images = ImageLoader(split, device)
+    images = ImageLoader(split, device, motion=bool(loss.heading))
+    if loss.heading and not images.shows_motion:
+        raise InputError(
+            f"{split.folder}: no images before and after (of the same person, clip and camera) "
+            "show the body move; prepare the frames of videos, or set loss.heading=0"
+        )
     if core.units == "camera" and not images.focal_known:
         raise InputError(
             f"{split.folder}: images without a focal length; set data.folder.focal_px and prepare "

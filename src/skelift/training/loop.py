@@ -24,7 +24,8 @@ class Interval:
     """What happened in the steps since the last interval."""
 
     step: int  # steps done
-    statistics: Statistics  # mean of every term (``loss/<term>``), and ``per_second``
+    # Mean of every term (``loss/<term>``) and of what else a step measures, and ``per_second``.
+    statistics: Statistics
 
 
 Callback = Callable[[Interval], bool | None]
@@ -45,7 +46,8 @@ def fit(
     """Take steps ``first`` ... ``steps - 1``, or fewer where a callback ends it.
 
     Args:
-        take_step: does step number n and returns its loss terms (scalars on the device).
+        take_step: does step number n and returns its loss terms (scalars on the device); what
+            has a slash in its name is no loss, and only written down.
         steps: number of the last step + 1.
         title: what the progress bar says.
         batch: images (or poses) per step, for the speed in the statistics.
@@ -72,11 +74,17 @@ def fit(
             means = _means(window, step + 1 - len(window), over_all)
             speed = batch * len(window) / (time.perf_counter() - started)
             done = Interval(step + 1, means | {"per_second": speed})
-            progress.update(task, note=f"loss {sum(means.values()):.4g}  {speed:.0f}/s")
+            loss = sum(mean for name, mean in means.items() if name.startswith("loss/"))
+            progress.update(task, note=f"loss {loss:.4g}  {speed:.0f}/s")
             ends = [callback(done) for callback in callbacks]  # each of them is called
             if any(ends):
                 return
             window, started = [], time.perf_counter()
+
+
+def total(terms: Terms) -> Tensor:
+    """Sum of the losses among the terms of a step."""
+    return torch.stack([term for name, term in terms.items() if "/" not in name]).sum()
 
 
 def _means(window: list[Terms], first: int, over_all: Callable[[Tensor], Tensor]) -> Statistics:
@@ -90,4 +98,5 @@ def _means(window: list[Terms], first: int, over_all: Callable[[Tensor], Tensor]
         raise NonFiniteLoss(
             f"loss term {names[column]!r} is {table[row, column].item()} at step {first + row}"
         )
-    return {f"loss/{name}": mean for name, mean in zip(names, table.mean(0).tolist(), strict=True)}
+    means = zip(names, table.mean(0).tolist(), strict=True)
+    return {name if "/" in name else f"loss/{name}": mean for name, mean in means}

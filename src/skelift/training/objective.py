@@ -15,13 +15,13 @@ from skelift.collective import gather
 from skelift.config import LossConfig
 from skelift.data.loading import ImageBatch
 from skelift.flesh import Flesh
-from skelift.geometry import project, random_view, rotate
+from skelift.geometry import project, random_view, rotate, variety
 from skelift.models.discriminator import Discriminator
 from skelift.models.flow import PoseFlow
 from skelift.models.posenet import PoseNet
 from skelift.render import Kappa
 from skelift.training.loop import Terms
-from skelift.training.paint import Paint, joint_colours
+from skelift.training.paint import Paint, Painter
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,16 @@ class Lifting(nn.Module):
 class SelfSupervised(nn.Module):
     """Eq. 12 as Phi, Omega and Lambda see it."""
 
-    def __init__(self, config: LossConfig, pose: PoseNet, kappa: Kappa) -> None:
+    def __init__(
+        self, config: LossConfig, pose: PoseNet, kappa: Kappa, painter: Painter | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         self.pose = pose
         self.lifting = Lifting(config, pose)
         self.kappa = kappa
         self.flesh = Flesh(pose.skeleton, kappa.size)
-        self.register_buffer("colours", torch.zeros(len(pose.skeleton), 3))
+        self.painter = painter
 
     def forward(
         self,
@@ -124,7 +126,7 @@ class SelfSupervised(nn.Module):
             u: (B, J, 2) poses of the prior, this process's share.
             lifted_prior: (P, J, 2) normalised poses of the prior that Lambda lifts besides.
             noise: random numbers of the lifted poses of the global batch.
-            paint: random numbers of the painted bodies, where ``painted`` has a weight.
+            paint: random numbers of the painted bodies, where there is a painter.
             discriminator: D, whose weights are not moved here.
             flow: the frozen flow.
             lift_images: whether the images' poses enter the lifting losses.
@@ -137,11 +139,11 @@ class SelfSupervised(nn.Module):
         c, count = self.config, len(images.x)
         x = torch.cat([images.x, images.x.flip(3)]) if c.mirror else images.x
         w = self.kappa(u)
-        shown = [x]
-        if paint:
-            with torch.no_grad():
-                shown.append(paint(self.flesh.distance(u), images, u, self.colours).to(x.dtype))
-        s, *of_painted = self.pose.phi(torch.cat(shown)).split(len(x))
+        painted = x[:0]
+        if self.painter:
+            assert paint is not None
+            painted = self.painter(u, images, paint)
+        s, s_painted = self.pose.phi(torch.cat([x, painted])).split([len(x), len(painted)])
         y, read = self.pose.omega(s, w.to(s.dtype)).split([len(s), len(u)])
         redrawn = self.kappa(y)
         seen_by_d = redrawn if c.disc_input == "redrawn" else s
@@ -155,23 +157,24 @@ class SelfSupervised(nn.Module):
                 "render": (c.render, lambda: losses.redraw_loss(redrawn, s)),
             }
         )
-        if paint:
-            (s_painted,) = of_painted
-            terms |= {"painted": c.painted * losses.painted_loss(self.pose.omega(s_painted), s_painted, u, w)}
         y, y_mirrored = y[:count], y[count:]
-        if paint:
-            with torch.no_grad():
-                self.colours.lerp_(joint_colours(y, images), 0.02)
+        if self.painter:
+            self.painter.look(y.detach(), images)
         terms |= _weighted(
             {
+                "painted": (
+                    c.painted,
+                    lambda: losses.painted_loss(self.pose.omega(s_painted), u, s_painted, w),
+                ),
                 "silhouette": (
                     c.silhouette,
                     lambda: losses.silhouette_loss(self.flesh(y), images.mask),
                 ),
-                "heading": (c.heading, lambda: losses.heading_loss(self._axis(y), images.motion)),
+                "heading": (c.heading, lambda: self._heading(y, images)),
                 "mirror": (c.mirror, lambda: losses.mirror_loss(y, y_mirrored, self.pose.swap)),
             }
         )
+        terms["poses/variety"] = (variety(y.detach().float()) / variety(u)).clamp(max=9)
         lifted = [lifted_prior]
         if lift_images:
             scaled = _scale_gradient(y.float(), c.lift_grad_scale)
@@ -180,10 +183,10 @@ class SelfSupervised(nn.Module):
             terms |= self.lifting(torch.cat(lifted), noise, flow, cycle_weight)
         return terms, w.detach(), seen_by_d.detach().float()
 
-    def _axis(self, y: Tensor) -> Tensor:
-        """(B, 2) from the rear to the front."""
-        rear, front = (self.pose.skeleton.index(j) for j in self.pose.skeleton.axis)
-        return y[:, front] - y[:, rear]
+    def _heading(self, y: Tensor, images: ImageBatch) -> Tensor:
+        assert images.motion is not None
+        rear, front = self.pose.skeleton.axis_path[[0, -1]]
+        return losses.heading_loss(y[:, front] - y[:, rear], images.motion)
 
 
 class Discrimination(nn.Module):

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
 
 from skelift.data.loading import ImageBatch
+from skelift.flesh import Flesh
+from skelift.skeleton import Skeleton
 from skelift.training.draws import Draws, tensor
 
 _PATCHES = 6  # per side, of the pattern of a body
@@ -15,6 +17,7 @@ _NOTCHES = 12  # per side, of the raggedness of its outline
 _SHARP = 0.02  # of half a crop, over which the outline is smooth
 _RAGGED = 0.06  # the same, by which the outline is off
 _SPOT = 0.12  # the same: radius around a joint that has the joint's colour
+_LEARNED = 0.02  # weight of the last step in the joints' colours
 
 
 @dataclass(frozen=True)
@@ -34,36 +37,53 @@ class Paint(Draws):
             tensor(rng.standard_normal((batch, 1, _NOTCHES, _NOTCHES))),
         )
 
-    def __call__(
-        self, distance: Tensor, images: ImageBatch, u: Tensor, colours: Tensor
-    ) -> Tensor:
-        """Bodies in the colours of the bodies in other images.
+
+class Painter(nn.Module):
+    """Paints bodies that look like those in the images: a bridge from the prior's poses to images.
+
+    A pose's flesh has the mean colour of the body in an image; and around each joint what images
+    show there besides, on average, as far as their poses are known: pale ears on dark fur.
+    """
+
+    colours: Tensor  # (J, 3) of the joints, less the body's mean colour
+
+    def __init__(self, skeleton: Skeleton, size: int) -> None:
+        super().__init__()
+        self.flesh = Flesh(skeleton, size)
+        self.register_buffer("colours", torch.zeros(len(skeleton), 3))
+
+    @torch.no_grad()
+    def forward(self, u: Tensor, images: ImageBatch, paint: Paint) -> Tensor:
+        """Paint bodies.
 
         Args:
-            distance: (B, 1, S, S) signed distances to the outlines (``Flesh.distance``).
+            u: (B, J, 2) poses over the crop.
             images: B images, whose colours they take.
-            u: (B, J, 2) the poses.
-            colours: (J, 3) of the joints, less the body's mean colour (``joint_colours``).
+            paint: random numbers.
 
         Returns:
             (B, 3, S, S) in [0, 1] on black.
         """
-        size = distance.shape[-2:]
+        size = images.x.shape[-2:]
         mean, spread = _of_bodies(images)
-        pattern = interpolate(self.pattern, size, mode="bilinear")
-        colour = mean * self.gain[:, :, None, None] + spread * pattern
-        colour = colour + _spots(u, colours, size[0])
-        ragged = distance + _RAGGED * interpolate(self.notches, size, mode="bilinear")
+        colour = mean * paint.gain[:, :, None, None]
+        colour = colour + spread * interpolate(paint.pattern, size, mode="bilinear")
+        colour = colour + _spots(u, self.colours, size[0])
+        notches = interpolate(paint.notches, size, mode="bilinear")
+        ragged = self.flesh.distance(u) + _RAGGED * notches
         return colour.clamp(0, 1) * torch.sigmoid(-ragged / _SHARP)
 
-
-def joint_colours(y: Tensor, images: ImageBatch) -> Tensor:
-    """(J, 3) mean colour at the joints y (B, J, 2) of images, less that of their bodies."""
-    there = grid_sample(images.x, y.to(images.x.dtype)[:, None], align_corners=False)[:, :, 0]
-    on_body = grid_sample(images.mask, y.to(images.x.dtype)[:, None], align_corners=False)[:, :, 0]
-    mean, _ = _of_bodies(images)
-    difference = (there - mean[..., 0] * on_body).sum(0) / on_body.sum(0).clamp(min=1)
-    return difference.T
+    @torch.no_grad()
+    def look(self, y: Tensor, images: ImageBatch) -> None:
+        """Learn the joints' colours from images and their poses y (B, J, 2)."""
+        at = y.float()[:, None]
+        mean, _ = _of_bodies(images)
+        colour, on_body = (
+            grid_sample(shown.float(), at, align_corners=False)[:, :, 0]
+            for shown in (images.x, images.mask)
+        )  # (B, C, J)
+        over = (colour - mean[..., 0] * on_body).sum(0) / on_body.sum(0).clamp(min=1)
+        self.colours.lerp_(over.T, _LEARNED)
 
 
 def _of_bodies(images: ImageBatch) -> tuple[Tensor, Tensor]:

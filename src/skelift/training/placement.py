@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from skelift.config import AugmentConfig
-from skelift.geometry import CropCamera
+from skelift.geometry import CropCamera, turn_2d
 from skelift.training.draws import Draws, tensor
 
 
@@ -35,6 +35,11 @@ class Placement(Draws):
         """Poses (B, J, 2) over the crop, placed."""
         placed = u @ self._matrix().transpose(1, 2)
         return placed + self.shift[:, None]
+
+    def of_motion(self, motion: Tensor) -> Tensor:
+        """(B, 3) way right and down and growth, in sizes of the body, turned alike."""
+        way = turn_2d(motion[:, None, :2], self.turn)[:, 0]
+        return torch.cat([way, motion[:, 2:]], 1)
 
     def of_images(self, images: Tensor) -> Tensor:
         """Images (B, C, S, S), placed; black where they show what lay outside of the crop."""

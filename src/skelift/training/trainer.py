@@ -14,11 +14,12 @@ from skelift.models.posenet import PoseNet
 from skelift.models.tensors import group, nest
 from skelift.training.augment import Augmentation, augments
 from skelift.training.distributed import World
-from skelift.training.loop import Terms
+from skelift.training.loop import Terms, total
 from skelift.training.objective import StepNoise, cycle_weight
-from skelift.training.paint import Paint
+from skelift.training.paint import Paint, Painter
 from skelift.training.optim import Optimisers, freeze
 
+_PAINT = 6  # sets its random numbers apart from those of ``augment``
 _GENERATOR = ("phi", "omega", "lifter")
 
 
@@ -47,6 +48,7 @@ class Trainer:
     data: TrainingData
     objective: nn.Module  # ``SelfSupervised``, for one process or several
     discrimination: nn.Module  # ``Discrimination``, likewise
+    painter: Painter | None  # of ``objective``
     optimisers: Optimisers
     world: World
     bf16: bool  # whether the image networks run in bf16
@@ -61,10 +63,7 @@ class Trainer:
     def step(self, step: int) -> Terms:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
         images, u = self._images_and_poses(step)
-        paint = None
-        if self.loss.painted:
-            rng = np.random.default_rng([self.train.seed, step, 6])
-            paint = Paint.draw(rng, self.train.batch)[self.share].to(self.world.device)
+        paint = self._paint(step) if self.loss.painted else None
         lifted_prior = self.data.normalised[self._rows(self.lifted_order, step)]
         lift_images = self.loss.lift_images_from is not None and step >= self.loss.lift_images_from
         lifted = len(lifted_prior) + (self.train.batch if lift_images else 0)
@@ -83,7 +82,7 @@ class Trainer:
                 lift_images,
                 cycle_weight(step, self.loss),
             )
-        self.optimisers.step(torch.stack(list(terms.values())).sum(), step, _GENERATOR)
+        self.optimisers.step(total(terms), step, _GENERATOR)
         freeze(self.disc.parameters(), False)
         if self.loss.gan:
             with self._autocast():
@@ -97,6 +96,7 @@ class Trainer:
         return nest(
             core=self.core.state_dict(),
             disc=self.disc.state_dict(),
+            painter=self.painter.state_dict() if self.painter else {},
             optimisers=self.optimisers.state(),
         )
 
@@ -104,6 +104,8 @@ class Trainer:
         """Take back what ``state`` gave."""
         self.core.load_state_dict(group(state, "core"))
         self.disc.load_state_dict(group(state, "disc"))
+        if self.painter:
+            self.painter.load_state_dict(group(state, "painter"))
         self.optimisers.restore(group(state, "optimisers"))
 
     def _rows(self, order: EpochSampler, step: int) -> Tensor:
@@ -118,6 +120,11 @@ class Trainer:
             return images, u
         change = Augmentation.at(train.augment, train.seed, step, train.batch)[self.share]
         return change(images), change.of_poses(u)
+
+    def _paint(self, step: int) -> Paint:
+        """This process's share of the random numbers of a step's painted bodies."""
+        rng = np.random.default_rng([self.train.seed, step, _PAINT])
+        return Paint.draw(rng, self.train.batch)[self.share].to(self.world.device)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16)
