@@ -66,7 +66,7 @@ def heading_error_deg(
     Both go by the joints that the truth labels; NaN where these do not tell; None for a skeleton
     that cannot tell.
     """
-    known = np.isfinite(np.asarray(true_mm, dtype=np.float64)).all(-1)
+    known = _labelled(np.asarray(true_mm, dtype=np.float64))
     ways = [forwards(poses, skeleton, known) for poses in (predicted_mm, true_mm)]
     if ways[0] is None or ways[1] is None:
         return None
@@ -123,10 +123,14 @@ def _along_axis(
     poses: NDArray[np.float64], skeleton: Skeleton, labelled: NDArray[np.bool_] | None
 ) -> NDArray[np.float64]:
     path = skeleton.axis_path
-    known = (np.isfinite(poses).all(-1) if labelled is None else labelled)[:, path]
+    known = (_labelled(poses) if labelled is None else labelled)[:, path]
     row = np.arange(len(poses))
     rear, front = path[known.argmax(1)], path[::-1][known[:, ::-1].argmax(1)]
     return np.where(known.sum(1)[:, None] > 1, poses[row, front] - poses[row, rear], np.nan)
+
+
+def _labelled(poses: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(poses).all(-1))
 
 
 def _known_or_none(sides: NDArray[np.str_]) -> NDArray[np.str_] | None:
