@@ -81,6 +81,36 @@ def test_who_comes_nearer_faces_the_camera() -> None:
     assert ours == pytest.approx(np.dot(sure, terms) / 4, rel=1e-5)
 
 
+def test_the_front_is_where_a_body_that_lies_goes_to() -> None:
+    axis = RNG.normal(0, 0.5, (8, 2))
+    motion = RNG.normal(0, 0.6, (8, 3)) * [1, 1, 0.3]
+    motion[0] = np.nan  # no film
+    motion[1] = [0.1, -0.1, 0]  # hardly moves
+    motion[2] = [0.9, 0, 0.8]  # rears up
+    motion[3] = [0, 3, 0.1]
+    terms = np.zeros(8)
+    for row in range(1, 8):
+        way, growth = motion[row, :2], motion[row, 2]
+        clear = np.hypot(*way) - abs(growth)
+        sure = min(max((clear - 0.3) / (1.0 - 0.3), 0), 1)
+        along = np.hypot(*axis[row]) * np.cos(np.arctan2(*axis[row]) - np.arctan2(*way))
+        terms[row] = -sure * np.log(1 / (1 + np.exp(-4 * along)))
+    assert (terms[:3] == 0).all()
+    assert terms[3:].max() > 0
+    ours = losses.heading_loss(tensor(axis), tensor(motion)).item()
+    assert ours == pytest.approx(terms.mean(), rel=1e-5)
+
+
+def test_heading_without_motion_leaves_the_axis_alone() -> None:
+    motion = torch.tensor([[torch.nan] * 3, [0.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
+    axis = torch.zeros(3, 2, requires_grad=True)
+    losses.heading_loss(axis, motion).backward()
+    assert axis.grad is not None
+    assert (axis.grad[:2] == 0).all()
+    assert axis.grad[2, 0] > 0  # a step down turns the front to the left
+    assert axis.grad[2, 1] == 0
+
+
 def test_images_face_the_camera_as_often_as_unpaired_poses() -> None:
     logits, of_images = RNG.normal(0, 2, 4), RNG.normal(1, 2, 6)
     right = 1 / (1 + np.exp(-logits * [1, -1, -1, 1]))

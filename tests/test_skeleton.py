@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quadruped import DOG
 
 from skelift.config import compose
 from skelift.config.compose import to_yaml
@@ -91,6 +92,19 @@ def test_mapping_and_back(name: str) -> None:
     assert Skeleton.from_mapping(named(name).to_mapping()) == named(name)
 
 
+def test_axis_runs_along_the_bones() -> None:
+    dog = Skeleton.from_mapping(DOG)
+    assert [dog.joints[joint] for joint in dog.axis_path] == ["tail_base", "loin", "withers"]
+    backwards = Skeleton.from_mapping(DOG | {"axis": DOG["axis"][::-1]})
+    assert backwards.axis_path.tolist() == dog.axis_path[::-1].tolist()
+    assert Skeleton.from_mapping(dog.to_mapping()) == dog
+
+
+def test_files_of_bodies_that_stand_do_not_mention_an_axis() -> None:
+    assert "axis" not in named("h36m17").to_mapping()
+    assert not len(named("h36m17").axis_path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -128,6 +142,12 @@ def test_mapping_and_back(name: str) -> None:
         ({"head": "hip"}, "root and head must be different"),
         ({"bone_lengths_mm": ["a", "b", "c"]}, "bone_lengths_mm has the wrong form"),
         ({"joints": 4}, "joints has the wrong form"),
+        ({"axis": ["hip"]}, "axis is [hip]; give two joints, the rear and the front one"),
+        ({"axis": ["hip", "hip"]}, "axis is [hip, hip]; give two joints"),
+        ({"axis": ["hip", "l_hand", "top"]}, "axis is [hip, l_hand, top]; give two joints"),
+        ({"axis": ["hip", "tail"]}, "tail not among"),
+        ({"axis": ["l_hand", "top"]}, "l_hand of axis has a partner; take joints of the midline"),
+        ({"axis": "hip"}, "axis has the wrong form"),
     ],
 )
 def test_invalid_skeleton_is_one_clear_line(change: dict[str, Any], message: str) -> None:

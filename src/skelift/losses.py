@@ -13,6 +13,10 @@ from skelift.geometry import mirror_pose
 
 PAINTED_PIXELS = 20.0  # weight of the pixels of a painted body's skeleton image
 SURE_RADIAL_MOTION = 0.1  # from here on radial motion counts in full
+# Of the way less the growth, in sides of the box. A real mouse over 0.7 s, judged by eye: its front
+# lay ahead in 22 of 39 images below the first, in 31 of 36 between the two, and in all 16 above.
+CLEAR_HEADING_MOTION, SURE_HEADING_MOTION = 0.3, 1.0
+HEADING_GAIN = 4.0  # log-odds per half crop by which the front lies ahead of the rear
 
 
 def discriminator_loss(on_prior: list[Tensor], on_images: list[Tensor], form: str) -> Tensor:
@@ -124,6 +128,27 @@ def facing_loss(facing: Tensor, radial_motion: Tensor) -> Tensor:
     """
     sure = (radial_motion.abs() / SURE_RADIAL_MOTION).clamp(max=1)
     return binary_cross_entropy_with_logits(facing, (radial_motion > 0).float(), sure)
+
+
+def heading_loss(axis_2d: Tensor, motion: Tensor) -> Tensor:
+    """Departure: the front of a body that lies is mostly where it goes to.
+
+    softplus(-gain (axis . way) / |way|), weighted by how clearly the body moves: |way| - |growth|.
+    One that rears up, turns its head or loses its tail in the mask moves the middle of its box too,
+    but about as much as it changes the box's side; it does not count, nor does one without a film.
+
+    Args:
+        axis_2d: (B, 2) from the rear to the front joint of the skeleton's axis, right and down, in
+            [-1, 1] over the crop.
+        motion: (B, 3) way right and down, and growth (``data.motion_cue.heading_motion_of``); NaN:
+            unknown.
+    """
+    motion = motion.nan_to_num()
+    way, speed = motion[:, :2], motion[:, :2].norm(dim=1)
+    clear = speed - motion[:, 2].abs() - CLEAR_HEADING_MOTION
+    sure = (clear / (SURE_HEADING_MOTION - CLEAR_HEADING_MOTION)).clamp(0, 1)
+    ahead = (axis_2d * way).sum(1) / speed.clamp(min=CLEAR_HEADING_MOTION)
+    return (sure * softplus(-HEADING_GAIN * ahead)).mean()
 
 
 def pose_facing_loss(facing: Tensor, faces: Tensor, of_images: Tensor) -> Tensor:

@@ -161,12 +161,24 @@ class Skeleton:
         return self.index(self.head)
 
     @cached_property
-    def axis_indices(self) -> tuple[int, int] | None:
-        """Indices of the rear and the front joint of the axis; None for a body that stands."""
+    def axis_path(self) -> NDArray[np.int64]:
+        """(K,) indices of the joints from the rear to the front of the axis, along the bones.
+
+        Empty for a body that stands.
+        """
         if not self.axis:
-            return None
+            return np.empty(0, dtype=np.int64)
         rear, front = self.axis
-        return self.index(rear), self.index(front)
+        ways = [[rear]]  # the bones are a tree: one of them gets there
+        while ways[0][-1] != front:
+            way = ways.pop(0)
+            ways += [
+                [*way, end]
+                for bone in self.bones
+                for start, end in (bone, bone[::-1])
+                if start == way[-1] and end not in way
+            ]
+        return np.array([self.index(joint) for joint in ways[0]], dtype=np.int64)
 
     @cached_property
     def bone_indices(self) -> NDArray[np.int64]:

@@ -66,9 +66,9 @@ def check_relations(c: Config) -> None:
         ),
         (
             not c.loss.canonical_sides or not c.body.axis,
-            f"loss.canonical_sides=true names sides as if bodies were seen from behind, but skeleton "
-            f"{c.body.name} has an axis: a body that lies shows its sides; set it to false, and "
-            "heads.front_back.enabled and heads.pose_facing.enabled too",
+            "loss.canonical_sides=true names sides as if bodies stood and were seen from behind; "
+            f"skeleton {c.body.name} has an axis: its bodies lie and show their sides; set it to "
+            "false, with heads.front_back.enabled and heads.pose_facing.enabled",
         ),
         (
             not c.heads.front_back.enabled or c.loss.canonical_sides,

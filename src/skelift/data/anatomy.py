@@ -27,9 +27,10 @@ def side_cues(
 
     (N,) whether hips and shoulders point opposite ways, and (N,) how far the knees are in front of
     the line from hip to ankle, over the leg's length: below 0 they bend backwards. Front is
-    left x up. None for a skeleton without hips, shoulders and legs.
+    left x up. None for a skeleton without hips, shoulders and legs, and for a body that lies: its
+    knees bend either way, and a curled back turns the hips against the shoulders.
     """
-    if not set(TRUNK_AND_LEGS) <= set(skeleton.joints):
+    if skeleton.axis or not set(TRUNK_AND_LEGS) <= set(skeleton.joints):
         return None
     joint = {name: joints_mm[:, skeleton.index(name)] for name in TRUNK_AND_LEGS}
     hips, shoulders = joint["l_hip"] - joint["r_hip"], joint["l_shoulder"] - joint["r_shoulder"]

@@ -185,7 +185,11 @@ def _measure_sides(
 def _sides_jump(
     joints_mm: NDArray[np.floating], samples: NDArray[np.void], skeleton: Skeleton
 ) -> NDArray[np.bool_]:
-    """(N,) whether swapping sides brings a pose three times nearer to the frame before."""
+    """(N,) whether swapping sides brings a pose three times nearer to the frame before.
+
+    Half a stride later the legs of a body that lies have changed places along its axis, too; there
+    left must also have come to the axis's other side.
+    """
     order = np.lexsort([samples["frame"], samples["camera"], samples["clip"]])
     before, after = order[:-1], order[1:]
     poses = joints_mm - joints_mm[:, skeleton.root_index, None]
@@ -196,7 +200,22 @@ def _sides_jump(
     )
     jumps = np.zeros(len(samples), dtype=bool)
     jumps[after] = same_take & (swapped < moved / 3)
+    if skeleton.axis and skeleton.pairs:
+        left = _left_of_axis(joints_mm, skeleton)
+        jumps[after] &= (left[after] * left[before]).sum(axis=1) < 0
     return jumps
+
+
+def _left_of_axis(joints_mm: NDArray[np.floating], skeleton: Skeleton) -> NDArray[np.floating]:
+    """(N, 3) from right to left, square to the axis: the mean over all pairs."""
+    ahead = joints_mm[:, skeleton.axis_path[-1]] - joints_mm[:, skeleton.axis_path[0]]
+    left, right = (
+        joints_mm[:, [skeleton.index(pair[side]) for pair in skeleton.pairs]].mean(axis=1)
+        for side in (0, 1)
+    )
+    length = np.maximum((ahead**2).sum(axis=1), 1e-9)
+    across: NDArray[np.floating] = left - right
+    return across - ((across * ahead).sum(axis=1) / length)[:, None] * ahead
 
 
 def _reprojection(

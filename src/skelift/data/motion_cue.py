@@ -92,4 +92,4 @@ def _around(
     before, after = np.maximum(place - REACH, first), np.minimum(place + REACH, last)
     back = np.argsort(order)
     crops = samples["crop"][order].astype(np.float64)
-    return crops[before][back], crops[after][back], (last > first)[back]
+    return crops[before][back], crops[after][back], np.asarray(last > first)[back]

@@ -12,16 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 from skelift.errors import InputError
 from skelift.evaluation import metrics
 from skelift.evaluation.bootstrap import interval
+from skelift.evaluation.heading import FRONT_DEGREES, facing, heading_error_deg, quarter
 from skelift.evaluation.metrics import Array
 from skelift.skeleton import Skeleton
 
 Scores = dict[str, float]
-FRONT_DEGREES = 45.0
-UNKNOWN = "unknown"
+MEDIANS = ("heading_error_deg",)  # all other scores are means
 # Scores with an interval.
 WITH_INTERVAL = (
     *("p_mpjpe_mm", "n_mpjpe_mm", "error_2d_px", "error_2d_swapped_px", "swapped_share"),
-    *("error_2d_mm", "error_2d_percent", "error_2d_swapped_percent"),
+    *("error_2d_mm", "error_2d_percent", "error_2d_swapped_percent", "heading_wrong_share"),
 )
 
 
@@ -57,8 +57,9 @@ def score(
     Returns:
         ``{"overall": scores, "per_activity": {activity: scores}, "per_facing": {side: scores}}``,
         where scores are ``{"images": count, metric: mean over the images}`` (see ``protocol``).
-        ``per_facing`` is absent where sides are unknown (see ``facing``). Beside them, where asked
-        for, ``per_camera`` and ``interval``, {metric: [low, high]}.
+        ``per_facing`` is absent where sides are unknown (see ``heading.facing``); a body with an
+        axis has ``per_heading`` instead (see ``heading.quarter``). Beside them, where asked for,
+        ``per_camera`` and ``interval``, {metric: [low, high]}.
 
     Raises:
         InputError: shapes that do not fit each other, or values that are not finite.
@@ -78,11 +79,14 @@ def score(
         result["per_camera"] = _means_by(measured, cameras)
     if moments is not None:
         result["interval"] = {
-            name: interval(measured[name], moments) for name in WITH_INTERVAL if name in measured
+            name: interval(measured[name][known], moments[known])
+            for name in WITH_INTERVAL
+            if name in measured and (known := ~np.isnan(measured[name])).any()
         }
     truth = poses.get("true_3d_mm")
-    if truth is not None and (sides := facing(truth, skeleton)) is not None:
-        result["per_facing"] = _means_by(measured, sides)
+    group, side_of = ("per_heading", quarter) if skeleton.axis else ("per_facing", facing)
+    if truth is not None and (sides := side_of(truth, skeleton)) is not None:
+        result[group] = _means_by(measured, sides)
     return result
 
 
@@ -106,6 +110,18 @@ def protocol(skeleton: Skeleton, size: int) -> dict[str, str]:
 
     ``size`` is the side of the square crop whose pixels the 2D errors count.
     """
+    heading = {
+        "heading_error_deg": "degrees about the camera's vertical axis between the predicted and "
+        f"the true direction from {' to '.join(skeleton.axis)} (of the outermost labelled joints "
+        "on the way, where these are not), median over images",
+        "heading_wrong_share": "per cent of images with a heading error above 90 degrees",
+        "per_heading": "where the true pose heads: away from the camera, towards it, to the "
+        "image's left or right, within 45 degrees",
+    }
+    facing_side = {
+        "per_facing": "front, side or back of the trunk towards the camera, within "
+        f"{FRONT_DEGREES:.0f} degrees, from the true 3D pose",
+    }
     everything, counted = len(skeleton), len(skeleton.evaluated_indices)
     pixels = f"pixels of the {size} x {size} crop, mean over all {everything} joints"
     return {
@@ -139,48 +155,7 @@ def protocol(skeleton: Skeleton, size: int) -> dict[str, str]:
         "label_free": "silhouette_misfit + proportion_spread: needs no truth; only beside overall",
         "silhouette_misfit": "100 minus the per cent that the drawn 2D pose and the mask overlap",
         "proportion_spread": "per cent by which the relative 3D bone lengths of a person vary",
-        "per_facing": "front, side or back of the trunk towards the camera, within "
-        f"{FRONT_DEGREES:.0f} degrees, from the true 3D pose",
-    }
-
-
-def facing(poses_mm: ArrayLike, skeleton: Skeleton) -> NDArray[np.str_] | None:
-    """Which side of the body each true pose shows to the camera.
-
-    The body's left is the mean direction from right to left over partners that hang from the
-    same joint (hips and shoulders), its up runs from the root to the head, and the trunk faces
-    left x up. Front means that this direction comes within 45 degrees of pointing against the
-    camera's z axis, back that it points along it, side all else.
-
-    Args:
-        poses_mm: (N, J, 3) in the camera frame (x right, y down, z forward).
-        skeleton: the poses' skeleton.
-
-    Returns:
-        (N,) of ``front``, ``side``, ``back``, and ``unknown`` where a joint that tells is not
-        labelled; None for a skeleton without such partners, or where all are unknown.
-    """
-    parent = {child: start for start, child in skeleton.bones}
-    siblings = [
-        (skeleton.index(left), skeleton.index(right))
-        for left, right in skeleton.pairs
-        if left in parent and parent[left] == parent.get(right)
-    ]
-    if not siblings:
-        return None
-    poses = np.asarray(poses_mm, dtype=np.float64)
-    left_joints, right_joints = np.array(siblings).T
-    left = (poses[:, left_joints] - poses[:, right_joints]).mean(1)
-    up = poses[:, skeleton.head_index] - poses[:, skeleton.root_index]
-    forward = np.cross(left, up)
-    towards_camera = -forward[:, 2]
-    limit = np.cos(np.deg2rad(FRONT_DEGREES)) * np.linalg.norm(forward, axis=1)
-    sides: NDArray[np.str_] = np.select(
-        [np.isnan(limit), towards_camera > limit, towards_camera < -limit],
-        [UNKNOWN, "front", "back"],
-        default="side",
-    )
-    return None if (sides == UNKNOWN).all() else sides
+    } | (heading if skeleton.axis else facing_side)
 
 
 def _measure_3d(
@@ -208,7 +183,16 @@ def _measure_3d(
     if height_mm is not None:
         tenth = metrics.pck(distances["root"][:, subsets["evaluated"]], height_mm / 10)
         headline["pck_tenth"] = tenth
-    return measured | headline
+    return measured | headline | _measure_heading(predicted, truth, skeleton)
+
+
+def _measure_heading(predicted: Array, truth: Array, skeleton: Skeleton) -> dict[str, Array]:
+    """Of a body with an axis; NaN where the labelled joints do not tell."""
+    error = heading_error_deg(predicted, truth, skeleton) if skeleton.axis else None
+    if error is None:
+        return {}
+    wrong = np.where(np.isnan(error), np.nan, 100.0 * (error > 90))
+    return {"heading_error_deg": error, "heading_wrong_share": wrong}
 
 
 def _measure_2d(predicted: Array, truth: Array, skeleton: Skeleton) -> dict[str, Array]:
@@ -243,7 +227,12 @@ def _means_by(measured: Mapping[str, Array], groups: NDArray[np.str_]) -> dict[s
 def _means(measured: Mapping[str, Array], images: NDArray[np.intp]) -> Scores:
     """Mean of each metric over the images that have it (PCK needs an evaluated joint)."""
     of = {name: values[images] for name, values in measured.items()}
-    means = {n: float(v[~np.isnan(v)].mean()) for n, v in of.items() if not np.isnan(v).all()}
+    known = {name: values[~np.isnan(values)] for name, values in of.items()}
+    means = {
+        name: float(np.median(values) if name in MEDIANS else values.mean())
+        for name, values in known.items()
+        if len(values)
+    }
     return {"images": len(images), **means}
 
 

@@ -34,7 +34,12 @@ CAPTIONS = {
     ),
 }
 
-GROUPS = (("per_activity", "Activity"), ("per_facing", "Side seen"), ("per_camera", "Camera"))
+GROUPS = (
+    ("per_activity", "Activity"),
+    ("per_facing", "Side seen"),
+    ("per_heading", "Heading"),
+    ("per_camera", "Camera"),
+)
 
 CARDS = {
     "p_mpjpe_mm": "P-MPJPE",

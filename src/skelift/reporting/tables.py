@@ -49,14 +49,20 @@ COLUMNS = (
     Column("error_2d_mm", "2D error in the world", "mm"),
     Column("error_2d_percent", "2D of height", "%"),
     Column("error_2d_swapped_percent", "2D swapped of height", "%"),
+    Column("heading_error_deg", "Heading error", "°"),
+    Column("heading_wrong_share", "Heading wrong", "%"),
 )
 _IN_THE_WORLD = ("error_2d_mm", "error_2d_percent", "error_2d_swapped_percent", "pck_tenth")
+_HEADING = ("heading_error_deg", "heading_wrong_share")
 # What fits 80 characters.
-PRINTED = tuple(c for c in COLUMNS if c.key not in ("n_mpjpe_mm", *_IN_THE_WORLD))
+PRINTED = tuple(c for c in COLUMNS if c.key not in ("n_mpjpe_mm", *_IN_THE_WORLD, *_HEADING))
 PER_CAMERA = tuple(
     c
     for c in COLUMNS
     if c.key in ("p_mpjpe_mm", "n_mpjpe_mm", "error_2d_px", "swapped_share", *_IN_THE_WORLD)
+)
+PER_HEADING = tuple(
+    c for c in COLUMNS if c.key in ("p_mpjpe_mm", "n_mpjpe_mm", "error_2d_px", *_HEADING)
 )
 ALIGNED_COLUMNS = tuple(
     Column(f"{metric}_{alignment}_{joints}", f"{heading} {alignment}, {joints}", "%", "↑")
@@ -179,10 +185,21 @@ def print_scores(metrics: Mapping[str, Any], console: "Console | None" = None) -
     # What a model sees and learns from would not fit beside its scores.
     shown = [0, *range(table.labels, len(table.headings))]
     console.print(_printed(table, shown, describe_data(metrics["data"])))
-    cameras = group_table(metrics, "per_camera", "Camera", PER_CAMERA)
-    if cameras.rows:
-        title = f"{metrics['model']}, by camera"
-        console.print(_printed(cameras, range(len(cameras.headings)), title))
+    for group, heading, columns in (
+        ("per_camera", "Camera", PER_CAMERA),
+        ("per_heading", "Heading", PER_HEADING),
+    ):
+        by = group_table(metrics, group, heading, columns)
+        if by.rows:
+            title = f"{metrics['model']}, by {heading.lower()}"
+            console.print(_printed(by, range(len(by.headings)), title))
+    for row, scores in metrics["rows"].items():
+        if "heading_error_deg" in scores["overall"]:
+            off, wrong = (scores["overall"][key] for key in _HEADING)
+            console.print(
+                f"{row_labels(row)[0]}: heading {off:.0f}° off in the median, by more than 90° in "
+                f"{wrong:.0f} % of the images"
+            )
     for row, scores in metrics["rows"].items():
         if HEADLINE.key in scores.get("interval", {}):
             low, high = scores["interval"][HEADLINE.key]
