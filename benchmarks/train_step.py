@@ -31,6 +31,7 @@ from skelift.skeleton import Skeleton
 from skelift.stages import pretrain_flow
 from skelift.training.build import build_trainer
 from skelift.training.distributed import World, join
+from skelift.training.loop import total
 from skelift.training.trainer import Trainer
 
 GOALS = {"ratio": ("at least", 4.0)}
@@ -109,7 +110,7 @@ def quickstart(folder: Path) -> Iterator[Trainer]:
 
 def loss_of(trainer: Trainer, step: int) -> float:
     """Take a step; the sum of its losses, read from the device."""
-    return float(torch.stack(list(trainer.step(step).values())).sum().item())
+    return float(total(trainer.step(step)).item())
 
 
 def stepper(trainer: Trainer) -> Callable[[], float]:

@@ -217,7 +217,7 @@ def test_mirrored_pose_and_its_loss() -> None:
 
 def test_silhouette_loss_is_least_where_the_pose_covers_the_mask() -> None:
     pose_config = ModelConfig(width=4, lifter_width=8)
-    wide = objective(LossConfig(), pose_config).silhouette
+    wide = objective(LossConfig(), pose_config).flesh
     u = tensor(RNG.uniform(-0.6, 0.6, (1, JOINTS, 2)))
     mask = (wide(u) > 0.5).float()
     covered = losses.silhouette_loss(wide(u), mask)
@@ -464,6 +464,7 @@ def step(
         lift_images=lift_images,
     )
     torch.testing.assert_close(w, self_supervised.kappa(u))
+    assert terms.pop("poses/variety") > 0
     return terms, w, s, disc, images
 
 
@@ -514,7 +515,7 @@ def test_departures_add_their_terms(flow: PoseFlow) -> None:
     ours = objective(config, SMALL)
     terms, _, s, _, images = step(ours, flow)
     y, y_mirrored = ours.pose.omega(s).split(BATCH)
-    body = ours.silhouette(y)
+    body = ours.flesh(y)
     expected = 2 * (body - images.mask).square().mean()
     assert terms["silhouette"].item() == pytest.approx(expected.item(), rel=1e-4)
     flipped = y.detach().numpy()[:, SKELETON.swap] * [-1, 1]

@@ -158,9 +158,9 @@ def turn_image(images: Tensor, angle: Tensor) -> Tensor:
 
 
 def variety(y: Tensor) -> Tensor:
-    """How much 2D poses (N, J, 2) differ from each other: std of their coordinates about the middle.
+    """How much N 2D poses (N, J, 2) differ, wherever they lie in the image.
 
-    () root mean square over the coordinates; 0 where all poses are one.
+    () standard deviation of the joints about their pose's middle; 0 where all poses are one.
     """
     centred = y - y.mean(1, keepdim=True)
     return centred.var(0, correction=0).mean().sqrt()

@@ -38,8 +38,8 @@ class Skeleton:
             one to the other. Empty for a body that stands: it heads where its trunk faces.
         root: joint that poses are relative to.
         head: joint whose distance to the root sets the scale of the 2D poses.
-        parts: flesh of a body that is more than limbs, of which its silhouette is drawn. Empty for a
-            body of limbs of one thickness.
+        parts: flesh of a body that is more than limbs, by which its silhouette is drawn. Empty:
+            limbs of one thickness.
         evaluated: joints of the headline PCK and AUC; empty means all.
         channels: channel name -> child joints of the bones drawn in that channel, used when
             the skeleton image has several channels. Empty derives left / right / centre from pairs.

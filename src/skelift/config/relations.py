@@ -7,7 +7,7 @@ from skelift.config.schema import Config
 from skelift.errors import InputError
 
 SOURCES = ("synth", "folder", "h36m", "mpi_inf_3dhp", "handdb", "mix")
-OF_IMAGES = ("gan", "omega", "render", "silhouette", "mirror")
+OF_IMAGES = ("gan", "omega", "render", "silhouette", "mirror", "painted", "heading")
 WEIGHTS = (*OF_IMAGES, "l2d", "l3d", "deformation", "flow", "bones")
 
 
@@ -49,6 +49,11 @@ def check_relations(c: Config) -> None:
             not train.patience or train.snapshot_every <= train.steps,
             f"train.patience={train.patience}: counts snapshots, and train.snapshot_every="
             f"{train.snapshot_every} gives none in train.steps={train.steps}; lower it",
+        ),
+        (
+            not loss.heading or c.body.axis,
+            f"loss.heading={loss.heading:g}: skeleton {c.body.name} has no axis; name its rear and "
+            "front joint, or set 0",
         ),
         (
             any(getattr(loss, term) for term in WEIGHTS),

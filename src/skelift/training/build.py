@@ -17,8 +17,8 @@ from skelift.skeleton import Skeleton
 from skelift.training.distributed import World
 from skelift.training.flow import TrainedFlow, load_flow
 from skelift.training.objective import Discrimination, SelfSupervised
-from skelift.training.paint import Painter
 from skelift.training.optim import Optimisers, Recipe
+from skelift.training.paint import Painter
 from skelift.training.trainer import Trainer, TrainingData
 from skelift.weights import SHIPPED
 

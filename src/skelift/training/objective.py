@@ -113,11 +113,11 @@ class SelfSupervised(nn.Module):
         u: Tensor,
         lifted_prior: Tensor,
         noise: StepNoise,
-        paint: Paint | None,
         discriminator: Discriminator,
         flow: PoseFlow,
         lift_images: bool,
         cycle_weight: float = 1.0,
+        paint: Paint | None = None,
     ) -> tuple[Terms, Tensor, Tensor]:
         """One step.
 
@@ -126,15 +126,16 @@ class SelfSupervised(nn.Module):
             u: (B, J, 2) poses of the prior, this process's share.
             lifted_prior: (P, J, 2) normalised poses of the prior that Lambda lifts besides.
             noise: random numbers of the lifted poses of the global batch.
-            paint: random numbers of the painted bodies, where there is a painter.
             discriminator: D, whose weights are not moved here.
             flow: the frozen flow.
             lift_images: whether the images' poses enter the lifting losses.
             cycle_weight: factor on L_base.
+            paint: random numbers of the painted bodies, where there is a painter.
 
         Returns:
-            The weighted terms, and what D learns from: kappa(u) and Phi(x) (or kappa(y)), both
-            detached.
+            The weighted terms, beside them how much the poses vary over how much those of the prior
+            do (``poses/variety``: 0 where all have collapsed to one), and what D learns from:
+            kappa(u) and Phi(x) (or kappa(y)), both detached.
         """
         c, count = self.config, len(images.x)
         x = torch.cat([images.x, images.x.flip(3)]) if c.mirror else images.x

@@ -16,8 +16,8 @@ from skelift.training.augment import Augmentation, augments
 from skelift.training.distributed import World
 from skelift.training.loop import Terms, total
 from skelift.training.objective import StepNoise, cycle_weight
-from skelift.training.paint import Paint, Painter
 from skelift.training.optim import Optimisers, freeze
+from skelift.training.paint import Paint, Painter
 
 _PAINT = 6  # sets its random numbers apart from those of ``augment``
 _GENERATOR = ("phi", "omega", "lifter")
@@ -76,11 +76,11 @@ class Trainer:
                 u,
                 lifted_prior,
                 noise,
-                paint,
                 self.disc,
                 self.flow,
                 lift_images,
                 cycle_weight(step, self.loss),
+                paint,
             )
         self.optimisers.step(total(terms), step, _GENERATOR)
         freeze(self.disc.parameters(), False)
