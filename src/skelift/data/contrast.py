@@ -33,7 +33,7 @@ LARGEST, SMALLEST = 3.0, 1 / 4  # of the body's usual area
 # Lengths, over the root of the body's area.
 FAR = 3.0  # a body that is so far away counts like one of e times its size
 AROUND = 0.6  # free border around a body when it is outlined
-CRACK, GRAIN, PALE = 0.04, 0.025, 0.1  # radii: closed, removed, and within which pale parts belong
+CRACK, GRAIN, EDGE, PALE = 0.04, 0.025, 0.015, 0.1  # radii: closed, removed, blurred, and of skin
 
 Levels = NDArray[np.float32]
 
@@ -167,9 +167,11 @@ class ContrastBackground:
         opacity = _opacity(level, behind, float(np.quantile(own, DARKEST)))
         fur = _opened(differs & (opacity > self._body.opacity) * np.uint8(255), GRAIN * length)
         body = _largest(fur & cv2.dilate(around, _disc(PALE * length)))
+        # The outermost pixels are mixed with what is behind them.
+        edge = cv2.dilate(body, _disc(EDGE * length)) & _on(opacity > self._body.opacity / 2)
         near = cv2.dilate(body, _disc(PALE * length))
         pale = _skin(image, background, level, behind) & near & self._region[window]
-        closed = cv2.morphologyEx(body | pale, cv2.MORPH_CLOSE, _disc(CRACK * length))
+        closed = cv2.morphologyEx(body | edge | pale, cv2.MORPH_CLOSE, _disc(CRACK * length))
         return _solid(_largest(np.asarray(closed, np.uint8)))
 
     def _differs(self, level: Levels, image: ImageArray, background: Levels, region: Mask) -> Mask:
@@ -260,6 +262,10 @@ def _centre(mask: Mask) -> NDArray[np.float64] | None:
 def _disc(radius: float) -> NDArray[np.uint8]:
     size = 2 * max(1, round(radius)) + 1
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
+
+
+def _on(where: NDArray[np.bool_]) -> Mask:
+    return where.astype(np.uint8) * np.uint8(255)
 
 
 def _opened(mask: Mask, radius: float) -> Mask:

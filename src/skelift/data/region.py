@@ -23,7 +23,7 @@ def read_region(body: BodyConfig, camera: str, like: ImageArray) -> Mask:
     InputError where a mask image is missing or of another size, or nothing of a region is inside.
     """
     if body.region_masks:
-        file = _mask_file(body.region_masks, camera)
+        file = mask_file(body, camera)
         region, named = read_mask(file, like), str(file)
     else:
         corners = next(
@@ -42,22 +42,17 @@ def check_regions(body: BodyConfig, cameras: Collection[str]) -> None:
     for name in body.regions:
         if not any(fnmatchcase(camera, name) for camera in cameras):
             known = ", ".join(sorted({camera for camera in cameras if camera}))
-            raise InputError(
-                f"data.folder.body.regions: no camera is called {name}; "
-                + (
-                    f"there are {known}"
-                    if known
-                    else "name cameras by data.folder.layout, or use *"
-                )
-            )
+            fix = f"there are {known}" if known else "name cameras by data.folder.layout, or use *"
+            raise InputError(f"data.folder.body.regions: no camera is called {name}; {fix}")
     if body.region_masks:
         for camera in cameras:
-            if not (file := _mask_file(body.region_masks, camera)).is_file():
+            if not (file := mask_file(body, camera)).is_file():
                 raise InputError(f"{file}: not found; draw where the body can be in white")
 
 
-def _mask_file(masks: str, camera: str) -> Path:
-    path = Path(masks)
+def mask_file(body: BodyConfig, camera: str) -> Path:
+    """The mask image of a camera's region."""
+    path = Path(body.region_masks)
     return path / f"{camera}.png" if path.is_dir() else path
 
 

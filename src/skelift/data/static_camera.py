@@ -20,7 +20,7 @@ from skelift.data.clips import Clip
 from skelift.data.contrast import ContrastBackground
 from skelift.data.images import ALPHA, ImageArray, Mask, check_size
 from skelift.data.person import LARGEST, Corners, Person, StaticPerson, is_static
-from skelift.data.region import read_region
+from skelift.data.region import mask_file, read_region
 from skelift.errors import InputError
 from skelift.files import atomic_file
 from skelift.processes import cores
@@ -68,7 +68,7 @@ def cut_out_bodies(
     known = body if body and body.contrast != "any" else None
     if known:
         source = known.contrast
-    name = kept and kept / _digest(clip, f"{source} {known}" if known else source)
+    name = kept and kept / _digest(clip, source, known)
     frames = _frames_of_one_size(clip, clip.indices) if one_size else clip.frames(clip.indices)
     before: Mask | None = None  # the last mask with a body
     with ThreadPoolExecutor(1 if background in ONE_AT_A_TIME else cores()) as pool:
@@ -132,11 +132,14 @@ def _frames_of_one_size(
         yield index, image, alpha
 
 
-def _digest(clip: Clip, background: str) -> str:
+def _digest(clip: Clip, background: str, known: BodyConfig | None) -> str:
     """A name made of all that the masks depend on."""
-    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in clip.files]
-    identity = repr((VERSION, stats, clip.indices, background))
-    return blake2b(identity.encode(), digest_size=8).hexdigest()
+    region = (mask_file(known, clip.camera),) if known and known.region_masks else ()
+    stats = [
+        (str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in (*clip.files, *region)
+    ]
+    identity = (VERSION, stats, clip.indices, background, *([known] if known else []))
+    return blake2b(repr(identity).encode(), digest_size=8).hexdigest()
 
 
 def _save(file: Path, masks: Sequence[Mask]) -> None:
