@@ -60,7 +60,7 @@ class ContactSheet:
             crop: (S, S, 3) that is in the data set.
             side: of the crop, in pixels of the image.
         """
-        name = f"camera {clip.camera}" if clip.camera else clip.name
+        name = clip.camera or clip.name
         if name not in self._rows and len(self._rows) == MOST_ROWS:
             return
         row = self._rows.setdefault(name, Row())

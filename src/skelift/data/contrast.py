@@ -27,6 +27,7 @@ LIGHTEST = 0.8  # quantile over time that is background: a body may rest for so 
 CHANGE = 18  # of 255: a body differs from its background by more
 REDDER = 14  # of 255: bare skin is redder than a shade of the background by more
 DARKEST = 0.25  # quantile of a body's levels that stands for it: eyes, ears and edges are above
+OVEREXPOSED = 250
 SPECK = 0.1  # of the body's usual area: what is smaller is not the body
 LARGEST, SMALLEST = 3.0, 1 / 4  # of the body's usual area
 
@@ -217,7 +218,8 @@ def _skin(image: ImageArray, background: ImageArray, level: Levels, behind: Leve
     shade = np.asarray(level / np.maximum(behind, 1), np.float32)
     red = _redness(image) - shade * _redness(background)
     redder = cv2.GaussianBlur(red, (3, 3), 0) > REDDER
-    return (redder & (np.abs(behind - level) > CHANGE)) * np.uint8(255)
+    exposed = image[..., 0] < OVEREXPOSED  # beyond it the colour is unknown
+    return _on(redder & exposed & (np.abs(behind - level) > CHANGE))
 
 
 def _redness(image: ImageArray) -> Levels:
