@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from skelift.data.anatomy import bone_lengths, side_cues
 from skelift.data.counts import count_published
 from skelift.data.crop import to_crop, to_source
-from skelift.data.format import Dataset, Prior, Split
+from skelift.data.format import Dataset, DatasetInfo, Prior, Split
+from skelift.data.takes import jumps, sudden_sides
 from skelift.progress import track
 from skelift.skeleton import Skeleton
 
@@ -26,6 +27,8 @@ THUMBNAIL = 16
 OFF_BODY, LABELS_OFF_BODY = "off_body", "labels_off_body"
 SAMPLED = 64  # points of each side of an image's border
 FEWEST_BENT = 20  # poses of a person from which on the mean bend of the knees says something
+
+STATIC = ("median", "subtractor")  # backgrounds of static cameras, searched for
 
 Table = dict[str, NDArray[Any]]
 
@@ -84,6 +87,7 @@ def _samples_table(data: Dataset) -> Table:
     table = {"row": _row_names(data), "wrong_crop": _wrong_crops(samples)}
     table |= _leaks(samples, of_split, data.info.details)
     table |= _copies(data, of_split)
+    table |= _over_time(samples, data.info)
     if has_truth_file(data):
         return table | _measure_truth(data, samples, of_split == "test")
     joints_2d = _known(data, "joints_2d")
@@ -384,6 +388,18 @@ def _copies(data: Dataset, of_split: NDArray[np.str_]) -> Table:
     test = of_split == "test"
     both = np.intersect1d(digests[test], digests[~test])
     return {"copy": again, "copy_of_other_split": np.isin(digests, both)}
+
+
+def _over_time(samples: NDArray[np.void], info: DatasetInfo) -> Table:
+    """Crops that change suddenly; where a static camera's bodies were searched for, a fault."""
+    folder = info.details.get("folder", {})
+    if info.synthetic:  # of a clip, each image has a camera of its own
+        return {}
+    static = folder.get("background") in STATIC and not folder.get("masks")
+    side, jump = sudden_sides(samples), jumps(samples)
+    if not static:  # images in a folder may well be of several scenes
+        return {"unusual_side": side, "jump": jump}
+    return {"intruder": side, "unusual_side": np.minimum(side, 1), "jump": jump}
 
 
 def _wrong_crops(samples: NDArray[np.void]) -> NDArray[np.bool_]:
