@@ -159,6 +159,9 @@ class FolderConfig:
     # Calibration of the cameras (docs/datasets.md), in place of focal_px: crops are what an ideal
     # camera sees that looks straight at the body. Empty: unknown.
     cameras: File = ""
+    # plain: crops are squares of the image as it is; images have the focal lengths in `cameras`,
+    # and all else there only turns true poses into the body's line of sight.
+    crops: Literal["views", "plain"] = "views"
     # True poses of some frames (docs/datasets.md): those are the test images. Never trained on.
     truth: File = ""
     # Frames before and after a labelled one, or one of `test`, that are not trained on, in any
