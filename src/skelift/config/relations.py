@@ -28,7 +28,7 @@ def check_relations(c: Config) -> None:
             f"data: has {' and '.join(sources)}; keep one, and set the others to null",
         ),
         (
-            c.flow.pca <= coordinates,
+            c.flow.pca is None or c.flow.pca <= coordinates,
             f"flow.pca={c.flow.pca}: must be {coordinates} or less, the coordinates of skeleton "
             f"{c.body.name} that vary",
         ),

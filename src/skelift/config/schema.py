@@ -268,8 +268,9 @@ class DataConfig:
 class FlowConfig:
     """Normalising flow over 2D poses (Eq. 7-8): RealNVP on PCA coefficients."""
 
-    # PCA coefficients, coupling blocks, and units of each block's hidden layers.
-    pca: Count = 26
+    # PCA coefficients; null: 26, or all that vary of a skeleton with fewer: 2 (J - 1).
+    pca: Count | None = None
+    # Coupling blocks, and units of each block's hidden layers.
     blocks: Count = 8
     hidden: Count = 1024
     steps: Count = 2500
