@@ -154,6 +154,9 @@ class FolderConfig:
     category: Text = ""
     # Joints of poses below this likelihood or score count as not seen.
     min_confidence: Fraction = 0.6
+    # Joints of a pose that are filled in where it lacks them, from a Gaussian over all poses; those
+    # that lack more are left out.
+    complete: Whole = 0
     # Focal length, in pixels of the source images; 0: unknown.
     focal_px: NonNegative = 0.0
     # Calibration of the cameras (docs/datasets.md), in place of focal_px: crops are what an ideal

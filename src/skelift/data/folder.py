@@ -77,6 +77,7 @@ def prepare(config: Config) -> Path:
             folder.joints,
             folder.category,
             folder.min_confidence,
+            folder.complete,
         )
         body = poses.skeleton
     clips = find_clips(folder)
@@ -89,6 +90,7 @@ def prepare(config: Config) -> Path:
     details: dict[str, Any] = {"folder": recorded(folder), "split_by": split_by}
     if poses:
         details["poses_left_out"] = {r: n for r, n in poses.left_out.items() if n}
+        details["poses_completed"] = poses.completed
     if truth:
         details["height_mm"] = truth.height_mm
     info = DatasetInfo(
