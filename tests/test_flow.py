@@ -104,6 +104,16 @@ def test_more_coefficients_than_a_pose_has_are_refused() -> None:
         PoseFlow(5, pca=9)
 
 
+@pytest.mark.parametrize(("joints", "coefficients"), [(17, 26), (21, 26), (14, 26), (10, 18)])
+def test_coefficients_fit_the_skeleton(joints: int, coefficients: int) -> None:
+    flow = PoseFlow(joints, hidden=4)
+    poses = torch.randn(64, joints, 2)
+    poses -= poses[:, :1]
+    flow.fit_pca(poses)
+    assert flow.project(poses).shape == (64, coefficients)
+    assert flow.nll(poses).isfinite().all()
+
+
 CONFIG = FlowConfig(hidden=32, blocks=4, steps=200, batch=64, learning_rate=3e-3, noise=0.05)
 
 
@@ -127,6 +137,7 @@ def test_pretraining_keeps_the_best_of_the_held_out_clips(data: Dataset, trained
     report = read_json(trained / "flow.json", "")
     held_out = [row["nll_held_out"] for row in report["history"]]
     assert report["nll_held_out"] == min(held_out) < held_out[0]
+    assert report["pca"] == 26
     flow = load_flow(trained, len(data.skeleton), CONFIG, CPU)
     assert flow.units == "camera"
     relative = PoseLoader(data.prior, data.info.size, CPU).root_relative(0, "camera")

@@ -567,6 +567,7 @@ def test_paper_experiment_has_every_departure_switched_off() -> None:
     assert paper.model.squared  # Eq. 2 as printed
     assert paper.model.channels == "single"
     assert (paper.model.width, paper.model.disc_width, paper.model.lifter_width) == (32, 64, 1024)
-    assert (paper.flow.pca, paper.flow.blocks, paper.flow.hidden) == (26, 8, 1024)
+    flow = PoseFlow(len(paper.body), paper.flow.pca, blocks=1, hidden=1)
+    assert (flow.pca, paper.flow.blocks, paper.flow.hidden) == (26, 8, 1024)
     assert paper.skeleton["name"] == "h36m17"
     assert paper.data.size == 128

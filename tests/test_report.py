@@ -267,6 +267,21 @@ def test_terminal_table_fits_80_characters_and_keeps_every_digit(finished):
     assert "synthetic" in printed
 
 
+def test_a_body_of_known_height_is_scored_by_a_share_of_it(finished):
+    metrics_json = json.loads((finished.parent / "metrics.json").read_text())
+    for row in metrics_json["rows"].values():
+        row["overall"]["pck_tenth"] = 12.3
+    with (finished.parent / "printed.txt").open("w+") as stream:
+        tables.print_scores(metrics_json, Console(file=stream, width=80))
+        stream.seek(0)
+        printed = stream.read()
+    assert max(map(len, printed.splitlines())) <= 80
+    (line,) = [line for line in printed.splitlines() if line.strip().startswith("ours")]
+    assert " 12.3 " in line
+    assert "height/10" in printed
+    assert "150" not in printed
+
+
 def test_worst_images_come_worst_first(tmp_path):
     make_inputs(tmp_path)
     stored = Predictions.load(tmp_path / "reports/predictions.npz")

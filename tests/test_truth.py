@@ -170,6 +170,55 @@ def test_truth_in_the_camera_frame_needs_no_cameras(tmp_path: Path) -> None:
     assert measure_dataset(data)["samples"]["reprojection"][-2:].max() < 1e-5
 
 
+def test_plain_crops_know_of_a_calibration_its_focal_length_alone(tmp_path: Path) -> None:
+    """Images are those without a calibration; true poses are those of views."""
+    save_truth(make(tmp_path))
+    plain = prepared(tmp_path, crops="plain", exclude=1)
+    splits = {name: plain.split(name) for name in ("train", "test")}
+    kept = {n: (s.images[:], s.masks[:], np.array(s.samples)) for n, s in splits.items()}
+    test_2d, test_3d = splits["test"].joints_2d, splits["test"].joints_3d_mm
+    assert test_2d is not None
+    assert test_3d is not None
+    found_2d, found_3d = test_2d[:], test_3d[:]
+    measured = measure_dataset(plain)["samples"]
+    assert np.isnan(measured["reprojection"]).all(), "the camera of a plain crop is unknown"
+    assert measured["labels_outside"][-4:].max() == 0
+
+    views = prepared(tmp_path, exclude=1).split("test").joints_3d_mm
+    assert views is not None
+    np.testing.assert_array_equal(found_3d, views)
+
+    known = [pixels_of(c, world_pose("walk", f)) for c in CAMERAS for f in LABELLED]
+    labels: dict[str, Any] = {
+        "joints": np.array(BODY.joints),
+        "frame": np.tile(LABELLED, 2) + 10,
+        "camera": np.repeat(CAMERAS, 2),
+        "joints_2d_px": np.stack(known),
+    }
+    np.savez(tmp_path / "truth.npz", **labels)
+    uncalibrated = prepared(tmp_path, cameras="", focal_px=FOCAL, exclude=1)
+    for name, (images, masks, samples) in kept.items():
+        split = uncalibrated.split(name)
+        np.testing.assert_array_equal(images, split.images)
+        np.testing.assert_array_equal(masks, split.masks)
+        for field in ("camera", "frame", "crop", "focal"):
+            np.testing.assert_array_equal(samples[field], split.samples[field])
+        assert np.isnan(samples["principal"]).all()
+    wanted = uncalibrated.split("test").joints_2d
+    assert wanted is not None
+    seen = np.delete(np.arange(len(BODY)), HIDDEN)
+    np.testing.assert_allclose(found_2d[:, seen], wanted[:, seen], atol=1e-3)
+
+
+def test_frames_near_a_moment_beyond_their_clip_are_not_trained_on(tmp_path: Path) -> None:
+    """Where a recording is cut into clips, a moment may be labelled in the next one."""
+    poses = np.stack([world_pose("walk", 3), np.full((len(BODY), 3), np.nan)])
+    save_truth(make(tmp_path), frames=(3, FRAMES + 1), joints_world_mm=poses)
+    data = prepared(tmp_path, exclude=3)
+    assert {frame for _, frame in frames_of(data, "train")} == {7, 8, 9}
+    assert {frame for _, frame in frames_of(data, "test")} == {3}
+
+
 def test_clips_and_times_are_chosen_for_testing(tmp_path: Path) -> None:
     make(tmp_path, ("walk", "sprint"))
     save_truth(tmp_path, clip=np.array(["walk", "walk"]))

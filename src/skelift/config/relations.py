@@ -29,7 +29,7 @@ def check_relations(c: Config) -> None:
         ),
         *_of_body(c.data.folder or FolderConfig()),
         (
-            c.flow.pca <= coordinates,
+            c.flow.pca is None or c.flow.pca <= coordinates,
             f"flow.pca={c.flow.pca}: must be {coordinates} or less, the coordinates of skeleton "
             f"{c.body.name} that vary",
         ),

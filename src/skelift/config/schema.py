@@ -177,11 +177,17 @@ class FolderConfig:
     category: Text = ""
     # Joints of poses below this likelihood or score count as not seen.
     min_confidence: Fraction = 0.6
+    # Joints of a pose that are filled in where it lacks them, from a Gaussian over all poses; those
+    # that lack more are left out.
+    complete: Whole = 0
     # Focal length, in pixels of the source images; 0: unknown.
     focal_px: NonNegative = 0.0
     # Calibration of the cameras (docs/datasets.md), in place of focal_px: crops are what an ideal
     # camera sees that looks straight at the body. Empty: unknown.
     cameras: File = ""
+    # plain: crops are squares of the image as it is; images have the focal lengths in `cameras`,
+    # and all else there only turns true poses into the body's line of sight.
+    crops: Literal["views", "plain"] = "views"
     # True poses of some frames (docs/datasets.md): those are the test images. Never trained on.
     truth: File = ""
     # Frames before and after a labelled one, or one of `test`, that are not trained on, in any
@@ -288,8 +294,9 @@ class DataConfig:
 class FlowConfig:
     """Normalising flow over 2D poses (Eq. 7-8): RealNVP on PCA coefficients."""
 
-    # PCA coefficients, coupling blocks, and units of each block's hidden layers.
-    pca: Count = 26
+    # PCA coefficients; null: 26, or all that vary of a skeleton with fewer: 2 (J - 1).
+    pca: Count | None = None
+    # Coupling blocks, and units of each block's hidden layers.
     blocks: Count = 8
     hidden: Count = 1024
     steps: Count = 2500

@@ -50,7 +50,8 @@ def prepare(config: Config) -> Path:
 
     Frames are streamed, and a video is decoded at most three times: to count its frames, to learn
     its background and to cut out bodies. With ``cameras``, crops are views
-    (``skelift.data.cameras``) and true poses are in the view's frame; turning it changes no score.
+    (``skelift.data.cameras``), unless ``crops`` is plain, and true poses are in the view's frame;
+    turning it changes no score.
     Masks that were searched for are kept beside the data set until it is complete, so that a run
     that is killed goes on from them.
 
@@ -78,6 +79,7 @@ def prepare(config: Config) -> Path:
             folder.joints,
             folder.category,
             folder.min_confidence,
+            folder.complete,
         )
         body = poses.skeleton
     clips = find_clips(folder)
@@ -91,6 +93,7 @@ def prepare(config: Config) -> Path:
     details: dict[str, Any] = {"folder": recorded(folder), "split_by": split_by}
     if poses:
         details["poses_left_out"] = {r: n for r, n in poses.left_out.items() if n}
+        details["poses_completed"] = poses.completed
     if truth:
         details["height_mm"] = truth.height_mm
     info = DatasetInfo(
@@ -246,7 +249,8 @@ def _write_images(
             faults.add(shot.clip.place(index), fault)
             _check_share(faults, folder, sum(room.values()))
             continue
-        view = view_of_mask(shot.camera, mask) if shot.camera else None
+        line_of_sight = view_of_mask(shot.camera, mask) if shot.camera else None
+        view = line_of_sight if folder.crops == "views" else None
         margin, size = writer.info.margin, writer.info.size
         box = (view.crop_around_mask if view else CropBox.around_mask)(mask, margin)
         body = image * (mask[..., None] > 0)
@@ -257,7 +261,7 @@ def _write_images(
         }
         if truth is not None and name == "test":
             row = int(shot.part.row[position])
-            true_pose = _true_pose(truth, row, shot.camera, view, box, size)
+            true_pose = _true_pose(truth, row, shot.camera, line_of_sight, view, box, size)
             columns |= {column: true_pose[column] for column in known}
         sheet.add(shot.clip, index, image, mask, columns["images"], box.side)
         rows = {column: values[None] for column, values in columns.items()}
@@ -276,13 +280,23 @@ def _write_images(
 
 
 def _true_pose(
-    truth: Truth, row: int, camera: Camera | None, view: View | None, box: CropBox, size: int
+    truth: Truth,
+    row: int,
+    camera: Camera | None,
+    line_of_sight: View | None,
+    view: View | None,
+    box: CropBox,
+    size: int,
 ) -> dict[str, NDArray[Any]]:
-    """True joints of a crop: (J, 2) its pixels and (J, 3) mm in the frame of what it shows."""
+    """True joints of a crop: (J, 2) its pixels and (J, 3) mm in the frame of what it shows.
+
+    That frame looks along the line of sight, where it is known, be the crop a view or not.
+    """
     pixels, pose = truth.pose(row, camera)
     if view:
         pixels = view.from_image(pixels)
-        pose = None if pose is None else view.turn(pose)
+    if line_of_sight and pose is not None:
+        pose = line_of_sight.turn(pose)
     found: dict[str, NDArray[Any]] = {"joints_2d": to_crop(pixels, box.as_array(), size)}
     return found if pose is None else found | {"joints_3d_mm": pose}
 
@@ -344,6 +358,8 @@ def _record(
     known = np.full((2, 2), np.nan)
     if view:
         known = np.array([(view.focal, view.focal), view.centre])
+    elif shot.camera:
+        known[0] = shot.camera.focal  # and no more: see data.folder.crops
     elif focal:
         known = np.array([(focal, focal), size / 2])
     names = clip.person, clip.name, clip.camera, clip.activity

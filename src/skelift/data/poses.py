@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.coco import read_coco
+from skelift.data.completion import complete
 from skelift.data.crop import CropBox, to_crop, to_source
 from skelift.data.deeplabcut import read_deeplabcut
 from skelift.data.format import Dataset
@@ -44,10 +45,12 @@ class UnpairedPoses:
     # Reason -> poses of the source that were left out, and how many it has.
     left_out: Mapping[str, int] = field(default_factory=dict)
     total: int = 0
+    completed: int = 0  # poses, with joints that the source lacks
 
     def report(self) -> str:
-        """How many poses were left out and why; empty where none was."""
-        return _report(self.left_out, self.total)
+        """How many poses were left out and why, or completed; empty where none was."""
+        gaps = f"completed {self.completed} of {self.total} poses" if self.completed else ""
+        return "; ".join(filter(None, (_report(self.left_out, self.total), gaps)))
 
 
 def read_poses(
@@ -58,10 +61,12 @@ def read_poses(
     layout: str = "",
     category: str = "",
     threshold: float = SURE,
+    most_gaps: int = 0,
 ) -> UnpairedPoses:
     """Read unpaired poses, through the same crop as the images.
 
-    Poses of which a needed joint is not seen (see ``raw_poses.seen``) are left out and counted.
+    Poses of which a needed joint is not seen (see ``raw_poses.seen``) are left out and counted, or
+    completed (see ``completion``).
 
     Args:
         path: a COCO keypoints ``.json``; a DeepLabCut ``.csv`` or ``.h5``; an ``.npz`` with
@@ -76,11 +81,18 @@ def read_poses(
             the skeleton's.
         category: the category of a COCO file to take; empty: all that fit the skeleton.
         threshold: the least likelihood or score of a joint that is seen.
+        most_gaps: joints of a pose that are completed where it lacks them; a pose that lacks more
+            is left out.
 
     Raises:
         InputError: the file is missing or broken, lacks a joint, has another number of joints,
-            or no complete pose.
+            no pose that can be used, or too few to complete others.
     """
+    if most_gaps > len(skeleton) // 2:
+        raise InputError(
+            f"data.folder.complete={most_gaps}: must be {len(skeleton) // 2} or less, half of the "
+            f"joints of skeleton {skeleton.name}"
+        )
     if not path.exists():
         raise InputError(
             f"{path}: not found; name a COCO .json, a DeepLabCut .csv or .h5, "
@@ -98,10 +110,14 @@ def read_poses(
         raise InputError(f"data.folder.category={category}: {path} is no COCO file; leave it empty")
     found, left_out = _read(path, kind, skeleton, layout, category)
     total = sum(len(poses.places) for poses in found) + left_out.total()
-    complete = [_complete(path, skeleton, poses, threshold, left_out) for poses in found]
-    pixels = np.concatenate([pixels for pixels, _ in complete])
-    samples = np.concatenate([samples for _, samples in complete])
+    usable = [_usable(path, skeleton, poses, threshold, most_gaps, left_out) for poses in found]
+    pixels = np.concatenate([pixels for pixels, _ in usable])
+    samples = np.concatenate([samples for _, samples in usable])
     _need_any(path, pixels, left_out, total)
+    gaps = np.isnan(pixels[..., 0])
+    if gaps.any():
+        _check_known(path, skeleton, gaps)
+        pixels = complete(pixels)
     samples["crop"] = [_box(pose, margin).as_array() for pose in pixels]
     return UnpairedPoses(
         poses_2d=to_crop(pixels, samples["crop"], size).astype(np.float32),
@@ -110,6 +126,7 @@ def read_poses(
         provenance=f"2D poses of {path.name}",
         left_out=left_out,
         total=total,
+        completed=int(gaps.any(axis=1).sum()),
     )
 
 
@@ -275,36 +292,51 @@ def _weights(path: Path, skeleton: Skeleton, names: Sequence[str]) -> NDArray[np
         raise InputError(f"{path}: its joints {error} are one by name; rename one") from None
 
 
-def _complete(
+def _usable(
     path: Path,
     skeleton: Skeleton,
     poses: RawPoses,
     threshold: float,
+    most_gaps: int,
     left_out: Counter[str],
 ) -> tuple[NDArray[np.float64], NDArray[np.void]]:
-    """(M, J, 2) poses of the skeleton, with their records, of all with the needed joints.
+    """(M, J, 2) poses of the skeleton, with their records, of all that lack few enough joints.
 
-    The others are counted in ``left_out``.
+    A joint that is lacking is NaN. The others are counted in ``left_out``.
     """
     weights = _weights(path, skeleton, poses.names)
     needed = np.flatnonzero((weights != 0).any(axis=0))  # the others may be unseen or NaN
     visible = seen(poses, threshold)
-    missing = ~visible[:, needed]
+    gaps = (~visible @ (weights != 0).T).astype(bool)
     empty = ~visible.any(axis=1)
-    lacking = missing.any(axis=1) & ~empty
+    lacking = (gaps.sum(axis=1) > most_gaps) & ~empty
     if lacking.any():
-        worst = poses.names[needed[missing[lacking].sum(axis=0).argmax()]]
-        left_out[f"lack a joint (most often {worst})"] += int(lacking.sum())
-    complete = np.flatnonzero(~missing.any(axis=1))
-    pixels = weights[:, needed] @ poses.places[complete][:, needed]
-    large = np.ptp(pixels, axis=1).max(axis=-1, initial=0) >= SMALLEST
+        worst = poses.names[needed[(~visible[:, needed])[lacking].sum(axis=0).argmax()]]
+        many = f"more than {most_gaps} joints" if most_gaps else "a joint"
+        left_out[f"lack {many} (most often {worst})"] += int(lacking.sum())
+    kept = np.flatnonzero(~lacking & ~empty)
+    pixels = weights @ np.where(visible[kept][..., None], poses.places[kept], 0)
+    pixels[gaps[kept]] = np.nan
+    sides = np.nanmax(pixels, axis=1, initial=-np.inf) - np.nanmin(pixels, axis=1, initial=np.inf)
+    large = sides.max(axis=-1, initial=-np.inf) >= SMALLEST
     for fault, count in (
         ("have no joint that is seen", empty.sum()),
         (f"are smaller than {SMALLEST:g} pixels", (~large).sum()),
     ):
         if count:
             left_out[fault] += int(count)
-    return pixels[large], poses.samples[complete[large]]
+    return pixels[large], poses.samples[kept[large]]
+
+
+def _check_known(path: Path, skeleton: Skeleton, gaps: NDArray[np.bool_]) -> None:
+    """InputError where poses with these gaps (M, J) tell too little of a joint to complete it."""
+    fewest = 2 * len(skeleton)
+    have = (~gaps).sum(axis=0)
+    if have.min() < fewest:
+        raise InputError(
+            f"{path}: {have.min()} of its poses have {skeleton.joints[have.argmin()]}; to complete "
+            f"the others {fewest} are needed: give more, or leave data.folder.complete at 0"
+        )
 
 
 def _need_any(path: Path, poses: NDArray[Any], left_out: Mapping[str, int], total: int) -> None:

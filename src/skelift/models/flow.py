@@ -9,6 +9,9 @@ from torch.nn.functional import softplus
 from skelift.errors import InputError
 
 
+MOST_COEFFICIENTS = 26  # by default: the paper's, of the 34 of 17 joints
+
+
 class PoseFlow(nn.Module):
     """f of Eq. 7: RealNVP on the leading PCA coefficients of normalised 2D poses.
 
@@ -16,7 +19,8 @@ class PoseFlow(nn.Module):
 
     Args:
         joints: number J of joints.
-        pca: number N of coefficients kept (26 of 34 for 17 joints).
+        pca: number N of coefficients kept; None: ``MOST_COEFFICIENTS``, or as many as root-relative
+            poses have.
         blocks: affine coupling blocks.
         hidden: hidden units of each block's subnet.
         seed: of the blocks' fixed rotations.
@@ -29,18 +33,30 @@ class PoseFlow(nn.Module):
     components: Tensor
 
     def __init__(
-        self, joints: int, pca: int = 26, blocks: int = 8, hidden: int = 1024, seed: int = 0
+        self,
+        joints: int,
+        pca: int | None = None,
+        blocks: int = 8,
+        hidden: int = 1024,
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        if pca > 2 * joints - 2:
+        coordinates = 2 * joints - 2
+        pca = min(MOST_COEFFICIENTS, coordinates) if pca is None else pca
+        if pca > coordinates:
             raise InputError(
                 f"flow.pca={pca}: root-relative poses of {joints} joints have only "
-                f"{2 * joints - 2} coordinates that vary; set flow.pca to that or less"
+                f"{coordinates} coordinates that vary; set flow.pca to that or less"
             )
         self.register_buffer("mean", torch.zeros(2 * joints))
         self.register_buffer("components", torch.eye(2 * joints)[:pca].clone())
         rng = torch.Generator().manual_seed(seed)
         self.blocks = nn.ModuleList(CouplingBlock(pca, hidden, rng) for _ in range(blocks))
+
+    @property
+    def pca(self) -> int:
+        """Number N of coefficients."""
+        return len(self.components)
 
     @torch.no_grad()
     def fit_pca(self, y: Tensor) -> None:
@@ -49,7 +65,7 @@ class PoseFlow(nn.Module):
         self.mean.copy_(flat.mean(0))
         covariance = (flat - flat.mean(0)).T @ (flat - flat.mean(0))
         _, vectors = torch.linalg.eigh(covariance)
-        self.components.copy_(vectors.flip(1).T[: len(self.components)])
+        self.components.copy_(vectors.flip(1).T[: self.pca])
 
     def project(self, y: Tensor) -> Tensor:
         """y_bar: PCA coefficients (B, N) of normalised poses (B, J, 2)."""

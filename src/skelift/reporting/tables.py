@@ -56,6 +56,12 @@ _IN_THE_WORLD = ("error_2d_mm", "error_2d_percent", "error_2d_swapped_percent", 
 _HEADING = ("heading_error_deg", "heading_wrong_share")
 # What fits 80 characters.
 PRINTED = tuple(c for c in COLUMNS if c.key not in ("n_mpjpe_mm", *_IN_THE_WORLD, *_HEADING))
+# Of a body of known height, a share of which says more than 150 mm: that is all of a mouse.
+PRINTED_OF_KNOWN_HEIGHT = tuple(
+    c
+    for c in COLUMNS
+    if c.key not in ("pck_150", "auc", *_IN_THE_WORLD, *_HEADING) or c.key == "pck_tenth"
+)
 PER_CAMERA = tuple(
     c
     for c in COLUMNS
@@ -178,7 +184,8 @@ def print_scores(metrics: Mapping[str, Any], console: "Console | None" = None) -
     from rich.console import Console
 
     console = console or Console()
-    table = score_table(metrics, PRINTED)
+    height_known = any("pck_tenth" in row["overall"] for row in metrics["rows"].values())
+    table = score_table(metrics, PRINTED_OF_KNOWN_HEIGHT if height_known else PRINTED)
     if table.labels == len(table.headings):
         console.print(f"{describe_data(metrics['data'])}: no true poses, so no scores")
         return

@@ -57,31 +57,33 @@ def pretrain(
     flow = PoseFlow(len(skeleton), config.pca, config.blocks, config.hidden, config.seed).to(device)
     flow.fit_pca(train)
     history = _optimise(flow, train, test, config)
-    about = {"scale": repr(scale), "units": units} | _shape(config)
+    about = {"scale": repr(scale), "units": units} | _shape(flow, config)
     save_tensors(out / WEIGHTS, flow.state_dict(), about)
     kept = min(history, key=lambda row: row["nll_held_out"])
-    write_json(out / "flow.json", {"scale": scale, "units": units, **kept, "history": history})
+    card = {"scale": scale, "units": units, "pca": flow.pca, **kept, "history": history}
+    write_json(out / "flow.json", card)
     return out
 
 
 def load_flow(folder: Path, joints: int, config: FlowConfig, device: torch.device) -> TrainedFlow:
     """The frozen flow that ``pretrain`` wrote; InputError when missing or of another shape."""
     tensors, about = load_tensors(folder / WEIGHTS, MADE_BY)
-    for key, asked in _shape(config).items():
+    flow = PoseFlow(joints, config.pca, config.blocks, config.hidden, config.seed)
+    for key, asked in _shape(flow, config).items():
         if about.get(key, asked) != asked:
             raise InputError(
                 f"{folder / WEIGHTS}: a flow of flow.{key}={about[key]}, the configuration has "
                 f"flow.{key}={asked}; set the same, or run `{MADE_BY}` again"
             )
-    flow = PoseFlow(joints, config.pca, config.blocks, config.hidden, config.seed)
     load_weights(flow, tensors, folder / WEIGHTS, MADE_BY)
     flow.eval().requires_grad_(False).to(device)
     return TrainedFlow(flow, float(about["scale"]), about["units"])
 
 
-def _shape(config: FlowConfig) -> dict[str, str]:
+def _shape(flow: PoseFlow, config: FlowConfig) -> dict[str, str]:
     """What has to be equal for weights to fit."""
-    return {key: str(getattr(config, key)) for key in ("pca", "blocks", "hidden")}
+    shape = {"pca": flow.pca, "blocks": config.blocks, "hidden": config.hidden}
+    return {key: str(value) for key, value in shape.items()}
 
 
 def _optimise(

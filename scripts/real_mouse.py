@@ -1,0 +1,91 @@
+"""Make what ``experiment=mouse`` reads of the real mouse before five cameras.
+
+FOLDER is that of the recording (docs/datasets.md): videos/CHUNK/camera_X.mp4, stills/, labels,
+calibration.json, labelled_frames.json and prior_2d.npz. Writes to OUT (default:
+data/sources/real_mouse, where ``data=mouse`` reads)::
+
+    clips/CHUNK/X.mp4          links to the videos; layout=clip/camera, frames count from 0
+    clips/CHUNK/X/FFFF.jpg     labelled pictures of videos that are not there
+    cameras.json               data.folder.cameras
+    truth.npz                  data.folder.truth: labels in the world. All labelled frames are in
+                               it, so none is trained on; those of the held-out half have no values
+    poses.npz                  data.folder.poses: the prior, each posture a clip of its own
+
+    python scripts/real_mouse.py FOLDER [OUT] [--labels FILE]
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK = 3500  # frames of a video, or fewer; its folder is called by its first one
+REACH = 20  # frames around a labelled one that are not trained on, data.folder.exclude
+LENGTH_MM = 94.0  # tail base to snout along the skeleton's bones
+
+
+def main() -> None:
+    """Write the outputs."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = Path("data/sources/real_mouse")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path, nargs="?", default=default, help=f"default: {default}")
+    parser.add_argument("--labels", type=Path, help="default: FOLDER/labels_dev.npz")
+    args = parser.parse_args()
+    folder, out = args.folder.resolve(), args.out
+    shutil.rmtree(out / "clips", ignore_errors=True)
+    for video in sorted((folder / "videos").glob("*/camera_?.mp4")):
+        link = out / f"clips/{video.parent.name}/{video.stem[-1]}.mp4"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(video)
+    for still in sorted((folder / "stills").glob("*_camera_?.jpg")):
+        frame, camera = int(still.stem[:5]), still.stem[-1]
+        first = frame - frame % CHUNK
+        picture = out / f"clips/{first}/{camera}/{frame - first:04d}.jpg"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(still, picture)
+    shutil.copyfile(folder / "calibration.json", out / "cameras.json")
+    labelled = json.loads((folder / "labelled_frames.json").read_text())["all"]
+    clips = [int(clip.name) for clip in (out / "clips").iterdir()]
+    _write_truth(out / "truth.npz", args.labels or folder / "labels_dev.npz", labelled, clips)
+    _write_prior(out / "poses.npz", folder / "prior_2d.npz")
+
+
+def _write_truth(file: Path, labels: Path, labelled: list[int], clips: list[int]) -> None:
+    """A row per labelled frame and clip that shows it, or a frame near it."""
+    with np.load(labels) as arrays:
+        joints = arrays["joints"]
+        known = dict(zip(arrays["frame"].tolist(), arrays["joints_3d_mm"], strict=True))
+    unknown: NDArray[np.float64] = np.full((len(joints), 3), np.nan)
+    rows = [
+        (str(first), frame - first, known.get(frame, unknown))
+        for frame in labelled
+        for first in clips
+        if first - REACH <= frame < first + CHUNK + REACH
+    ]
+    clip, number, poses = zip(*rows, strict=True)
+    np.savez(
+        file,
+        joints=joints,
+        clip=np.array(clip),
+        frame=np.array(number),
+        joints_world_mm=np.array(poses),
+        height_mm=LENGTH_MM,
+    )
+
+
+def _write_prior(file: Path, prior: Path) -> None:
+    with np.load(prior) as arrays:
+        kept = {name: arrays[name] for name in ("poses_2d", "joints", "focal", "source_size")}
+        postures = zip(arrays["clip"], arrays["source_pose"], strict=True)
+        # Views of one posture stay together where some are held out.
+        np.savez_compressed(file, **kept, clip=np.array([f"{s} {p}" for s, p in postures]))
+
+
+if __name__ == "__main__":
+    main()
