@@ -9,7 +9,8 @@ data/sources/real_mouse, where ``data=mouse`` reads)::
     cameras.json               data.folder.cameras
     truth.npz                  data.folder.truth: labels in the world. All labelled frames are in
                                it, so none is trained on; those of the held-out half have no values
-    poses.npz                  data.folder.poses: the prior, each posture a clip of its own
+    poses.npz                  data.folder.poses: the prior, in the body's line of sight; each
+                               posture is a clip of its own
 
     python scripts/real_mouse.py FOLDER [OUT] [--labels FILE]
 """
@@ -21,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from skelift.data.cameras import find_camera, read_cameras
 
 CHUNK = 3500  # frames of a video, or fewer; its folder is called by its first one
 REACH = 20  # frames around a labelled one that are not trained on, data.folder.exclude
@@ -53,7 +56,7 @@ def main() -> None:
     labelled = json.loads((folder / "labelled_frames.json").read_text())["all"]
     clips = [int(clip.name) for clip in (out / "clips").iterdir()]
     _write_truth(out / "truth.npz", args.labels or folder / "labels_dev.npz", labelled, clips)
-    _write_prior(out / "poses.npz", folder / "prior_2d.npz")
+    _write_prior(out / "poses.npz", folder / "prior_2d.npz", out / "cameras.json")
 
 
 def _write_truth(file: Path, labels: Path, labelled: list[int], clips: list[int]) -> None:
@@ -79,12 +82,28 @@ def _write_truth(file: Path, labels: Path, labelled: list[int], clips: list[int]
     )
 
 
-def _write_prior(file: Path, prior: Path) -> None:
+def _write_prior(file: Path, prior: Path, cameras: Path) -> None:
+    """The prior, each pose as its camera would see it that looks straight at it, as crops do."""
+    known = read_cameras(cameras)
     with np.load(prior) as arrays:
-        kept = {name: arrays[name] for name in ("poses_2d", "joints", "focal", "source_size")}
+        poses, names = arrays["poses_2d"].astype(np.float64), arrays["camera"].tolist()
+        joints, sizes = arrays["joints"], arrays["source_size"]
         postures = zip(arrays["clip"], arrays["source_pose"], strict=True)
-        # Views of one posture stay together where some are held out.
-        np.savez_compressed(file, **kept, clip=np.array([f"{s} {p}" for s, p in postures]))
+        clips = np.array([f"{session} {pose}" for session, pose in postures])
+    focal = np.empty(len(poses))
+    for row, name in enumerate(names):
+        camera = find_camera(known, name, cameras)
+        view = camera.look_at((poses[row].min(0) + poses[row].max(0)) / 2)
+        poses[row], focal[row] = view.from_image(poses[row]), view.focal
+    # Views of one posture are one clip: they stay together where some are held out.
+    np.savez_compressed(
+        file,
+        joints=joints,
+        poses_2d=poses.astype(np.float32),
+        focal=np.stack([focal, focal], 1),
+        source_size=sizes,
+        clip=clips,
+    )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from skelift.data.images import (
 )
 from skelift.data.listing import list_files
 from skelift.data.mask_checks import NOT_BLACK, NOTHING, MaskFaults, mask_fault
-from skelift.data.masked_frames import MaskedFrame, masked_frames
+from skelift.data.masked_frames import masked_frames
 from skelift.data.poses import read_poses
 from skelift.data.region import check_regions
 from skelift.data.static_camera import BACKGROUNDS, PERSON, SEARCHES
@@ -336,13 +336,18 @@ def _all_frames(
     with progress_bar() as progress:
         task = progress.add_task("Cutting out", total=sum(len(s.clip.indices) for s in shots))
         for shot in shots:
-            for position, frame in enumerate(_frames(shot.clip, folder, kept)):
+            clip = shot.clip
+            scene = _longest_of(clip.camera, shots)
+            frames = masked_frames(clip, folder.background, kept, body=folder.body, scene=scene)
+            for position, frame in enumerate(frames):
                 yield shot, position, *frame
                 progress.advance(task)
 
 
-def _frames(clip: Clip, folder: FolderConfig, kept: Path) -> Iterator[MaskedFrame]:
-    return masked_frames(clip, folder.background, kept, body=folder.body)
+def _longest_of(camera: str, shots: Sequence[Shots]) -> Clip | None:
+    """The clip with most frames of a camera: it shows the background of all of them."""
+    own = [shot.clip for shot in shots if camera and shot.clip.camera == camera]
+    return max(own, key=lambda clip: len(clip.indices), default=None)
 
 
 def _record(

@@ -45,6 +45,7 @@ def cut_out_bodies(
     kept: Path | None = None,
     box: Corners | None = None,
     body: BodyConfig | None = None,
+    scene: Clip | None = None,
 ) -> Iterator[tuple[int, ImageArray, Mask, str]]:
     """Yield (index, image, mask, what gave the mask) of a clip's frames in use.
 
@@ -58,6 +59,7 @@ def cut_out_bodies(
         box: opposite corners of a box around the person in each image, for ``PERSON``; each image
             is then looked at by itself.
         body: what is known of it, for ``median``.
+        scene: a longer clip before the same background, for a clip too short to find its own.
     """
     learned: Background | ContrastBackground | Person | None = None
     one_size = True
@@ -68,7 +70,8 @@ def cut_out_bodies(
     known = body if body and body.contrast != "any" else None
     if known:
         source = known.contrast
-    name = kept and kept / _digest(clip, source, known)
+    scene = clip if scene is None or len(clip.indices) >= FEWEST_FRAMES else scene
+    name = kept and kept / _digest(clip, scene, source, known)
     frames = _frames_of_one_size(clip, clip.indices) if one_size else clip.frames(clip.indices)
     before: Mask | None = None  # the last mask with a body
     with ThreadPoolExecutor(1 if background in ONE_AT_A_TIME else cores()) as pool:
@@ -79,7 +82,7 @@ def cut_out_bodies(
             if file and file.exists():
                 masks = _load(file)
             elif images:
-                learned = learned or _learn(clip, background, known)
+                learned = learned or _learn(scene, background, known)
                 if isinstance(learned, ContrastBackground):
                     masks = learned.masks(images, pool, before)
                 else:
@@ -132,13 +135,14 @@ def _frames_of_one_size(
         yield index, image, alpha
 
 
-def _digest(clip: Clip, background: str, known: BodyConfig | None) -> str:
+def _digest(clip: Clip, scene: Clip, background: str, known: BodyConfig | None) -> str:
     """A name made of all that the masks depend on."""
     region = (mask_file(known, clip.camera),) if known and known.region_masks else ()
     stats = [
         (str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in (*clip.files, *region)
     ]
-    identity = (VERSION, stats, clip.indices, background, *([known] if known else []))
+    seen = [] if scene is clip else [(scene.name, scene.indices)]
+    identity = (VERSION, stats, clip.indices, background, *([known] if known else []), *seen)
     return blake2b(repr(identity).encode(), digest_size=8).hexdigest()
 
 
