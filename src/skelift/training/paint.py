@@ -17,6 +17,7 @@ _NOTCHES = 12  # per side, of the raggedness of its outline
 _SHARP = 0.02  # of half a crop, over which the outline is smooth
 _RAGGED = 0.06  # the same, by which the outline is off
 _SPOT = 0.12  # the same: radius around a joint that has the joint's colour
+_CLEAREST = 4.0  # times the mean colour of a joint, over images that show it and that do not
 _LEARNED = 0.02  # weight of the last step in the joints' colours
 
 
@@ -27,14 +28,16 @@ class Paint(Draws):
     gain: Tensor  # (B, 1) factor on the colour
     pattern: Tensor  # (B, 1, _PATCHES, _PATCHES) standard normal
     notches: Tensor  # (B, 1, _NOTCHES, _NOTCHES) the same
+    clear: Tensor  # (B, J) factor on the joints' colours: an ear is seen, or not
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, batch: int) -> "Paint":
-        """Random numbers of a step."""
+    def draw(cls, rng: np.random.Generator, batch: int, joints: int) -> "Paint":
+        """Random numbers of a step for bodies of so many joints."""
         return cls(
             tensor(np.exp(0.3 * rng.standard_normal((batch, 1)))),
             tensor(rng.standard_normal((batch, 1, _PATCHES, _PATCHES))),
             tensor(rng.standard_normal((batch, 1, _NOTCHES, _NOTCHES))),
+            tensor(_CLEAREST * rng.random((batch, joints))),
         )
 
 
@@ -68,7 +71,7 @@ class Painter(nn.Module):
         mean, spread = _of_bodies(images)
         colour = mean * paint.gain[:, :, None, None]
         colour = colour + spread * interpolate(paint.pattern, size, mode="bilinear")
-        colour = colour + _spots(u, self.colours, size[0])
+        colour = colour + _spots(u, paint.clear[..., None] * self.colours, size[0])
         notches = interpolate(paint.notches, size, mode="bilinear")
         ragged = self.flesh.distance(u) + _RAGGED * notches
         return colour.clamp(0, 1) * torch.sigmoid(-ragged / _SHARP)
@@ -95,7 +98,7 @@ def _of_bodies(images: ImageBatch) -> tuple[Tensor, Tensor]:
 
 
 def _spots(u: Tensor, colours: Tensor, size: int) -> Tensor:
-    """(B, 3, S, S) the joints' colours around the joints u (B, J, 2)."""
+    """(B, 3, S, S) the joints' colours (B, J, 3) around the joints u (B, J, 2)."""
     at = (2 * torch.arange(size, device=u.device) + 1) / size - 1
     near = (-((at - u[..., None]) / _SPOT).square()).exp()  # (B, J, 2, S)
-    return torch.einsum("bjx,bjy,jc->bcyx", near[:, :, 0], near[:, :, 1], colours)
+    return torch.einsum("bjx,bjy,bjc->bcyx", near[:, :, 0], near[:, :, 1], colours)

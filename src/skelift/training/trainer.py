@@ -124,7 +124,9 @@ class Trainer:
     def _paint(self, step: int) -> Paint:
         """This process's share of the random numbers of a step's painted bodies."""
         rng = np.random.default_rng([self.train.seed, step, _PAINT])
-        return Paint.draw(rng, self.train.batch)[self.share].to(self.world.device)
+        return Paint.draw(rng, self.train.batch, len(self.core.skeleton))[self.share].to(
+            self.world.device
+        )
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16)
