@@ -118,9 +118,12 @@ def test_what_the_floor_mirrors_is_no_body() -> None:
 def test_bare_ears_and_paws_belong_to_the_body() -> None:
     images, _ = clip(WALK)
     found = find(images, known())
-    bare = [animal(place)[1] & ~cv2.erode(animal(place)[1], np.ones((3, 3))) for place in WALK]
-    shares = [(f & b > 0).sum() / (b > 0).sum() for f, b in zip(found, bare, strict=True)]
-    assert np.mean(shares) > 0.7
+    shares = []
+    for mask, place in zip(found, WALK, strict=True):
+        fur = cv2.ellipse(np.zeros_like(mask), place, (27, 16), 0, 0, 360, 255, -1)
+        bare = (animal(place)[1] > 0) & (fur == 0)
+        shares.append((bare & (mask > 0)).sum() / bare.sum())
+    assert np.mean(shares) > 0.6
 
 
 def test_a_body_that_rests_is_not_background() -> None:

@@ -34,7 +34,7 @@ LARGEST, SMALLEST = 3.0, 1 / 4  # of the body's usual area
 # Lengths, over the root of the body's area.
 FAR = 3.0  # a body that is so far away counts like one of e times its size
 AROUND = 0.6  # free border around a body when it is outlined
-CRACK, GRAIN, EDGE, PALE = 0.04, 0.025, 0.015, 0.1  # radii: closed, removed, blurred, and of skin
+CRACK, GRAIN, EDGE, PALE = 0.04, 0.025, 0.015, 0.13  # radii: closed, removed, blurred, and of skin
 
 Levels = NDArray[np.float32]
 
