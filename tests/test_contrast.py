@@ -39,7 +39,8 @@ REST = [(60, 160)] * 4 + [(80 + 20 * step, 160) for step in range(5)] + [(200, 1
 def room() -> NDArray[np.float64]:
     """A patterned wall, and a grey floor with a red stripe."""
     rng = np.random.default_rng(5)
-    wall = np.kron(rng.integers(110, 220, (24, 32, 3)), np.ones((10, 10, 1)))
+    bricks = rng.integers(110, 200, (24, 32, 1)) + rng.integers(0, 12, (24, 32, 3))
+    wall = np.kron(bricks, np.ones((10, 10, 1)))
     wall[FLOOR:] = 140 + np.kron(rng.integers(0, 12, (12, 32, 1)), np.ones((10, 10, 1)))
     wall[FLOOR:, 150:156, 1:] -= 40
     return wall.astype(np.float64)
