@@ -34,7 +34,7 @@ LARGEST, SMALLEST = 3.0, 1 / 4  # of the body's usual area
 # Lengths, over the root of the body's area.
 FAR = 3.0  # a body that is so far away counts like one of e times its size
 AROUND = 0.6  # free border around a body when it is outlined
-CRACK, GRAIN, EDGE, PALE = 0.04, 0.025, 0.015, 0.1  # radii: closed, removed, blurred, and of skin
+CRACK, GRAIN, EDGE, PALE = 0.04, 0.025, 0.015, 0.13  # radii: closed, removed, blurred, and of skin
 
 Levels = NDArray[np.float32]
 
@@ -116,7 +116,9 @@ class ContrastBackground:
         for frame in frames:
             level = self._level(frame)
             differs = self._differs(level, frame, self._small_level, self._small_region)
-            part = max(_parts(_opened(differs, 1), 1), key=lambda part: part.area, default=None)
+            part = max(
+                _parts(_opened(differs, 1), smallest=1), key=lambda part: part.area, default=None
+            )
             if part:
                 levels.append(np.quantile(_cut(level, part)[part.mask > 0], DARKEST))
         return float(np.median(levels)) if levels else 0.0
@@ -129,10 +131,9 @@ class ContrastBackground:
         """What may be the body: opaque enough for one of the usual level."""
         level = self._level(small)
         differs = self._differs(level, small, self._small_level, self._small_region)
-        opaque = _opacity(level, self._small_level, self._usual_level) > self._body.opacity / 2
-        return _parts(
-            _opened(differs & opaque * np.uint8(255), 1), max(SPECK * self._usual_area, 4)
-        )
+        opacity = _opacity(level, self._small_level, self._usual_level)
+        dark = differs & _on(opacity > self._body.opacity / 2)
+        return _parts(_opened(dark, 1), smallest=max(SPECK * self._usual_area, 4))
 
     def _outline(self, image: ImageArray, part: Part | None) -> Mask:
         """The mask at full resolution of a part of the shrunk image."""
@@ -166,7 +167,7 @@ class ContrastBackground:
         if not own.size:
             return np.zeros_like(around)
         opacity = _opacity(level, behind, float(np.quantile(own, DARKEST)))
-        fur = _opened(differs & (opacity > self._body.opacity) * np.uint8(255), GRAIN * length)
+        fur = _opened(differs & _on(opacity > self._body.opacity), GRAIN * length)
         body = _largest(fur & cv2.dilate(around, _disc(PALE * length)))
         # The outermost pixels are mixed with what is behind them.
         edge = cv2.dilate(body, _disc(EDGE * length)) & _on(opacity > self._body.opacity / 2)
@@ -177,7 +178,7 @@ class ContrastBackground:
 
     def _differs(self, level: Levels, image: ImageArray, background: Levels, region: Mask) -> Mask:
         """Darker than the background, in the region, and of the body's colours."""
-        darker = (background - level > CHANGE) * np.uint8(255)
+        darker = _on(background - level > CHANGE)
         low, high = (tuple(colour) for colour in self._body.colours)
         return darker & region & np.asarray(cv2.inRange(image, low, high), np.uint8)
 
@@ -232,7 +233,7 @@ def _parts(mask: Mask, smallest: float) -> Iterator[Part]:
     for n in range(1, count):
         x, y, width, height, area = (int(value) for value in stats[n])
         if area >= smallest:
-            own = (labels[y : y + height, x : x + width] == n) * np.uint8(255)
+            own = _on(labels[y : y + height, x : x + width] == n)
             yield Part(own, x, y, area, centres[n])
 
 
@@ -240,7 +241,7 @@ def _largest(mask: Mask) -> Mask:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
     if count < 2:
         return mask
-    return (labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()) * np.uint8(255)
+    return _on(labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax())
 
 
 def _solid(mask: Mask) -> Mask:

@@ -16,6 +16,7 @@ from skelift.data.anatomy import bone_lengths, side_cues
 from skelift.data.counts import count_published
 from skelift.data.crop import to_crop, to_source
 from skelift.data.format import Dataset, DatasetInfo, Prior, Split
+from skelift.data.mirror import mirrored
 from skelift.data.takes import jumps, sudden_sides
 from skelift.progress import track
 from skelift.skeleton import Skeleton
@@ -109,7 +110,8 @@ def _images_table(data: Dataset) -> Table:
     names = np.split(_row_names(data), np.cumsum(counts)[:-1])
     off_body = LABELS_OFF_BODY if has_truth_file(data) else OFF_BODY
     parts = [
-        _measure_pixels(data.split(name), chosen[name], off_body) | {"row": rows[chosen[name]]}
+        _measure_pixels(data.split(name), chosen[name], off_body, data.info.synthetic)
+        | {"row": rows[chosen[name]]}
         for name, rows in zip(data.splits, names, strict=True)
     ]
     table = _joined(parts)
@@ -238,12 +240,20 @@ def _reprojection(
     return largest
 
 
-def _measure_pixels(split: Split, rows: NDArray[np.intp], off_body: str) -> Table:
+def _measure_pixels(split: Split, rows: NDArray[np.intp], off_body: str, synthetic: bool) -> Table:
     """Mask, background and brightness of the given images, and their thumbnails.
 
-    ``off_body`` is the column for the share of joints that lie off the mask.
+    ``off_body`` is the column for the share of joints that lie off the mask. Rendered floors
+    mirror nothing.
     """
-    return _joined([_measure_chunk(split, chunk, off_body) for chunk in _chunks(rows)])
+    tables = []
+    for chunk in _chunks(rows):
+        table = _measure_chunk(split, chunk, off_body)
+        if not synthetic:
+            pairs = zip(split.images[chunk], split.masks[chunk], strict=True)
+            table["mirrored"] = np.array([mirrored(image, mask) for image, mask in pairs])
+        tables.append(table)
+    return _joined(tables)
 
 
 def _measure_chunk(split: Split, rows: NDArray[np.intp], off_body: str) -> Table:

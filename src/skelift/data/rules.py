@@ -79,6 +79,14 @@ RULES = (
     Rule("samples", "knee_bend", "knees bend forward: left and right are not swapped", low=-0.02),
     Rule("images", "mask_coverage", "the mask covers 1 to 90 % of the crop", low=0.01, high=0.9),
     Rule("images", "mask_on_border", "the mask leaves most of its image's border free", high=0.5),
+    Rule(
+        "images",
+        "mirrored",
+        "masks do not hold what the floor mirrors of the body (set data.folder.body.contrast)",
+        high=0.55,
+        mostly=0.85,
+        warning=True,
+    ),
     Rule("images", "background_level", "the background is black", high=4),
     Rule("images", "brightest", "images are not blank", low=16),
     Rule(
