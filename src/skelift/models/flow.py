@@ -8,7 +8,6 @@ from torch.nn.functional import softplus
 
 from skelift.errors import InputError
 
-
 MOST_COEFFICIENTS = 26  # by default: the paper's, of the 34 of 17 joints
 
 

@@ -55,9 +55,7 @@ _IN_THE_WORLD = ("error_2d_mm", "error_2d_percent", "error_2d_swapped_percent", 
 PRINTED = tuple(c for c in COLUMNS if c.key not in ("n_mpjpe_mm", *_IN_THE_WORLD))
 # Of a body of known height, a share of which says more than 150 mm: that is all of a mouse.
 PRINTED_OF_KNOWN_HEIGHT = tuple(
-    c
-    for c in COLUMNS
-    if c.key not in ("pck_150", "auc", *_IN_THE_WORLD) or c.key == "pck_tenth"
+    c for c in COLUMNS if c.key not in ("pck_150", "auc", *_IN_THE_WORLD) or c.key == "pck_tenth"
 )
 PER_CAMERA = tuple(
     c
