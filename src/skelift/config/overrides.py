@@ -11,7 +11,7 @@ from skelift.config.schema import Config
 from skelift.errors import InputError
 
 # Mappings of free names: a new one takes the place of the old. Those of known keys are merged.
-REPLACED = ("variants", "sweep.space")
+REPLACED = ("variants", "sweep.space", "data.folder.body.regions")
 
 
 @dataclass(frozen=True)

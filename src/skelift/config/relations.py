@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from skelift.config.schema import Config
+from skelift.config.schema import BodyConfig, Config, FolderConfig
 from skelift.errors import InputError
 
 SOURCES = ("synth", "folder", "h36m", "mpi_inf_3dhp", "handdb", "mix")
@@ -27,6 +27,7 @@ def check_relations(c: Config) -> None:
             len(sources) < 2,
             f"data: has {' and '.join(sources)}; keep one, and set the others to null",
         ),
+        *_of_body(c.data.folder or FolderConfig()),
         (
             c.flow.pca is None or c.flow.pca <= coordinates,
             f"flow.pca={c.flow.pca}: must be {coordinates} or less, the coordinates of skeleton "
@@ -90,6 +91,38 @@ def check_relations(c: Config) -> None:
     ):
         if not holds:
             raise InputError(message)
+
+
+def _of_body(folder: FolderConfig) -> tuple[tuple[bool, str], ...]:
+    body, section = folder.body, "data.folder.body"
+    given = [key for key, value in asdict(body).items() if value != getattr(BodyConfig(), key)]
+    odd = [name for name, corners in body.regions.items() if len(corners) < 4 or len(corners) % 2]
+    low, high = body.colours
+    return (
+        (
+            not given or body.contrast != "any",
+            f"{section}.{'.'.join(given[:1])} has no effect with {section}.contrast=any; set "
+            "contrast to darker or brighter",
+        ),
+        (
+            not given or folder.background == "median",
+            f"{section}.{'.'.join(given[:1])} has no effect with data.folder.background="
+            f"{folder.background}; set data.folder.background=median",
+        ),
+        (
+            not (body.regions and body.region_masks),
+            f"{section}.regions and {section}.region_masks are both set; keep one",
+        ),
+        (
+            not odd,
+            f"{section}.regions: of {', '.join(odd)} are no corners; give x, y, x, y, ... of two "
+            "or more",
+        ),
+        (
+            all(a <= b for a, b in zip(low, high, strict=True)),
+            f"{section}.colours={body.colours}: must be the lowest, then the highest R, G and B",
+        ),
+    )
 
 
 def _holds_others(c: Config) -> str:

@@ -15,6 +15,7 @@ from skelift.config.fields import (
     Folder,
     Fraction,
     Layout,
+    Level,
     MeanStd,
     Momentum,
     Name,
@@ -130,6 +131,27 @@ class SynthConfig:
 
 
 @dataclass
+class BodyConfig:
+    """What is known of a body that `background=median` searches for; `contrast` turns it on."""
+
+    # What the body is against its background. With darker or brighter it may rest, is followed over
+    # time, and is outlined at full resolution; the other keys need it.
+    contrast: Literal["any", "darker", "brighter"] = "any"
+    # From the background (0) to the body (1, its darkest or brightest quarter): what is below is
+    # shadow or reflection.
+    opacity: Share = 0.8
+    # Colours of the body: the lowest and the highest R, G and B of its pixels.
+    colours: Annotated[list[Annotated[list[Level], Triple]], Pair] = field(
+        default_factory=lambda: [[0, 0, 0], [255, 255, 255]]
+    )
+    # Where the body can be: camera (`*`: any) -> x, y, x, y, ... in pixels, the corners of a
+    # polygon, or two opposite ones of a box. A camera that is not named: anywhere.
+    regions: dict[Name, list[Whole]] = field(default_factory=dict)
+    # Instead a mask image (white where the body can be), or a folder of them, CAMERA.png.
+    region_masks: File = ""
+
+
+@dataclass
 class FolderConfig:
     """A data set made of your own images and unpaired 2D poses."""
 
@@ -142,6 +164,7 @@ class FolderConfig:
     # keep: already black; person: a small network cuts the person out, together with the background
     # where the camera is static; median, subtractor: the camera is static and the body moves.
     background: Literal["keep", "person", "median", "subtractor"] = "keep"
+    body: BodyConfig = field(default_factory=BodyConfig)
     # Share of the images that may lack a usable mask (empty, inverted, over most of the border, or
     # none and no black background): they are left out and counted. More stop `prepare`.
     bad_masks: Fraction = 0.1

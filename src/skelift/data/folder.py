@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from skelift.config import Config, FolderConfig
 from skelift.data.cameras import Camera, View, find_camera, read_cameras, view_of_mask
 from skelift.data.clips import Clip, find_clips
+from skelift.data.contact_sheet import ContactSheet
 from skelift.data.crop import CropBox, to_crop
 from skelift.data.format import (
     SAMPLE,
@@ -34,8 +35,9 @@ from skelift.data.images import (
 )
 from skelift.data.listing import list_files
 from skelift.data.mask_checks import NOT_BLACK, NOTHING, MaskFaults, mask_fault
-from skelift.data.masked_frames import masked_frames
+from skelift.data.masked_frames import MaskedFrame, masked_frames
 from skelift.data.poses import read_poses
+from skelift.data.region import check_regions
 from skelift.data.static_camera import BACKGROUNDS, PERSON, SEARCHES
 from skelift.data.truth import Part, Truth, read_truth, split_by_moment
 from skelift.errors import InputError
@@ -81,6 +83,7 @@ def prepare(config: Config) -> Path:
         )
         body = poses.skeleton
     clips = find_clips(folder)
+    check_regions(folder.body, [clip.camera for clip in clips])
     cameras = read_cameras(Path(folder.cameras)) if folder.cameras else ()
     truth = read_truth(Path(folder.truth), body) if folder.truth else None
     split_by, shots = _choose(clips, cameras, truth, folder, config.data.seed)
@@ -235,7 +238,7 @@ def _write_images(
             name, room[name], with_2d="joints_2d" in true, with_3d="joints_3d_mm" in true
         )
     used, empty = dict.fromkeys(splits, 0), dict.fromkeys(SPLITS, 0)
-    faults, masks_from = MaskFaults(), Counter[str]()
+    faults, masks_from, sheet = MaskFaults(), Counter[str](), ContactSheet()
     for shot, position, index, image, found, source in _all_frames(shots, folder, kept):
         name = "test" if shot.part.in_test[position] else "train"
         mask, fault = _judged(image, found)
@@ -260,6 +263,7 @@ def _write_images(
             row = int(shot.part.row[position])
             true_pose = _true_pose(truth, row, shot.camera, line_of_sight, view, box, size)
             columns |= {column: true_pose[column] for column in known}
+        sheet.add(shot.clip, index, image, mask, columns["images"], box.side)
         rows = {column: values[None] for column, values in columns.items()}
         fill_rows(writer.folder / name, used[name], **rows)
         used[name] += 1
@@ -271,6 +275,7 @@ def _write_images(
                 "it with 255, and before a static camera it has to move"
             )
         writer.trim_split(name, used[name])
+    sheet.write(writer.folder)
     return empty, faults, masks_from
 
 
@@ -331,9 +336,13 @@ def _all_frames(
     with progress_bar() as progress:
         task = progress.add_task("Cutting out", total=sum(len(s.clip.indices) for s in shots))
         for shot in shots:
-            for position, frame in enumerate(masked_frames(shot.clip, folder.background, kept)):
+            for position, frame in enumerate(_frames(shot.clip, folder, kept)):
                 yield shot, position, *frame
                 progress.advance(task)
+
+
+def _frames(clip: Clip, folder: FolderConfig, kept: Path) -> Iterator[MaskedFrame]:
+    return masked_frames(clip, folder.background, kept, body=folder.body)
 
 
 def _record(

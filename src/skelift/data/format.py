@@ -368,6 +368,8 @@ def recorded(section: Any) -> dict[str, Any]:
     def named(value: Any) -> Any:
         if isinstance(value, list):
             return [named(item) for item in value]
+        if isinstance(value, dict):
+            return {key: named(item) for key, item in value.items()}
         if not isinstance(value, str):
             return value
         return printable(Path(value).name if "/" in value else value)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from skelift.config import BodyConfig
 from skelift.data.clips import Clip
 from skelift.data.images import ALPHA, GIVEN, ImageArray, Mask, binary, check_size, read_mask
 from skelift.data.person import Corners
@@ -14,7 +15,11 @@ MaskedFrame = tuple[int, ImageArray, Mask | None, str]
 
 
 def masked_frames(
-    clip: Clip, background: str, kept: Path | None = None, box: Corners | None = None
+    clip: Clip,
+    background: str,
+    kept: Path | None = None,
+    box: Corners | None = None,
+    body: BodyConfig | None = None,
 ) -> Iterator[MaskedFrame]:
     """Yield (index, RGB image, mask, what gave the mask) of the frames in use.
 
@@ -27,12 +32,13 @@ def masked_frames(
         background: one of ``SEARCHES``; else nothing is searched for.
         kept: see ``cut_out_bodies``.
         box: see ``cut_out_bodies``.
+        body: see ``cut_out_bodies``.
     """
     if clip.is_video and clip.masks:
         yield from _with_mask_video(clip)
         return
     searched = background in SEARCHES and not (clip.masks and all(clip.masks))
-    frames = cut_out_bodies(clip, background, kept, box) if searched else _own(clip)
+    frames = cut_out_bodies(clip, background, kept, box, body) if searched else _own(clip)
     for index, image, found, source in frames:
         file = clip.masks[index] if clip.masks else None
         mask, by = (read_mask(file, like=image), GIVEN) if file else (found, source)

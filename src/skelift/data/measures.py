@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from skelift.data.anatomy import bone_lengths, side_cues
 from skelift.data.counts import count_published
 from skelift.data.crop import to_crop, to_source
-from skelift.data.format import Dataset, Prior, Split
+from skelift.data.format import Dataset, DatasetInfo, Prior, Split
+from skelift.data.mirror import mirrored
+from skelift.data.takes import jumps, sudden_sides
 from skelift.progress import track
 from skelift.skeleton import Skeleton
 
@@ -26,6 +28,8 @@ THUMBNAIL = 16
 OFF_BODY, LABELS_OFF_BODY = "off_body", "labels_off_body"
 SAMPLED = 64  # points of each side of an image's border
 FEWEST_BENT = 20  # poses of a person from which on the mean bend of the knees says something
+
+STATIC = ("median", "subtractor")  # backgrounds of static cameras, searched for
 
 Table = dict[str, NDArray[Any]]
 
@@ -84,6 +88,7 @@ def _samples_table(data: Dataset) -> Table:
     table = {"row": _row_names(data), "wrong_crop": _wrong_crops(samples)}
     table |= _leaks(samples, of_split, data.info.details)
     table |= _copies(data, of_split)
+    table |= _over_time(samples, data.info)
     if has_truth_file(data):
         return table | _measure_truth(data, samples, of_split == "test")
     joints_2d = _known(data, "joints_2d")
@@ -105,7 +110,8 @@ def _images_table(data: Dataset) -> Table:
     names = np.split(_row_names(data), np.cumsum(counts)[:-1])
     off_body = LABELS_OFF_BODY if has_truth_file(data) else OFF_BODY
     parts = [
-        _measure_pixels(data.split(name), chosen[name], off_body) | {"row": rows[chosen[name]]}
+        _measure_pixels(data.split(name), chosen[name], off_body, data.info.synthetic)
+        | {"row": rows[chosen[name]]}
         for name, rows in zip(data.splits, names, strict=True)
     ]
     table = _joined(parts)
@@ -215,12 +221,20 @@ def _reprojection(
     return largest
 
 
-def _measure_pixels(split: Split, rows: NDArray[np.intp], off_body: str) -> Table:
+def _measure_pixels(split: Split, rows: NDArray[np.intp], off_body: str, synthetic: bool) -> Table:
     """Mask, background and brightness of the given images, and their thumbnails.
 
-    ``off_body`` is the column for the share of joints that lie off the mask.
+    ``off_body`` is the column for the share of joints that lie off the mask. Rendered floors
+    mirror nothing.
     """
-    return _joined([_measure_chunk(split, chunk, off_body) for chunk in _chunks(rows)])
+    tables = []
+    for chunk in _chunks(rows):
+        table = _measure_chunk(split, chunk, off_body)
+        if not synthetic:
+            pairs = zip(split.images[chunk], split.masks[chunk], strict=True)
+            table["mirrored"] = np.array([mirrored(image, mask) for image, mask in pairs])
+        tables.append(table)
+    return _joined(tables)
 
 
 def _measure_chunk(split: Split, rows: NDArray[np.intp], off_body: str) -> Table:
@@ -365,6 +379,18 @@ def _copies(data: Dataset, of_split: NDArray[np.str_]) -> Table:
     test = of_split == "test"
     both = np.intersect1d(digests[test], digests[~test])
     return {"copy": again, "copy_of_other_split": np.isin(digests, both)}
+
+
+def _over_time(samples: NDArray[np.void], info: DatasetInfo) -> Table:
+    """Crops that change suddenly; where a static camera's bodies were searched for, a fault."""
+    folder = info.details.get("folder", {})
+    if info.synthetic:  # of a clip, each image has a camera of its own
+        return {}
+    static = folder.get("background") in STATIC and not folder.get("masks")
+    side, jump = sudden_sides(samples), jumps(samples)
+    if not static:  # images in a folder may well be of several scenes
+        return {"unusual_side": side, "jump": jump}
+    return {"intruder": side, "unusual_side": np.minimum(side, 1), "jump": jump}
 
 
 def _wrong_crops(samples: NDArray[np.void]) -> NDArray[np.bool_]:

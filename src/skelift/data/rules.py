@@ -33,6 +33,28 @@ RULES = (
     _none("samples", "moment_shared", "no training image shows a test image's moment, or one near"),
     _none("samples", "copy", "images of a split differ from one another", mostly=0.99),
     _none("samples", "copy_of_other_split", "no image is both in train and in test"),
+    # Of static cameras whose bodies were searched for. Small ones may enter the image.
+    Rule(
+        "samples",
+        "intruder",
+        "no crop is suddenly 3 times larger than usual in its take: masks show the same body",
+        high=3,
+    ),
+    Rule(
+        "samples",
+        "unusual_side",
+        "crops are not suddenly 3 times larger or smaller than usual in their take",
+        low=1 / 3,
+        high=3,
+        warning=True,
+    ),
+    Rule(
+        "samples",
+        "jump",
+        "crops do not jump: masks follow the same body",
+        high=0,
+        warning=True,
+    ),
     _none("samples", "non_finite_2d", "2D joints are finite"),
     Rule("samples", "outside", "2D joints lie inside the crop, to 10 %", high=0.1),
     Rule("samples", "labelled", "test images have 4 labelled joints or more", low=4),
@@ -57,6 +79,14 @@ RULES = (
     Rule("samples", "knee_bend", "knees bend forward: left and right are not swapped", low=-0.02),
     Rule("images", "mask_coverage", "the mask covers 1 to 90 % of the crop", low=0.01, high=0.9),
     Rule("images", "mask_on_border", "the mask leaves most of its image's border free", high=0.5),
+    Rule(
+        "images",
+        "mirrored",
+        "masks do not hold what the floor mirrors of the body (set data.folder.body.contrast)",
+        high=0.55,
+        mostly=0.85,
+        warning=True,
+    ),
     Rule("images", "background_level", "the background is black", high=4),
     Rule("images", "brightest", "images are not blank", low=16),
     Rule(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from skelift.config import BodyConfig
 from skelift.data.background import (
     SAMPLES,
     Background,
@@ -16,8 +17,10 @@ from skelift.data.background import (
     shrink,
 )
 from skelift.data.clips import Clip
+from skelift.data.contrast import ContrastBackground
 from skelift.data.images import ALPHA, ImageArray, Mask, check_size
 from skelift.data.person import LARGEST, Corners, Person, StaticPerson, is_static
+from skelift.data.region import mask_file, read_region
 from skelift.errors import InputError
 from skelift.files import atomic_file
 from skelift.processes import cores
@@ -37,7 +40,11 @@ ONE_AT_A_TIME = ("subtractor",)  # OpenCV's object keeps a state while it works
 
 
 def cut_out_bodies(
-    clip: Clip, background: str, kept: Path | None = None, box: Corners | None = None
+    clip: Clip,
+    background: str,
+    kept: Path | None = None,
+    box: Corners | None = None,
+    body: BodyConfig | None = None,
 ) -> Iterator[tuple[int, ImageArray, Mask, str]]:
     """Yield (index, image, mask, what gave the mask) of a clip's frames in use.
 
@@ -50,15 +57,20 @@ def cut_out_bodies(
         kept: folder in which masks wait, so that a run that is killed goes on from them.
         box: opposite corners of a box around the person in each image, for ``PERSON``; each image
             is then looked at by itself.
+        body: what is known of it, for ``median``.
     """
-    learned: Background | Person | None = None
+    learned: Background | ContrastBackground | Person | None = None
     one_size = True
     if background == PERSON:
         learned = Person(box) if box else _learn_person(clip)
         one_size = not isinstance(learned, Person)
     source = learned.source if learned else background
-    name = kept and kept / _digest(clip, source)
+    known = body if body and body.contrast != "any" else None
+    if known:
+        source = known.contrast
+    name = kept and kept / _digest(clip, source, known)
     frames = _frames_of_one_size(clip, clip.indices) if one_size else clip.frames(clip.indices)
+    before: Mask | None = None  # the last mask with a body
     with ThreadPoolExecutor(1 if background in ONE_AT_A_TIME else cores()) as pool:
         while block := list(islice(frames, BLOCK)):
             images = [image for _, image, alpha in block if alpha is None]
@@ -67,16 +79,22 @@ def cut_out_bodies(
             if file and file.exists():
                 masks = _load(file)
             elif images:
-                learned = learned or _learn(clip, background)
-                masks = list(pool.map(learned.mask, images))
+                learned = learned or _learn(clip, background, known)
+                if isinstance(learned, ContrastBackground):
+                    masks = learned.masks(images, pool, before)
+                else:
+                    masks = list(pool.map(learned.mask, images))
                 if file:
                     _save(file, masks)
+            before = next((mask for mask in reversed(masks) if mask.any()), before)
             found = iter(masks)
             for index, image, alpha in block:
                 yield index, image, *((next(found), source) if alpha is None else (alpha, ALPHA))
 
 
-def _learn(clip: Clip, background: str) -> Background:
+def _learn(
+    clip: Clip, background: str, known: BodyConfig | None
+) -> Background | ContrastBackground:
     """The background of a clip, from frames spread over all of it."""
     if len(clip.indices) < FEWEST_FRAMES:
         raise InputError(
@@ -84,7 +102,10 @@ def _learn(clip: Clip, background: str) -> Background:
             f"background; give {FEWEST_FRAMES} or more, or masks"
         )
     frames = _frames_of_one_size(clip, _spread(clip))
-    return BACKGROUNDS[background](image for _, image, _ in frames)
+    images = (image for _, image, _ in frames)
+    if known:
+        return ContrastBackground(images, known, lambda like: read_region(known, clip.camera, like))
+    return BACKGROUNDS[background](images)
 
 
 def _learn_person(clip: Clip) -> StaticPerson | Person:
@@ -111,11 +132,14 @@ def _frames_of_one_size(
         yield index, image, alpha
 
 
-def _digest(clip: Clip, background: str) -> str:
+def _digest(clip: Clip, background: str, known: BodyConfig | None) -> str:
     """A name made of all that the masks depend on."""
-    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in clip.files]
-    identity = repr((VERSION, stats, clip.indices, background))
-    return blake2b(identity.encode(), digest_size=8).hexdigest()
+    region = (mask_file(known, clip.camera),) if known and known.region_masks else ()
+    stats = [
+        (str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in (*clip.files, *region)
+    ]
+    identity = (VERSION, stats, clip.indices, background, *([known] if known else []))
+    return blake2b(repr(identity).encode(), digest_size=8).hexdigest()
 
 
 def _save(file: Path, masks: Sequence[Mask]) -> None:

@@ -1,0 +1,64 @@
+"""What the crops of a take tell over time: a take is one camera's view of one clip.
+
+A body changes its size and its place little by little. A mask that takes something else for the
+body does not: a person behind the arena, a second animal, a door that opens.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+FEWEST = 8  # images of a take from which on something is usual
+UNUSUAL = 3.0  # times the usual side
+SUDDEN = 2.0  # times the side before
+QUANTILE = 0.95  # of the steps from image to image: nearly all are up to there
+FAR, FASTER = 2.0, 4.0  # usual sides, and times that quantile: a jump
+
+
+def sudden_sides(samples: NDArray[np.void]) -> NDArray[np.float64]:
+    """(N,) crop side over the median of its take where it leaves 1/3 to 3 suddenly, else 1.
+
+    An excursion is sudden where it starts or ends with twice or half the side. Samples of takes
+    with few images are 1.
+    """
+    found = np.ones(len(samples))
+    for rows in _takes(samples):
+        side = samples["crop"][rows, 2].astype(np.float64)
+        factor = side / np.median(side)
+        outside = (factor > UNUSUAL).astype(int) - (factor < 1 / UNUSUAL)
+        edges = np.flatnonzero(np.diff(outside)) + 1
+        for run in np.split(np.arange(len(rows)), edges):
+            ends = [(i, i - 1) for i in run[:1] if i] + [
+                (i, i + 1) for i in run[-1:] if i + 1 < len(rows)
+            ]
+            change = [abs(np.log(side[i] / side[other])) for i, other in ends]
+            if outside[run[0]] and max(change, default=0) >= np.log(SUDDEN):
+                found[rows[run]] = factor[run]
+    return found
+
+
+def jumps(samples: NDArray[np.void]) -> NDArray[np.float64]:
+    """(N,) how far a crop jumped from the image before, in usual sides; 0 where it did not.
+
+    A jump is farther than two sides, and than four times what nearly all steps of the take are.
+    """
+    found = np.zeros(len(samples))
+    for rows in _takes(samples):
+        crop = samples["crop"][rows].astype(np.float64)
+        steps = np.linalg.norm(np.diff(crop[:, :2], axis=0), axis=1) / np.median(crop[:, 2])
+        far = steps > max(FAR, FASTER * np.quantile(steps, QUANTILE))
+        found[rows[1:][far]] = steps[far]
+    return found
+
+
+def _takes(samples: NDArray[np.void]) -> Iterator[NDArray[np.intp]]:
+    """Rows of each take in the order of their frames, without broken crops."""
+    side = samples["crop"][:, 2]
+    usable = np.isfinite(samples["crop"]).all(axis=1) & (side > 0)
+    _, takes = np.unique(samples[["clip", "camera"]], return_inverse=True)
+    order = np.lexsort([samples["frame"], takes])
+    order = order[usable[order]]
+    for rows in np.split(order, np.flatnonzero(np.diff(takes[order])) + 1):
+        if len(rows) >= FEWEST:
+            yield rows

@@ -1,0 +1,427 @@
+"""Bodies of a known contrast: reflections, rest, intruders, and what tells of them afterwards.
+
+The scene is an animal on a floor that mirrors it, before a wall: drawn here, so that its true mask
+is known.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from test_folder import configure, save, save_video
+
+from skelift.cli import main
+from skelift.config import BodyConfig, compose
+from skelift.data import static_camera
+from skelift.data.background import MedianBackground
+from skelift.data.contact_sheet import FILE
+from skelift.data.contrast import ContrastBackground
+from skelift.data.folder import prepare
+from skelift.data.format import SAMPLE, Dataset
+from skelift.data.measures import measure_dataset
+from skelift.data.mirror import mirrored
+from skelift.data.takes import jumps, sudden_sides
+from skelift.errors import InputError
+
+HEIGHT, WIDTH = 240, 320
+FLOOR = 120  # row from which on the floor is seen
+Array = NDArray[np.uint8]
+Place = tuple[int, int]
+WALK = [(60 + 9 * step, 165 + int(18 * np.sin(step / 3))) for step in range(24)]
+REST = [(60, 160)] * 4 + [(80 + 20 * step, 160) for step in range(5)] + [(200, 170)] * 15
+
+
+def room() -> NDArray[np.float64]:
+    """A patterned wall, and a grey floor with a red stripe."""
+    rng = np.random.default_rng(5)
+    bricks = rng.integers(110, 200, (24, 32, 1)) + rng.integers(0, 12, (24, 32, 3))
+    wall = np.kron(bricks, np.ones((10, 10, 1)))
+    wall[FLOOR:] = 140 + np.kron(rng.integers(0, 12, (12, 32, 1)), np.ones((10, 10, 1)))
+    wall[FLOOR:, 150:156, 1:] -= 40
+    return wall.astype(np.float64)
+
+
+def animal(place: Place, scale: int = 1) -> tuple[Array, Array]:
+    """Mask of the whole animal, and of its pale, bare parts: an ear and a paw."""
+    x, y = (value * scale for value in place)
+    whole, bare = np.zeros((2, HEIGHT * scale, WIDTH * scale), np.uint8)
+    cv2.ellipse(whole, (x, y), (26 * scale, 15 * scale), 0, 0, 360, 255, -1)
+    for dx, dy in ((18, -13), (10, 14)):
+        for mask in (whole, bare):
+            cv2.circle(mask, (x + dx * scale, y + dy * scale), 4 * scale, 255, -1)
+    return whole, bare
+
+
+def picture(
+    place: Place | None, intruder: Place | None = None, mirror: float = 0.5, seed: int = 0
+) -> tuple[Array, Array]:
+    """An image of the room and the true mask; ``mirror`` is how much the floor shows of the body.
+
+    ``intruder`` is where the foot of somebody in dark clothes is who walks behind the floor.
+    """
+    image = room()
+    if intruder:
+        x, y = intruder
+        cv2.rectangle(image, (x - 30, 0), (x + 30, y), (50.0, 45.0, 60.0), -1)
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    if place:
+        mask, bare = animal(place)
+        fur = np.where(bare[..., None] > 0, [170.0, 110.0, 100.0], [24.0, 22.0, 25.0])
+        mirrored = np.zeros_like(mask)
+        bottom = place[1] + 16
+        depth = min(HEIGHT - bottom, bottom)
+        mirrored[bottom : bottom + depth] = mask[bottom - depth : bottom][::-1]
+        image = np.where(mirrored[..., None] > 0, (1 - mirror) * image + mirror * 23, image)
+        image = np.where(mask[..., None] > 0, fur, image)
+    noise = np.random.default_rng(seed).normal(0, 1.5, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8), mask
+
+
+def clip(
+    places: Sequence[Place | None], intruders: dict[int, Place] | None = None
+) -> tuple[list[Array], list[Array]]:
+    pairs = [picture(p, (intruders or {}).get(i), seed=i) for i, p in enumerate(places)]
+    images, masks = zip(*pairs, strict=True)
+    return list(images), list(masks)
+
+
+def known(**keys: Any) -> BodyConfig:
+    return BodyConfig(**{"contrast": "darker"} | keys)
+
+
+def find(images: Sequence[Array], body: BodyConfig, **options: Any) -> list[Array]:
+    with ThreadPoolExecutor(2) as pool:
+        return ContrastBackground(images, body, **options).masks(images, pool)
+
+
+def overlaps(found: Iterable[Array], true: Iterable[Array]) -> list[float]:
+    """Intersection over union of each pair."""
+    pairs = [(f > 0, t > 0) for f, t in zip(found, true, strict=True)]
+    return [float((f & t).sum() / (f | t).sum()) for f, t in pairs]
+
+
+def test_what_the_floor_mirrors_is_no_body() -> None:
+    images, masks = clip(WALK)
+    background = MedianBackground(images)
+    area = np.mean([mask > 0 for mask in masks])
+    plain = np.mean([background.mask(image) > 0 for image in images])
+    assert plain > 1.4 * area, "hard, as it is meant to be"
+    found = find(images, known())
+    assert min(overlaps(found, masks)) > 0.85
+    assert np.mean([mask > 0 for mask in found]) == pytest.approx(area, rel=0.08)
+
+
+def test_bare_ears_and_paws_belong_to_the_body() -> None:
+    images, _ = clip(WALK)
+    found = find(images, known())
+    shares = []
+    for mask, place in zip(found, WALK, strict=True):
+        fur = cv2.ellipse(np.zeros_like(mask), place, (27, 16), 0, 0, 360, 255, -1)
+        bare = (animal(place)[1] > 0) & (fur == 0)
+        shares.append((bare & (mask > 0)).sum() / bare.sum())
+    assert np.mean(shares) > 0.6
+
+
+def test_a_body_that_rests_is_not_background() -> None:
+    images, masks = clip(REST)
+    assert min(overlaps(find(images, known()), masks)) > 0.8
+
+
+def test_brighter_is_darker_upside_down() -> None:
+    images, _ = clip(WALK[:12])
+    darker = find(images, known(opacity=0.7))
+    brighter = find([255 - image for image in images], known(contrast="brighter", opacity=0.7))
+    # Bare skin is redder in one and bluer in the other.
+    assert min(overlaps(brighter, darker)) > 0.85
+
+
+INTRUDERS = {step: (40 + 30 * (step - 8), FLOOR + 5) for step in range(8, 16)}
+
+
+def test_somebody_larger_is_not_followed() -> None:
+    images, masks = clip(WALK, INTRUDERS)
+    found = find(images, known())
+    away = [abs(INTRUDERS[s][0] - WALK[s][0]) > 60 if s in INTRUDERS else True for s in range(24)]
+    both = [o for o, clear in zip(overlaps(found, masks), away, strict=True) if clear]
+    assert min(both) > 0.8
+    sizes = [np.count_nonzero(mask) for mask in found]
+    assert max(sizes) < 1.5 * np.median(sizes)
+
+
+def test_of_two_alike_the_nearer_to_the_last_place_is_taken() -> None:
+    images, masks = [], []
+    for step, place in enumerate(WALK):
+        image, mask = picture(place, seed=step)
+        if step >= 12:  # a second one appears at the other end
+            other, where = picture((40, 190), seed=step)
+            image = np.where(where[..., None] > 0, other, image)
+        images.append(image)
+        masks.append(mask)
+    assert min(overlaps(find(images, known()), masks)) > 0.8
+
+
+def test_nobody_in_sight_is_an_empty_mask() -> None:
+    images, _ = clip([*WALK[:16], None, None, None])
+    found = find(images, known())
+    assert [bool(mask.any()) for mask in found] == [True] * 16 + [False] * 3
+
+
+def test_only_the_region_is_searched() -> None:
+    images, masks = [], []
+    for step in range(16):
+        image, mask = picture((60 + 4 * step, 160), seed=step)
+        other, where = picture((200 + 5 * step, 195), seed=step)
+        images.append(np.where(where[..., None] > 0, other, image))
+        masks.append(mask)
+    left = np.zeros((HEIGHT, WIDTH), np.uint8)
+    left[:, :160] = 255
+    assert min(overlaps(find(images, known(), region=lambda like: left), masks)) > 0.8
+
+
+def test_only_its_colours_are_the_body() -> None:
+    images, masks = [], []
+    for step in range(16):
+        image, mask = picture((60 + 4 * step, 160), seed=step)
+        where = animal((200 + 5 * step, 195))[0]
+        images.append(np.where(where[..., None] > 0, np.uint8([20, 20, 90]), image))
+        masks.append(mask)
+    body = known(colours=[[0, 0, 0], [60, 60, 60]])
+    assert min(overlaps(find(images, body), masks)) > 0.8
+
+
+def test_outlines_have_full_resolution() -> None:
+    """Of an image four times as large, the outline is right to a few of its pixels."""
+    images, masks = [], []
+    behind = cv2.resize(np.clip(room(), 0, 255).astype(np.uint8), None, fx=4, fy=4)
+    for place in WALK[::3]:
+        mask, _ = animal(place, scale=4)
+        images.append(np.where(mask[..., None] > 0, np.uint8([24, 22, 25]), behind))
+        masks.append(mask)
+    found = find(images, known())
+    assert min(overlaps(found, masks)) > 0.95
+    for mask, true in zip(found, masks, strict=True):
+        reach = cv2.distanceTransform(255 - cv2.Canny(true, 50, 150), cv2.DIST_L2, 5)
+        assert np.quantile(reach[cv2.Canny(mask, 50, 150) > 0], 0.95) < 4
+
+
+# prepare
+
+
+def videos(folder: Path, intruders: dict[int, Place] | None = None) -> Path:
+    for camera in ("left", "right"):
+        images, _ = clip(WALK if camera == "left" else WALK[::-1], intruders)
+        save_video(folder / "videos" / "day" / f"{camera}.avi", images)
+    return folder / "videos"
+
+
+def options(tmp: Path, **more: Any) -> dict[str, Any]:
+    given = {"images": tmp / "videos", "layout": "clip/camera", "background": "median"}
+    return given | {"body.contrast": "darker"} | more
+
+
+def sides(data: Dataset) -> NDArray[np.floating]:
+    return np.concatenate([data.split(name).samples["crop"][:, 2] for name in data.splits])
+
+
+def failed(data: Dataset, column: str) -> NDArray[np.bool_]:
+    values = measure_dataset(data)["samples"][column]
+    return (values < 1 / 3) | (values > 3)
+
+
+def test_prepare_follows_the_animal_and_validate_finds_who_does_not(tmp_path: Path) -> None:
+    videos(tmp_path, INTRUDERS)
+    good = Dataset(prepare(configure(tmp_path, **options(tmp_path))))
+    assert sides(good).max() < 1.5 * np.median(sides(good))
+    assert good.info.details["masks"] == {"darker": sum(good.counts[n] for n in good.splits)}
+    assert not failed(good, "intruder").any()
+    plain = Dataset(prepare(configure(tmp_path, **options(tmp_path, **{"body.contrast": "any"}))))
+    assert sides(plain).max() > 3 * np.median(sides(plain)), "hard, as it is meant to be"
+    assert failed(plain, "intruder").any()
+
+
+def test_validate_sees_what_the_floor_mirrors(tmp_path: Path) -> None:
+    videos(tmp_path)
+    good = Dataset(prepare(configure(tmp_path, **options(tmp_path))))
+    assert np.mean(measure_dataset(good)["images"]["mirrored"] > 0.55) < 0.05
+    plain = Dataset(prepare(configure(tmp_path, **options(tmp_path, **{"body.contrast": "any"}))))
+    assert np.mean(measure_dataset(plain)["images"]["mirrored"] > 0.55) > 0.3
+
+
+def test_trousers_are_no_mirror_image() -> None:
+    body = np.zeros((64, 64), np.uint8)
+    cv2.ellipse(body, (32, 22), (14, 10), 0, 0, 360, 255, -1)
+    shirt = body.copy()
+    for x in (22, 42):
+        cv2.line(body, (32, 28), (x, 60), 255, 5)
+    image = np.where(shirt[..., None] > 0, np.uint8(60), np.uint8(180)) * (body[..., None] > 0)
+    image = np.repeat(image, 3, axis=-1).astype(np.uint8)
+    assert mirrored(image, body) < 0.4
+    twice = np.maximum(shirt, np.roll(shirt[::-1], 0, axis=0))
+    twice[32:] = shirt[:32][::-1]
+    image = np.repeat(np.where(np.arange(64)[:, None] < 32, 60, 130)[..., None], 64, 1)
+    image = (np.repeat(image, 3, axis=-1) * (twice[..., None] > 0)).astype(np.uint8)
+    assert mirrored(image, twice) > 0.9
+
+
+def test_validate_names_the_intruder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos(tmp_path, INTRUDERS)
+    plain = options(tmp_path, **{"body.contrast": "any", "poses": tmp_path / "p.npz"})
+    np.savez(tmp_path / "p.npz", poses_2d=np.random.default_rng(0).uniform(0, 99, (6, 17, 2)))
+    words = ["data=folder", "data.size=32", f"paths.data={tmp_path / 'out'}"]
+    words += [f"paths.reports={tmp_path / 'reports'}"]
+    assert main(["prepare", *words, *(f"data.folder.{k}={v}" for k, v in plain.items())]) == 0
+    assert main(["validate", *words]) == 2
+    assert "no crop is suddenly 3 times larger" in capsys.readouterr().err
+
+
+def test_killed_run_follows_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    videos(tmp_path, INTRUDERS)
+    config = configure(tmp_path, **options(tmp_path))
+    whole = Dataset(prepare(config)).checksums
+    masks = ContrastBackground.masks
+    blocks: list[int] = []
+
+    def counted(self: ContrastBackground, *rest: Any) -> list[Array]:
+        blocks.append(len(blocks))
+        if len(blocks) == 2:
+            raise KeyboardInterrupt
+        return masks(self, *rest)
+
+    monkeypatch.setattr(ContrastBackground, "masks", counted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config)
+    assert Dataset(prepare(config)).checksums == whole
+    assert len(blocks) == 2 + 3  # of 2 x 2 the first is kept
+    monkeypatch.setattr(static_camera, "cores", lambda: 4)
+    assert Dataset(prepare(config)).checksums == whole
+
+
+def test_contact_sheet_is_no_part_of_the_data(tmp_path: Path) -> None:
+    videos(tmp_path)
+    data = Dataset(prepare(configure(tmp_path, **options(tmp_path))))
+    sheet = cv2.imread(str(data.folder / FILE))
+    rows = 2  # cameras
+    assert sheet.shape[0] % rows == 0
+    assert sheet.std() > 20
+    assert FILE not in data.checksums
+    (data.folder / FILE).unlink()
+    Dataset(data.folder).verify()
+
+
+def region_files(tmp: Path) -> Path:
+    for camera in ("left", "right"):
+        save(tmp / "regions" / f"{camera}.png", np.full((HEIGHT, WIDTH), 255, np.uint8))
+    return tmp / "regions"
+
+
+def test_regions_are_of_cameras(tmp_path: Path) -> None:
+    videos(tmp_path)
+    everywhere = Dataset(prepare(configure(tmp_path, **options(tmp_path)))).checksums
+    by_box = options(tmp_path, **{"body.regions": f"{{left: [0, 0, {WIDTH}, {HEIGHT}]}}"})
+    assert Dataset(prepare(configure(tmp_path, **by_box))).checksums == everywhere
+    by_mask = options(tmp_path, **{"body.region_masks": region_files(tmp_path)})
+    data = Dataset(prepare(configure(tmp_path, **by_mask)))
+    assert data.checksums == everywhere
+    assert data.info.details["folder"]["body"]["region_masks"] == "regions"
+
+
+def wrong_camera(tmp: Path) -> dict[str, Any]:
+    return {"body.regions": "{lef: [0, 0, 9, 9]}"}
+
+
+def outside(tmp: Path) -> dict[str, Any]:
+    return {"body.regions": "{left: [900, 900, 999, 999]}"}
+
+
+def no_file(tmp: Path) -> dict[str, Any]:
+    (region_files(tmp) / "right.png").unlink()
+    return {"body.region_masks": tmp / "regions"}
+
+
+def small_file(tmp: Path) -> dict[str, Any]:
+    save(region_files(tmp) / "left.png", np.full((9, 9), 255, np.uint8))
+    return {"body.region_masks": tmp / "regions"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (wrong_camera, r"regions: no camera is called lef; there are left, right"),
+        (outside, r"regions: of camera left: nothing of it lies in the image"),
+        (no_file, r"regions/right\.png: not found; draw"),
+        (small_file, r"regions/left\.png: is 9 x 9 pixels, but 320 x 240"),
+    ],
+)
+def test_bad_regions_are_one_clear_line(
+    tmp_path: Path, fault: Callable[[Path], dict[str, Any]], says: str
+) -> None:
+    videos(tmp_path)
+    with pytest.raises(InputError, match=says):
+        prepare(configure(tmp_path, **options(tmp_path, **fault(tmp_path))))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["body.opacity=0.5"], "body.opacity has no effect with data.folder.body.contrast=any"),
+        (["body.contrast=darker"], "has no effect with data.folder.background=keep; set"),
+        (
+            ["background=median", "body.contrast=darker", "body.regions={a: [1, 2, 3]}"],
+            "regions: of a are no corners",
+        ),
+        (
+            ["background=median", "body.contrast=darker", "body.colours=[[9,0,0],[8,9,9]]"],
+            "colours=.*: must be the lowest, then the highest",
+        ),
+        (["body.contrast=dark"], "did you mean darker"),
+        (["body.colours=[[0,0,0],[256,9,9]]"], "must be 255 or less"),
+    ],
+)
+def test_keys_that_do_not_fit_are_refused(overrides: list[str], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        compose(["data=folder", *(f"data.folder.{override}" for override in overrides)])
+
+
+# Crops over time.
+
+
+def samples(crops: Iterable[tuple[float, float, float]], camera: str = "a") -> NDArray[np.void]:
+    rows = [tuple(crop) for crop in crops]
+    table = np.zeros(len(rows), SAMPLE)
+    table["crop"], table["camera"], table["frame"] = rows, camera, np.arange(len(rows))
+    return table
+
+
+def test_sudden_sides_are_those_of_somebody_else() -> None:
+    side = 100 + 10 * np.sin(np.arange(30))
+    side[[12, 13, 14]] = 800, 850, 300  # he leaves the image bit by bit
+    side[20] = 20
+    table = samples((50.0, 50.0, s) for s in side)
+    found = sudden_sides(table)
+    assert np.flatnonzero(found > 3).tolist() == [12, 13]
+    assert np.flatnonzero(found < 1 / 3).tolist() == [20]
+    shuffled = np.random.default_rng(0).permutation(len(table))
+    np.testing.assert_array_equal(sudden_sides(table[shuffled]), found[shuffled])
+
+
+def test_who_comes_nearer_is_no_intruder() -> None:
+    side = np.geomspace(60, 900, 60)
+    assert (sudden_sides(samples((50.0, 50.0, s) for s in side)) == 1).all()
+    far = samples(((50.0, 50.0, s) for s in side[:20]), "far")
+    near = samples(((50.0, 50.0, s) for s in side[-20:]), "near")
+    assert (sudden_sides(np.concatenate([far, near])) == 1).all(), "of cameras of their own"
+
+
+def test_jumps_are_farther_than_the_take_moves() -> None:
+    walk = [(10.0 * step, 50.0, 100.0) for step in range(40)]
+    assert not jumps(samples(walk)).any()
+    walk[20] = (900.0, 50.0, 100.0)
+    assert np.flatnonzero(jumps(samples(walk))).tolist() == [20, 21]
+    fast = [(500.0 * (step % 2), 50.0, 100.0) for step in range(40)]
+    assert not jumps(samples(fast)).any(), "images far apart in time"
