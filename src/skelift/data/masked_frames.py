@@ -20,6 +20,7 @@ def masked_frames(
     kept: Path | None = None,
     box: Corners | None = None,
     body: BodyConfig | None = None,
+    scene: Clip | None = None,
 ) -> Iterator[MaskedFrame]:
     """Yield (index, RGB image, mask, what gave the mask) of the frames in use.
 
@@ -33,12 +34,13 @@ def masked_frames(
         kept: see ``cut_out_bodies``.
         box: see ``cut_out_bodies``.
         body: see ``cut_out_bodies``.
+        scene: see ``cut_out_bodies``.
     """
     if clip.is_video and clip.masks:
         yield from _with_mask_video(clip)
         return
     searched = background in SEARCHES and not (clip.masks and all(clip.masks))
-    frames = cut_out_bodies(clip, background, kept, box, body) if searched else _own(clip)
+    frames = cut_out_bodies(clip, background, kept, box, body, scene) if searched else _own(clip)
     for index, image, found, source in frames:
         file = clip.masks[index] if clip.masks else None
         mask, by = (read_mask(file, like=image), GIVEN) if file else (found, source)
