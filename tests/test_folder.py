@@ -153,6 +153,34 @@ def test_static_background_is_removed(tmp_path: Path) -> None:
         np.testing.assert_allclose(crop[:2], middle, atol=3)
 
 
+def test_few_images_of_a_static_camera_have_the_background_of_its_other_clip(
+    tmp_path: Path,
+) -> None:
+    frames = list(scene(16))
+    for number, (image, _) in enumerate(frames):
+        clip = "few" if number in (3, 9) else "many"
+        save(tmp_path / "images" / clip / "left" / f"{number:03d}.png", image)
+    for number, (image, _) in enumerate(scene(seed=1)):
+        save(tmp_path / "images/many/right" / f"{number:03d}.png", image)
+    layout = {"images": tmp_path / "images", "layout": "clip/camera", "background": "median"}
+    data = Dataset(prepare(configure(tmp_path, **layout)))
+    samples = np.concatenate([data.split(name).samples for name in ("train", "test")])
+    few = samples[samples["clip"] == "few"]
+    assert len(few) == 2
+    for crop, number in zip(few["crop"], (3, 9), strict=True):
+        rows, columns = np.nonzero(frames[number][1])
+        middle = [(columns.min() + columns.max() + 1) / 2, (rows.min() + rows.max() + 1) / 2]
+        np.testing.assert_allclose(crop[:2], middle, atol=3)
+    for number in (3, 9):
+        file = tmp_path / "images/few/left" / f"{number:03d}.png"
+        save(file, frames[number][0][:-8])
+    with pytest.raises(InputError, match=r"003\.png: is 128 x 88 pixels, but 128 x 96 are expec"):
+        prepare(configure(tmp_path, **layout))
+    (tmp_path / "images/few/left").rename(tmp_path / "images/few/top")
+    with pytest.raises(InputError, match=r"a clip of 2 frames is too short to find its background"):
+        prepare(configure(tmp_path, **layout))
+
+
 def test_killed_run_goes_on_from_the_masks_it_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

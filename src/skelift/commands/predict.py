@@ -10,6 +10,7 @@ Examples:
   skelift predict horse.png --model models/horse/model --out pose.json
   skelift predict holiday.jpg --background person --out pose.json --draw drawn/
   skelift predict walk.mp4 --background person --out walk.csv --draw drawn/
+  skelift predict walk.mp4 --background person --out walk.csv --draw drawn/ --turn --every 3
   skelift predict frames/ --masks masks/ --out poses.npz
   skelift predict videos/ --background median --camera calibration.toml --out poses.npz
   skelift predict person.png --endpoint http://127.0.0.1:8080 --out pose.json
@@ -49,6 +50,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--draw", type=_path, metavar="DIR", help="also draw there: PNG of images, MP4 of videos"
+    )
+    parser.add_argument(
+        "--turn",
+        action="store_true",
+        help="with --draw: animated WebP of both instead, in which the 3D pose turns",
     )
     parser.add_argument("--masks", type=_path, metavar="DIR", help="masks with the inputs' stems")
     parser.add_argument(
@@ -106,6 +112,7 @@ def run(
     endpoint: str | None = None,
     camera: str | None = None,
     box: "Box | None" = None,
+    turn: bool = False,
 ) -> Path:
     """Predict the pose in each image and video frame, and write one file.
 
@@ -130,12 +137,14 @@ def run(
         raise InputError("--box and --masks: a mask has its own place; give one")
     if camera and focal is not None:
         raise InputError("--camera and --focal: a calibration has its focal length; give one")
+    if turn and not draw:
+        raise InputError("--turn: says how to draw; give --draw DIR too")
     check_file(out)
     if draw:
         check_folder(draw)
     sources = find_sources(images, masks, every)
     cameras = [_camera_of(source, camera) if camera else None for source in sources]
-    names = drawn_names(sources) if draw else {}
+    names = drawn_names(sources, turning=turn) if draw else {}
     engine, _ = choose_engine(model, endpoint)
     counts: Counter[str] = Counter()
     masks_from: Counter[str] = Counter()
@@ -146,7 +155,8 @@ def run(
         with staging as staged, progress_bar() as bar:
             task = bar.add_task("Predicting", total=sum(len(s.clip.indices) for s in sources))
             for source, own in zip(sources, cameras, strict=True):
-                with drawing(source, staged, names) if staged else nullcontext() as drawer:
+                drawn = drawing(source, staged, names, turning=turn) if staged else nullcontext()
+                with drawn as drawer:
                     found = source.frames(background, box)
                     frames = _seen_by(own, found) if own else found
                     for frame, header, entry in predict_frames(engine, frames, focal):

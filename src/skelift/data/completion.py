@@ -1,9 +1,9 @@
 """Poses with gaps, completed: each missing joint where the others make it most likely.
 
-A Gaussian is fitted to all poses, those with gaps among them, by expectation maximisation (Dempster,
-Laird and Rubin 1977), joints being missing at random. A pose's place and size are no part of it:
-any place is as likely as another, and poses are measured in units of their own size, which is found
-in the same rounds. A missing joint is put at its mean given the joints that are there.
+A Gaussian is fitted to all poses, those with gaps among them, by expectation maximisation
+(Dempster, Laird and Rubin 1977), joints being missing at random. A pose's place and size are no
+part of it: any place is as likely as another, and poses are measured in units of their own size,
+which is found in the same rounds. A missing joint is put at its mean given those that are there.
 """
 
 from collections.abc import Iterator

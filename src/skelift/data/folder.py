@@ -35,10 +35,10 @@ from skelift.data.images import (
 )
 from skelift.data.listing import list_files
 from skelift.data.mask_checks import NOT_BLACK, NOTHING, MaskFaults, mask_fault
-from skelift.data.masked_frames import masked_frames
+from skelift.data.masked_frames import MaskedFrame, masked_frames
 from skelift.data.poses import read_poses
 from skelift.data.region import check_regions
-from skelift.data.static_camera import BACKGROUNDS, PERSON, SEARCHES
+from skelift.data.static_camera import BACKGROUNDS, FEWEST_FRAMES, PERSON, SEARCHES
 from skelift.data.truth import Part, Truth, read_truth, split_by_moment
 from skelift.errors import InputError
 from skelift.files import printable
@@ -335,19 +335,27 @@ def _all_frames(
     """Yield (shots, position in them, frame index, image, mask, what gave it)."""
     with progress_bar() as progress:
         task = progress.add_task("Cutting out", total=sum(len(s.clip.indices) for s in shots))
-        for shot in shots:
-            clip = shot.clip
-            scene = _longest_of(clip.camera, shots)
-            frames = masked_frames(clip, folder.background, kept, body=folder.body, scene=scene)
-            for position, frame in enumerate(frames):
+        for number, shot in enumerate(shots):
+            scene = _scene(number, shots)
+            for position, frame in enumerate(_frames(shot.clip, folder, kept, scene)):
                 yield shot, position, *frame
                 progress.advance(task)
 
 
-def _longest_of(camera: str, shots: Sequence[Shots]) -> Clip | None:
-    """The clip with most frames of a camera: it shows the background of all of them."""
-    own = [shot.clip for shot in shots if camera and shot.clip.camera == camera]
-    return max(own, key=lambda clip: len(clip.indices), default=None)
+def _scene(number: int, shots: Sequence[Shots]) -> Clip | None:
+    """The nearest clip of the same named camera, where a clip is too short to tell a background."""
+    clip = shots[number].clip
+    if len(clip.indices) >= FEWEST_FRAMES or not clip.camera:
+        return None
+    near = sorted(range(len(shots)), key=lambda other: abs(other - number))
+    of_camera = (shots[n].clip for n in near if shots[n].clip.camera == clip.camera)
+    return next((other for other in of_camera if len(other.indices) >= FEWEST_FRAMES), None)
+
+
+def _frames(
+    clip: Clip, folder: FolderConfig, kept: Path, scene: Clip | None
+) -> Iterator[MaskedFrame]:
+    return masked_frames(clip, folder.background, kept, body=folder.body, scene=scene)
 
 
 def _record(

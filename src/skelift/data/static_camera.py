@@ -59,7 +59,7 @@ def cut_out_bodies(
         box: opposite corners of a box around the person in each image, for ``PERSON``; each image
             is then looked at by itself.
         body: what is known of it, for ``median``.
-        scene: a longer clip before the same background, for a clip too short to find its own.
+        scene: a clip of the same static camera, to learn the background from; None: this one.
     """
     learned: Background | ContrastBackground | Person | None = None
     one_size = True
@@ -70,9 +70,11 @@ def cut_out_bodies(
     known = body if body and body.contrast != "any" else None
     if known:
         source = known.contrast
-    scene = clip if scene is None or len(clip.indices) >= FEWEST_FRAMES else scene
-    name = kept and kept / _digest(clip, scene, source, known)
+    scene = scene or clip
+    name = kept and kept / _digest((clip, scene), source, known)
     frames = _frames_of_one_size(clip, clip.indices) if one_size else clip.frames(clip.indices)
+    if scene is not clip:
+        frames = _of_size(clip, frames, scene)
     before: Mask | None = None  # the last mask with a body
     with ThreadPoolExecutor(1 if background in ONE_AT_A_TIME else cores()) as pool:
         while block := list(islice(frames, BLOCK)):
@@ -135,14 +137,23 @@ def _frames_of_one_size(
         yield index, image, alpha
 
 
-def _digest(clip: Clip, scene: Clip, background: str, known: BodyConfig | None) -> str:
+def _of_size(
+    clip: Clip, frames: Iterator[tuple[int, ImageArray, Mask | None]], scene: Clip
+) -> Iterator[tuple[int, ImageArray, Mask | None]]:
+    """The frames; InputError where one has another size than those of ``scene``."""
+    _, like, _ = next(scene.frames(scene.indices[:1]))
+    for index, image, alpha in frames:
+        check_size(clip.file(index), image, like.shape)
+        yield index, image, alpha
+
+
+def _digest(clips: Sequence[Clip], background: str, known: BodyConfig | None) -> str:
     """A name made of all that the masks depend on."""
-    region = (mask_file(known, clip.camera),) if known and known.region_masks else ()
-    stats = [
-        (str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in (*clip.files, *region)
-    ]
-    seen = [] if scene is clip else [(scene.name, scene.indices)]
-    identity = (VERSION, stats, clip.indices, background, *([known] if known else []), *seen)
+    region = (mask_file(known, clips[0].camera),) if known and known.region_masks else ()
+    files = (*(file for clip in clips for file in clip.files), *region)
+    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    indices = [clip.indices for clip in clips]
+    identity = (VERSION, stats, indices, background, *([known] if known else []))
     return blake2b(repr(identity).encode(), digest_size=8).hexdigest()
 
 
