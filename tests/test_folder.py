@@ -638,6 +638,24 @@ def test_unknown_skeleton_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
 # Details.
 
 
+def test_poses_with_y_up_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = save_scene(tmp_path)
+    with np.load(save_poses(tmp_path / "poses.npz")) as archive:
+        poses = archive["poses_2d"]
+    for name, y in ("down", 1), ("up", -1):
+        turned = np.array([1, y]) * poses + [0, 1000]
+        config = configure(
+            tmp_path,
+            images=images,
+            masks=tmp_path / "masks",
+            poses=save_poses(tmp_path / f"{name}.npz", poses_2d=turned),
+        )
+        prepare(config)
+    said = capsys.readouterr().err
+    assert "up.npz: warning: 6 of 6 poses stand on their heads; y points down" in said
+    assert "down.npz" not in said
+
+
 @pytest.mark.parametrize(
     ("orientation", "tagged", "square", "warned"),
     [(3, False, False, True), (6, False, True, True), (3, True, False, False), (1, False, True, False)],

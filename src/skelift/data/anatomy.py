@@ -41,6 +41,21 @@ def side_cues(
     return (hips * shoulders).sum(axis=1) < 0, bend
 
 
+def upside_down(
+    joints_2d: NDArray[np.floating], skeleton: Skeleton
+) -> NDArray[np.bool_] | None:
+    """(N,) whether a body of (N, J, 2) pixels, y down, stands on its head.
+
+    Its head lies below the root and both ankles above it. None for a skeleton without ankles,
+    such as a hand's, which has no upright.
+    """
+    if not {"l_ankle", "r_ankle"} <= set(skeleton.joints):
+        return None
+    below = joints_2d[..., 1] - joints_2d[:, skeleton.root_index, None, 1]
+    ankles = below[:, [skeleton.index("l_ankle"), skeleton.index("r_ankle")]]
+    return np.asarray((below[:, skeleton.head_index] > 0) & (ankles < 0).all(axis=1))
+
+
 def _knee_bend(
     joint: dict[str, NDArray[np.floating]], side: str, front: NDArray[np.floating]
 ) -> NDArray[np.floating]:
