@@ -658,7 +658,12 @@ def test_poses_with_y_up_are_named(tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     ("orientation", "tagged", "square", "warned"),
-    [(3, False, False, True), (6, False, True, True), (3, True, False, False), (1, False, True, False)],
+    [
+        (3, False, False, True),
+        (6, False, True, True),
+        (3, True, False, False),
+        (1, False, True, False),
+    ],
 )
 def test_a_mask_that_fits_an_image_both_ways_is_doubted(
     orientation: int,
@@ -672,9 +677,10 @@ def test_a_mask_that_fits_an_image_both_ways_is_doubted(
     tag[0x0112] = orientation
     for number, (image, mask) in enumerate(scene()):
         width = HEIGHT if square else WIDTH
-        for folder, pixels, exif in ("images", image, tag), ("masks", mask, tag if tagged else None):
+        for folder, pixels in {"images": image, "masks": mask}.items():
             (tmp_path / folder).mkdir(exist_ok=True)
             file = tmp_path / folder / f"{number:02d}.png"
+            exif = tag if tagged or folder == "images" else None
             PIL.Image.fromarray(pixels[:, :width]).save(file, exif=exif)
     config = configure(
         tmp_path, images=tmp_path / "images", masks=tmp_path / "masks", bad_masks=0.5

@@ -41,9 +41,7 @@ def side_cues(
     return (hips * shoulders).sum(axis=1) < 0, bend
 
 
-def upside_down(
-    joints_2d: NDArray[np.floating], skeleton: Skeleton
-) -> NDArray[np.bool_] | None:
+def upside_down(joints_2d: NDArray[np.floating], skeleton: Skeleton) -> NDArray[np.bool_] | None:
     """(N,) whether a body of (N, J, 2) pixels, y down, stands on its head.
 
     Its head lies below the root and both ankles above it. None for a skeleton without ankles,
