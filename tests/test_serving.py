@@ -283,7 +283,7 @@ def test_open_address_needs_a_word_on_tokens() -> None:
     with pytest.raises(InputError, match="--tokens"):
         check_host("0.0.0.0", None)  # noqa: S104
     for host in ("::1", "[::1]", "fe80::1"):
-        with pytest.raises(InputError, match="--host .*: TorchServe listens on IPv4"):
+        with pytest.raises(InputError, match=r"--host .*: TorchServe listens on IPv4"):
             check_host(host, True)
 
 

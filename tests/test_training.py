@@ -412,7 +412,7 @@ def test_front_back_learns_who_approaches(tmp_path: Path, home: Path) -> None:
 def test_front_back_learns_from_what_the_pipeline_shows_it(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    split, motion = moving_images(Dataset(home / "data").split("train"))
+    split, _ = moving_images(Dataset(home / "data").split("train"))
     body = load_skeleton("h36m17")
     core = PoseNet(compose(overrides(home, "heads")).model, body, 1.0).eval()
     upright = Upright(body)

@@ -6,7 +6,7 @@ the camera frame, 2D poses (N, J, 2) pixels; joints are in skeleton order.
 
 A joint whose truth is NaN is not labelled: it counts in no alignment and in no mean. Every image
 needs a labelled joint. A pose whose root is not labelled is centred on its labelled joints wherever
-"root-relative" is said, which is kinder by a little; other images do not matter to it.
+"root-relative" is said, which gives smaller errors; other images do not matter to it.
 """
 
 import numpy as np
