@@ -1,4 +1,4 @@
-"""Does front or back hang on the colour of the hair? ``python -m scripts.head_colours [KEY=VALUE]``.
+"""Do front and back hang on the colour of hair? ``python -m scripts.head_colours [KEY=VALUE]``.
 
 Renders test people with hair of their own and of other colours, all else being equal. Prints for
 each colour how often a model turns a body round, compared with its own hair, and how often it has
