@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from skelift.skeleton import Skeleton
 
+FEWEST_JOINTS = 4  # labelled of a pose that is scored: a similarity fits three to nearly anything
 TRUNK_AND_LEGS = (
     *("l_hip", "r_hip", "l_shoulder", "r_shoulder"),
     *("l_knee", "r_knee", "l_ankle", "r_ankle"),

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.anatomy import bone_lengths, side_cues, upside_down
+from skelift.data.anatomy import FEWEST_JOINTS, bone_lengths, side_cues, upside_down
 from skelift.data.counts import count_published
 from skelift.data.crop import to_crop, to_source
 from skelift.data.format import Dataset, Prior, Split
@@ -25,7 +25,6 @@ NEAR = 0.04  # a joint this close to the mask is on the body, as a fraction of t
 THUMBNAIL = 16
 OFF_BODY, LABELS_OFF_BODY = "off_body", "labels_off_body"
 SAMPLED = 64  # points of each side of an image's border
-FEWEST_JOINTS = 4  # whose places in 2D and 3D are compared
 FEWEST_BENT = 20  # poses of a person from which on the mean bend of the knees says something
 
 Table = dict[str, NDArray[Any]]

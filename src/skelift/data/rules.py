@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from skelift.data.anatomy import FEWEST_JOINTS
+from skelift.data.mask_checks import MOST
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -35,7 +38,12 @@ RULES = (
     _none("samples", "copy_of_other_split", "no image is both in train and in test"),
     _none("samples", "non_finite_2d", "2D joints are finite"),
     Rule("samples", "outside", "2D joints lie inside the crop, to 10 %", high=0.1),
-    Rule("samples", "labelled", "test images have 4 labelled joints or more", low=4),
+    Rule(
+        "samples",
+        "labelled",
+        f"test images have {FEWEST_JOINTS} labelled joints or more",
+        low=FEWEST_JOINTS,
+    ),
     Rule(
         "samples",
         "labels_outside",
@@ -64,7 +72,7 @@ RULES = (
     _none("samples", "sides_jump", "left and right do not swap from one frame to the next"),
     Rule("samples", "knee_bend", "knees bend forward: left and right are not swapped", low=-0.02),
     Rule("images", "mask_coverage", "the mask covers 1 to 90 % of the crop", low=0.01, high=0.9),
-    Rule("images", "mask_on_border", "the mask leaves most of its image's border free", high=0.5),
+    Rule("images", "mask_on_border", "the mask leaves most of its image's border free", high=MOST),
     Rule("images", "background_level", "the background is black", high=4),
     Rule("images", "brightest", "images are not blank", low=16),
     Rule(

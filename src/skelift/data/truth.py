@@ -25,13 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import FolderConfig
+from skelift.data.anatomy import FEWEST_JOINTS
 from skelift.data.cameras import Camera
 from skelift.data.clips import Clip
 from skelift.data.poses import read_npz
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton, joint_name
 
-FEWEST_JOINTS = 4  # labelled in a frame that is scored: a similarity fits three to nearly anything
 ARRAYS = ("joints_3d_mm", "joints_world_mm", "joints_2d_px")
 
 Array = NDArray[np.float64]
