@@ -55,8 +55,7 @@ def main() -> None:
     write_json(out / "cameras.json", {"cameras": {c.name: _as_json(c) for c in cameras}})
     world = np.stack([_at(measured, frames - shift) for shift in measured["shift"]])
     in_camera = np.stack([c.from_world(x) for c, x in zip(cameras, world, strict=True)])
-    # As the key points were found: in pixels that are counted from the first one's centre.
-    pixels = np.stack([c.project(x) - 0.5 for c, x in zip(cameras, in_camera, strict=True)])
+    pixels = np.stack([c.project(x) for c, x in zip(cameras, in_camera, strict=True)])
     shared: dict[str, Any] = {
         "joints": np.array(JOINTS),
         "frame": np.tile(frames, len(cameras)),

@@ -24,6 +24,28 @@ MOVE = [100.0, -50.0, 3000.0]
 POINTS = np.array([[0.0, 0, 0], [400, 300, 200], [-500, 100, -300]])
 
 
+ROS = f"""image_width: 640
+image_height: 480
+camera_name: west
+camera_matrix:
+  rows: 3
+  cols: 3
+  data: {np.ravel(K).tolist()}
+distortion_model: plumb_bob
+distortion_coefficients:
+  rows: 1
+  cols: 5
+  data: {LENS}
+"""
+# Entities of entities: some 10^10 letters.
+LAUGHS = (
+    '<!DOCTYPE c [<!ENTITY e0 "haha">'
+    + "".join(f'<!ENTITY e{i + 1} "{f"&e{i};" * 10}">' for i in range(10))
+    + "]><c>&e10;</c>"
+)
+OUTSIDE = '<!DOCTYPE c [<!ENTITY e SYSTEM "file:///etc/hostname">]><c>&e;</c>'
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with random weights."""
@@ -115,6 +137,37 @@ def test_every_format_gives_the_same_camera(
     np.testing.assert_allclose(rays, at / at[:, 2:], atol=1e-9)
 
 
+def test_ros_gives_the_same_camera_without_a_place(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(ROS)
+    (camera,) = read_cameras(tmp_path / "c.yaml")
+    (same,) = read_cameras(as_opencv(tmp_path / "west.yml"))
+    assert (camera.name, camera.size, camera.rotation) == ("west", (640, 480), None)
+    np.testing.assert_array_equal(camera.matrix, same.matrix)
+    np.testing.assert_array_equal(camera.distortion, same.distortion)
+    assert find_camera([camera], "c", tmp_path) is camera
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("c.json", as_json), ("c.toml", as_toml), ("west.yml", as_opencv), ("c.xml", as_qualisys)],
+)
+def test_a_byte_order_mark_is_no_content(
+    tmp_path: Path, name: str, write: Callable[[Path], Path]
+) -> None:
+    path = write(tmp_path / name)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_cameras(path)[0].name == "west"
+
+
+def test_strong_lenses_are_no_folded_ones(tmp_path: Path) -> None:
+    wide = {"K": [[900.0, 0, 960], [0, 900, 540], [0, 0, 1]], "image_size": [1920, 1080]}
+    for lens in ([-0.28, 0.09, 0.001, -0.0005, -0.012], [0.3, 0.1, 0, 0], [-0.1, 0.01, 0, 0]):
+        (tmp_path / "c.json").write_text(
+            json.dumps({"cameras": {"a": wide | {"distortion": lens}}})
+        )
+        assert read_cameras(tmp_path / "c.json")[0].name == "a"
+
+
 def test_cameras_are_found_by_name_or_by_their_video(tmp_path: Path) -> None:
     path = as_json(tmp_path / "c.json")
     cameras = read_cameras(path)
@@ -143,7 +196,19 @@ def test_cameras_are_found_by_name_or_by_their_video(tmp_path: Path) -> None:
         ("c.json", {"K": K, "R": np.eye(3).tolist()}, "R and t go together"),
         ("c.json", {"K": K, "R": (2 * np.eye(3)).tolist(), "t": MOVE}, "R is not a rotation"),
         ("c.toml", "x = ", "cannot be read as a calibration"),
-        ("c.yml", "text", "OpenCV cannot read it; export"),
+        ("c.json", f'{{"cameras": {{"a": {{"K": {K}}}, "a": {{"K": {K}}}}}}}', "a is there twice"),
+        ("c.json", f'{{"cameras": {{"a": {{"K": {K}, "K": {K}}}}}}}', "K is there twice"),
+        ("c.json", {"K": K, "distortion": [-2.0, 0, 0, 0]}, "a: its distortion folds the image"),
+        ("c.json", {"K": K, "distortion": [-110, 50, 2, -1, 10]}, "distortion folds the image"),
+        ("c.json", " " * (10 * 2**20 + 1), "has more than 10485760 bytes"),
+        ("c.yml", "text", "neither OpenCV's %YAML:1.0 nor a camera_info of ROS"),
+        ("c.yml", "%YAML:1.0\n---\nK: [1, 2", "OpenCV cannot read it; export"),
+        ("c.yml", "%YAML:1.0\n---\nK: 1\nK: 2\n", "K is there twice"),
+        ("c.yml", ROS.replace("plumb_bob", "equidistant"), "distortion_model is equidistant"),
+        ("c.yml", ROS + "camera_matrix: 3\n", "camera_matrix is there twice"),
+        ("c.yml", ROS.replace("900.0", "x"), "cannot be read as a calibration"),
+        ("c.xml", LAUGHS, "cannot be read as a calibration"),
+        ("c.xml", OUTSIDE, "cannot be read as a calibration"),
         ("c.yml", None, "not found"),
         ("c.txt", "<calibration>", "cannot be read as a calibration"),
         ("c.csv", "", "not a calibration that can be read; give one of .json"),

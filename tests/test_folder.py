@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from numpy.typing import NDArray
 from tiny import draw, load_skeleton, random_pose, tiny_dataset
@@ -23,6 +24,7 @@ from skelift.data.images import mask_of_black_background
 from skelift.data.joints import joint_weights
 from skelift.data.poses import read_poses
 from skelift.data.videos import frame_count, read_video
+from skelift.errors import InputError
 
 BODY = load_skeleton("h36m17")
 COCO = [
@@ -459,6 +461,12 @@ def rewrite(path: Path, image: NDArray[np.uint8]) -> None:
     save(path, image)
 
 
+def video_as_mask(tmp: Path) -> dict[str, str]:
+    frames = [frame for frame, _ in scene()]
+    video, photo = save_video(tmp / "v.avi", frames), save_video(tmp / "photo.avi", frames)
+    return {"images": str(video), "masks": str(photo)}
+
+
 def not_black(tmp: Path) -> dict[str, str]:
     for path in (tmp / "images").iterdir():
         save(path, np.full((HEIGHT, WIDTH, 3), 200, np.uint8))
@@ -523,6 +531,26 @@ SPOILS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "mask of another size": (
         lambda t: rewrite(t / "masks/003.png", np.zeros((8, 9), np.uint8)),
         "masks/003.png: is 9 x 8 pixels, but 128 x 96",
+    ),
+    "photo as a mask": (
+        lambda t: rewrite(t / "masks/003.png", next(scene())[0]),
+        "masks/003.png: is no mask: .* save the body in white and all else in black",
+    ),
+    "mask of the image as stored": (
+        lambda t: rewrite(t / "masks/003.png", np.zeros((WIDTH, HEIGHT), np.uint8)),
+        "masks/003.png: is 96 x 128 pixels, but 128 x 96 .* EXIF orientation",
+    ),
+    "photo video as a mask": (
+        video_as_mask,
+        "photo.avi, frame 0: is no mask",
+    ),
+    "test frames that are not there": (
+        lambda t: {"test": "[images:0-3,images:100-200]"},
+        "data.folder.test=images:100-200: holds no image in use",
+    ),
+    "test frames in the wrong order": (
+        lambda t: {"test": "[images:0-3,images:9-7]"},
+        "data.folder.test=images:9-7: holds no image in use",
     ),
     "all masks empty": (
         empty_masks,
@@ -637,6 +665,59 @@ def test_unknown_skeleton_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 # Details.
+
+
+def test_poses_with_y_up_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = save_scene(tmp_path)
+    with np.load(save_poses(tmp_path / "poses.npz")) as archive:
+        poses = archive["poses_2d"]
+    for name, y in ("down", 1), ("up", -1):
+        turned = np.array([1, y]) * poses + [0, 1000]
+        config = configure(
+            tmp_path,
+            images=images,
+            masks=tmp_path / "masks",
+            poses=save_poses(tmp_path / f"{name}.npz", poses_2d=turned),
+        )
+        prepare(config)
+    said = capsys.readouterr().err
+    assert "up.npz: warning: 6 of 6 poses stand on their heads; y points down" in said
+    assert "down.npz" not in said
+
+
+@pytest.mark.parametrize(
+    ("orientation", "tagged", "square", "warned"),
+    [
+        (3, False, False, True),
+        (6, False, True, True),
+        (3, True, False, False),
+        (1, False, True, False),
+    ],
+)
+def test_a_mask_that_fits_an_image_both_ways_is_doubted(
+    orientation: int,
+    tagged: bool,
+    square: bool,
+    warned: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tag = PIL.Image.Exif()
+    tag[0x0112] = orientation
+    for number, (image, mask) in enumerate(scene()):
+        width = HEIGHT if square else WIDTH
+        for folder, pixels in {"images": image, "masks": mask}.items():
+            (tmp_path / folder).mkdir(exist_ok=True)
+            file = tmp_path / folder / f"{number:02d}.png"
+            exif = tag if tagged or folder == "images" else None
+            PIL.Image.fromarray(pixels[:, :width]).save(file, exif=exif)
+    config = configure(
+        tmp_path, images=tmp_path / "images", masks=tmp_path / "masks", bad_masks=0.5
+    )
+    prepare(config)
+    said = capsys.readouterr().err
+    assert said.count("make sure that it is of the image as shown") == warned
+    assert ("masks/00.png: warning" in said) == warned
 
 
 def test_dark_holes_belong_to_a_body_before_black() -> None:

@@ -171,6 +171,36 @@ def test_mask_is_alpha_or_bright(content: bytes, tmp_path: Path) -> None:
     np.testing.assert_array_equal(decode_mask(content, colour(), limits), body())
 
 
+@pytest.mark.parametrize("kind", ["photo", "cut-out", "coloured"])
+def test_a_picture_is_no_mask(kind: str, tmp_path: Path) -> None:
+    inside = body()[..., None] > 0
+    picture = {
+        "photo": colour(),
+        "cut-out": np.where(inside, colour(), 0).astype(np.uint8),  # on black
+        "coloured": np.where(inside, np.uint8([0, 255, 0]), 0).astype(np.uint8),
+    }[kind]
+    content = encoded(Image.fromarray(picture))
+    (tmp_path / "m.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"m\.png: is no mask: .* white and all else in black"):
+        read_mask(tmp_path / "m.png", like=colour())
+    with pytest.raises(RequestError, match="the mask is no mask") as error:
+        decode_mask(content, colour(), Limits())
+    assert error.value.status == 400
+
+
+def test_soft_edges_and_compression_leave_a_mask_one(tmp_path: Path) -> None:
+    sharp = np.zeros((200, 160), np.uint8)
+    sharp[40:160, 60:100] = 255
+    soft = Image.fromarray(sharp).resize((40, 50), Image.Resampling.BICUBIC)
+    for name, content in {
+        "soft.png": encoded(soft),
+        "soft.jpg": encoded(soft.convert("RGB"), "JPEG", quality=40),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        mask = read_mask(tmp_path / name, like=np.zeros((50, 40, 3), np.uint8))
+        assert abs(np.count_nonzero(mask) - 30 * 10) < 30
+
+
 # EXIF.
 
 TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # EXIF 2.32, 4.6.4, tag 274

@@ -113,6 +113,48 @@ def test_root_relative_errors_agree_with_loops(predicted, truth):
         assert metrics.n_mpjpe(predicted, truth, ROOT)[n] == pytest.approx(expected, rel=1e-5)
 
 
+def test_an_images_errors_depend_on_its_own_labels_alone(predicted, truth, rng):
+    """Joints are unlabelled at random, the root of every third image: errors by loops."""
+    truth = np.where(rng.uniform(size=(*truth.shape[:2], 1)) < 0.3, np.nan, truth)
+    truth[::3, ROOT] = np.nan
+    rooted = np.isfinite(truth[:, ROOT]).all(-1)
+    assert 0 < rooted.sum() < len(truth)
+    found = metrics.mpjpe(predicted, truth, ROOT), metrics.n_mpjpe(predicted, truth, ROOT)
+    for n, (p, g) in enumerate(zip(predicted, truth, strict=True)):
+        known = [j for j in range(len(g)) if np.isfinite(g[j]).all()]
+        p_origin = p[ROOT] if rooted[n] else np.mean([p[j] for j in known], axis=0)
+        g_origin = g[ROOT] if rooted[n] else np.mean([g[j] for j in known], axis=0)
+        p, g = p[known] - p_origin, g[known] - g_origin
+        assert found[0][n] == pytest.approx(mean_distance(p, g))
+        scale = minimize_scalar(lambda s, p=p, g=g: ((s * p - g) ** 2).sum()).x
+        assert found[1][n] == pytest.approx(mean_distance(max(scale, 0) * p, g), rel=1e-5)
+        alone = metrics.mpjpe(predicted[n : n + 1], truth[n : n + 1], ROOT)
+        assert alone[0] == pytest.approx(found[0][n])
+
+
+def test_scores_say_how_many_images_lack_what_they_need(predicted, truth):
+    truth = truth.copy()
+    truth[:4, ROOT] = np.nan
+    others = np.setdiff1d(np.arange(len(BODY)), BODY.evaluated_indices)
+    truth[0] = np.where(np.isin(np.arange(len(BODY)), others)[:, None], truth[0], np.nan)
+    truth[0, others[0]] = [0, 0, 5000]
+    overall = score(BODY, ["a"] * 12, predicted_3d_mm=predicted, true_3d_mm=truth)["overall"]
+    assert overall["images_without_root"] == np.isnan(truth[:, ROOT]).any(-1).sum()
+    assert (overall["images"], overall["images_with_pck"]) == (12, 11)
+    whole = score(BODY, ["a"] * 8, predicted_3d_mm=predicted[4:], true_3d_mm=truth[4:])["overall"]
+    assert not {"images_without_root", "images_with_pck"} & set(whole)
+
+
+def test_an_error_that_is_no_number_is_in_no_mean(predicted, truth):
+    predicted = predicted.copy()
+    predicted[3] *= 1e200
+    with (
+        np.errstate(over="ignore", invalid="ignore"),
+        pytest.raises(InputError, match="image 3 is not finite"),
+    ):
+        score(BODY, ["a"] * 12, predicted_3d_mm=predicted, true_3d_mm=truth)
+
+
 def test_scale_alignment_undoes_a_scale_but_no_point_reflection(truth):
     centred = metrics.root_relative(truth, ROOT)
     np.testing.assert_allclose(metrics.n_mpjpe(0.02 * centred, truth, ROOT), 0, atol=1e-9)

@@ -282,6 +282,9 @@ def test_open_address_needs_a_word_on_tokens() -> None:
     assert check_host("0.0.0.0", True) is True  # noqa: S104
     with pytest.raises(InputError, match="--tokens"):
         check_host("0.0.0.0", None)  # noqa: S104
+    for host in ("::1", "[::1]", "fe80::1"):
+        with pytest.raises(InputError, match=r"--host .*: TorchServe listens on IPv4"):
+            check_host(host, True)
 
 
 def test_missing_java_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

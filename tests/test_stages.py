@@ -61,6 +61,17 @@ def test_all_rows_are_scored_in_the_same_run(home: Path) -> None:
     assert metrics["rows"]["skelift"]["overall"]["error_2d_px"] > 0
 
 
+def test_a_model_of_other_units_is_not_scored_beside_the_baselines(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = overrides(home, "run", f"paths.reports={home / 'other'}")
+    assert main(["evaluate", *own, "model.units=crop"]) == 2
+    assert "lifts in camera units, but model.units=crop; set model.units=camera" in (
+        capsys.readouterr().err
+    )
+    assert not (home / "other" / "metrics.json").exists()
+
+
 def test_report_stands_alone(home: Path) -> None:
     page = (home / "reports" / "report.html").read_text()
     assert "synthetic" in page.lower()

@@ -25,7 +25,7 @@ from skelift.data.loading import EpochSampler, name_canonical_sides
 from skelift.data.motion_cue import radial_motion_of
 from skelift.errors import InputError
 from skelift.models.discriminator import Discriminator
-from skelift.models.heads import FitData, FrontBack, PoseFacing, Refiner
+from skelift.models.heads import FitData, FrontBack, Head, PoseFacing, Refiner, Upright
 from skelift.models.heads.front_back import moving_images
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
@@ -407,6 +407,39 @@ def test_front_back_learns_who_approaches(tmp_path: Path, home: Path) -> None:
     x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     logits = head.facing_logits(x, core.omega(core.phi(x))).detach().numpy()
     np.testing.assert_array_equal(logits > 0, nearer)
+
+
+def test_front_back_learns_from_what_the_pipeline_shows_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split, _ = moving_images(Dataset(home / "data").split("train"))
+    body = load_skeleton("h36m17")
+    core = PoseNet(compose(overrides(home, "heads")).model, body, 1.0).eval()
+    upright = Upright(body)
+    for parameter in upright.parameters():
+        torch.nn.init.zeros_(parameter)
+    heads: dict[str, Head] = {"upright": upright, "front_back": FrontBack(body).eval()}
+    head = heads["front_back"]
+    assert isinstance(head, FrontBack)
+    shown: list[torch.Tensor] = []
+
+    def watched(x: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+        shown.append(head.head_patches(x, read))
+        return torch.zeros(len(x))
+
+    monkeypatch.setattr(head, "facing_logits", watched)
+    x = torch.from_numpy(split.images[:]).permute(0, 3, 1, 2) / 255
+    learnt = []
+    for roll in 0.0, 0.7:
+        torch.nn.init.constant_(list(upright.parameters())[-1], roll)  # the last layer's bias
+        with torch.no_grad():
+            PosePipeline(core, heads).predict_2d(x)
+        seen = FitData(core, split, torch.zeros(1), torch.zeros(1), 64, {"upright": upright})
+        learnt.append(head.examples(seen)[0])
+        torch.testing.assert_close(learnt[-1], shown[-1], atol=1e-4, rtol=0)
+    assert (learnt[0] - learnt[1]).abs().max() > 0.1
+    plain = FitData(core, split, torch.zeros(1), torch.zeros(1), 64)
+    torch.testing.assert_close(head.examples(plain)[0], learnt[0], atol=1e-4, rtol=0)
 
 
 def test_moving_images_of_held_out_clips_are_images_of_these(home: Path) -> None:

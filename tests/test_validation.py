@@ -189,6 +189,23 @@ def bend_knees_backward(data: Spoiled) -> None:
     data["train/joints_2d"][:] = to_crop(pixels, samples["crop"], 32)
 
 
+def turn_prior(data: Spoiled) -> None:
+    data["prior/poses_2d"][..., 1] = 32 - data["prior/poses_2d"][..., 1]
+
+
+def mirror_3d(axis: int) -> Spoil:
+    """3D that is not that of its 2D, of an unknown camera."""
+
+    def spoil(data: Spoiled) -> None:
+        for split in ("train", "test"):
+            data[f"{split}/joints_3d_mm"][..., axis] *= -1
+            # Mirrored bodies are given their sides back.
+            data[f"{split}/joints_3d_mm"] = data[f"{split}/joints_3d_mm"][:, BODY.swap]
+            data[f"{split}/samples"]["focal"] = np.nan
+
+    return spoil
+
+
 FAULTS: dict[str, tuple[Spoil, set[str]]] = {
     "none": (lambda data: None, set()),
     "a joint too few": (drop("train/joints_2d", 1), {"arrays/wrong_joints"}),
@@ -231,6 +248,9 @@ FAULTS: dict[str, tuple[Spoil, set[str]]] = {
     "metres for millimetres": (scale("train/joints_3d_mm", 0.001), {"samples/size_factor"}),
     "one long forearm": (stretch(slice(1), 1.9), {"samples/bone_drift"}),
     "long forearms": (stretch(slice(None), 4), {"samples/bone_factor"}),
+    "3D mirrored, camera unknown": (mirror_3d(0), {"samples/agreement"}),
+    "3D upside down, camera unknown": (mirror_3d(1), {"samples/agreement"}),
+    "camera unknown": (set_field("train/samples", "focal", slice(None), np.nan), set()),
     "wrong focal length": (
         set_field("train/samples", "focal", 2, 900),
         {"samples/reprojection"},
@@ -259,6 +279,7 @@ FAULTS: dict[str, tuple[Spoil, set[str]]] = {
         set_field("prior/samples", "clip", slice(3), "test_clip1"),
         {"prior/clip_shared"},
     ),
+    "prior upside down": (turn_prior, {"prior/upside_down"}),
     "prior without crop": (set_field("prior/samples", "crop", 0, 0), {"prior/wrong_crop"}),
 }
 
@@ -364,7 +385,8 @@ def test_good_data_passes_and_is_documented(
     assert report["success"]
     assert report["counts"] == {"train": 24, "test": 8, "prior": 64}
     by_name = {f"{e['table']}/{e['column']}": e for e in report["expectations"]}
-    assert len(by_name) == len(validation.RULES) - 2 - len(OF_LABELS)
+    assert "samples/agreement" not in by_name  # all cameras are known
+    assert len(by_name) == len(validation.RULES) - 3 - len(OF_LABELS)
     assert all(e["success"] and e["unexpected"] == 0 for e in by_name.values())
     assert by_name["samples/reprojection"]["rows"] == 32
     assert by_name["images/likeness"]["rows"] == 8
@@ -404,7 +426,7 @@ def test_bad_data_stops_with_one_line_and_is_documented(
     failed = [e for e in report["expectations"] if not e["success"]]
     assert {f"{e['table']}/{e['column']}" for e in failed} == expected
     assert all(e["unexpected"] and e["examples"] for e in failed)
-    check_pages(index.parent, "8 of 30 expectations failed")
+    check_pages(index.parent, "8 of 31 expectations failed")
 
 
 def frames_of(clip: str, camera: str, frames: range) -> NDArray[np.void]:
@@ -452,6 +474,16 @@ def test_human36m_has_more_than_one_published_count() -> None:
     assert share(584_000) == pytest.approx(-1, abs=0.001)
     # KeypointGAN's copy holds six activities of fifteen.
     assert missing("h36m", [frames_of("S1/Walking", "c", range(9))], layout="simplified") == {}
+
+
+def test_a_prior_of_handstands_or_of_hands_is_not_upside_down(tmp_path: Path) -> None:
+    data = Spoiled(tiny_dataset(tmp_path / "set"))
+    poses = data["prior/poses_2d"]
+    poses[::3, :, 1] = 32 - poses[::3, :, 1]
+    assert failing(measure_dataset(data.save())) == set()
+    hands = Spoiled(tiny_dataset(tmp_path / "hands", "hand21"))
+    hands["prior/poses_2d"][..., 1] = 32 - hands["prior/poses_2d"][..., 1]
+    assert failing(measure_dataset(hands.save())) == set()
 
 
 @pytest.mark.usefixtures("offline")

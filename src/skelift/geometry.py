@@ -149,11 +149,19 @@ def turn_2d(y: Tensor, angle: Tensor) -> Tensor:
 
 def turn_image(images: Tensor, angle: Tensor) -> Tensor:
     """Turn images (B, C, S, S) by (B,) radians, clockwise, about their middle; black outside."""
+    return look_up(images, turn_2d(pixel_centres(images), -angle))
+
+
+def pixel_centres(images: Tensor) -> Tensor:
+    """(1, S * S, 2) centres of the pixels of images (B, C, S, S), [-1, 1] over the image."""
     size = images.shape[-1]
     at = (2 * torch.arange(size, device=images.device, dtype=images.dtype) + 1) / size - 1
-    pixels = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(1, -1, 2)
-    # A pixel of the result is looked up where it lay before the turn.
-    before = turn_2d(pixels, -angle)
+    return torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(1, -1, 2)
+
+
+def look_up(images: Tensor, before: Tensor) -> Tensor:
+    """Images (B, C, S, S) whose pixels lay at ``before`` (B, S * S, 2); black outside."""
+    size = images.shape[-1]
     return grid_sample(images, before.view(-1, size, size, 2), align_corners=False)
 
 

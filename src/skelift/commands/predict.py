@@ -163,8 +163,8 @@ def run(
                         counts[entry["crop"]["from"] if entry else NOBODY] += 1
                         if entry:
                             masks_from[entry["mask"]] += 1
-                        if entry and frame.mask is not None and (fault := mask_fault(frame.mask)):
-                            faults.add(frame.label, fault)
+                        if entry and entry["warnings"] and frame.mask is not None:
+                            faults.add(frame.label, mask_fault(frame.mask))
                         if drawer:
                             drawer(frame, entry, header)
                         if entry:

@@ -477,7 +477,8 @@ class HeadsConfig:
     # Moves Omega's pose to a likely one near it; learns from the unpaired poses (256 per step).
     refiner: HeadConfig = field(default_factory=HeadConfig)
     # Tells front from back by the 2D pose; learns from the unpaired poses (256 per step), and from
-    # 512 images that they face the camera as often. Needs loss.canonical_sides; adds to front_back.
+    # 512 to 1023 images that they face the camera as often. Needs loss.canonical_sides; adds to
+    # front_back.
     pose_facing: HeadConfig = field(default_factory=HeadConfig)
     # Tells front from back by the head; its pseudo-labels (64 images per step) come from people who
     # approach a static camera or recede from it. Needs loss.canonical_sides.

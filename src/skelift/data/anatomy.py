@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from skelift.skeleton import Skeleton
 
+FEWEST_JOINTS = 4  # labelled of a pose that is scored: a similarity fits three to nearly anything
 TRUNK_AND_LEGS = (
     *("l_hip", "r_hip", "l_shoulder", "r_shoulder"),
     *("l_knee", "r_knee", "l_ankle", "r_ankle"),
@@ -40,6 +41,19 @@ def side_cues(
         front /= np.linalg.norm(front, axis=1, keepdims=True)
         bend = (_knee_bend(joint, "l", front) + _knee_bend(joint, "r", front)) / 2
     return (hips * shoulders).sum(axis=1) < 0, bend
+
+
+def upside_down(joints_2d: NDArray[np.floating], skeleton: Skeleton) -> NDArray[np.bool_] | None:
+    """(N,) whether a body of (N, J, 2) pixels, y down, stands on its head.
+
+    Its head lies below the root and both ankles above it. None for a skeleton without ankles,
+    such as a hand's, which has no upright.
+    """
+    if not {"l_ankle", "r_ankle"} <= set(skeleton.joints):
+        return None
+    below = joints_2d[..., 1] - joints_2d[:, skeleton.root_index, None, 1]
+    ankles = below[:, [skeleton.index("l_ankle"), skeleton.index("r_ankle")]]
+    return np.asarray((below[:, skeleton.head_index] > 0) & (ankles < 0).all(axis=1))
 
 
 def _knee_bend(

@@ -10,6 +10,7 @@ files count from its centre, so half a pixel is added to their principal points.
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.config.skeleton_file import read_names
 from skelift.data.crop import CropBox
 from skelift.data.images import binary
 from skelift.errors import InputError
@@ -31,6 +33,8 @@ HALF = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # between the two ways t
 FOCAL_PX = (10.0, 1e6)  # what a camera may have
 SIXTY_FOURTH = 64.0  # Qualisys gives pixels in this fraction
 DISTORTIONS = (0, 4, 5, 8, 12, 14)  # counts of coefficients that OpenCV's model has
+ROS_MODELS = ("plumb_bob", "rational_polynomial")  # of distortion, which are OpenCV's
+MOST_BYTES = 10 * 2**20  # of a calibration file
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ def read_cameras(path: Path) -> tuple[Camera, ...]:
 
     Args:
         path: ``.json`` (the project's), ``.toml`` (Anipose, Pose2Sim), ``.yaml`` or ``.yml``
-            (OpenCV, one camera) or ``.xml`` or ``.qca.txt`` (Qualisys).
+            (OpenCV or ROS, one camera) or ``.xml`` or ``.qca.txt`` (Qualisys).
 
     Raises:
         InputError: the file is missing, broken, or lacks what a camera needs.
@@ -181,6 +185,8 @@ def read_cameras(path: Path) -> tuple[Camera, ...]:
             f"{path}: not a calibration that can be read; give one of {', '.join(_READERS)}"
         )
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"has more than {MOST_BYTES} bytes")
         cameras = tuple(reader(path))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; name a calibration file") from None
@@ -207,9 +213,24 @@ def read_cameras(path: Path) -> tuple[Camera, ...]:
     return cameras
 
 
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark before it
+
+
 def _from_json(path: Path) -> list[Camera]:
-    cameras = json.loads(path.read_text())["cameras"]
+    cameras = json.loads(_text(path), object_pairs_hook=_without_repeats)["cameras"]
     return [_from_mapping(str(name), values) for name, values in cameras.items()]
+
+
+def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    _check_repeats([key for key, _ in pairs])
+    return dict(pairs)
+
+
+def _check_repeats(keys: Sequence[str]) -> None:
+    """ValueError where a key is there twice: readers take the first or the last of them."""
+    if repeated := {key for key in keys if keys.count(key) > 1}:
+        raise ValueError(f"{', '.join(sorted(repeated))} is there twice")
 
 
 def _from_mapping(name: str, values: Mapping[str, Any]) -> Camera:
@@ -227,7 +248,7 @@ def _from_mapping(name: str, values: Mapping[str, Any]) -> Camera:
 
 
 def _from_toml(path: Path) -> list[Camera]:
-    content = tomllib.loads(path.read_text())
+    content = tomllib.loads(_text(path))
     return [
         _camera(
             str(values.get("name", section)),
@@ -243,10 +264,36 @@ def _from_toml(path: Path) -> list[Camera]:
     ]
 
 
-def _from_opencv(path: Path) -> list[Camera]:
-    if not path.exists():
-        raise FileNotFoundError
-    storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
+def _from_yaml(path: Path) -> list[Camera]:
+    text = _text(path)
+    return _from_opencv(path, text) if text.startswith("%YAML") else _from_ros(path)
+
+
+def _from_ros(path: Path) -> list[Camera]:
+    """What ROS' ``camera_calibration`` writes: a ``camera_info``, with OpenCV's numbers."""
+    content = read_names(path)
+    if not isinstance(content, dict) or not isinstance(content.get("camera_matrix"), dict):
+        raise ValueError("it is neither OpenCV's %YAML:1.0 nor a camera_info of ROS")
+    model = content.get("distortion_model", ROS_MODELS[0])
+    if model not in ROS_MODELS:
+        raise ValueError(f"distortion_model is {model}; {' or '.join(ROS_MODELS)} can be read")
+    sides = [content.get(f"image_{side}") for side in _SIDES]
+    return [
+        _camera(
+            content.get("camera_name", path.stem),
+            np.array(content["camera_matrix"]["data"], dtype=np.float64).reshape(3, 3),
+            content.get("distortion_coefficients", {}).get("data", ()),
+            None,
+            None,
+            sides if all(sides) else None,
+            aliases=(path.stem,),
+        )
+    ]
+
+
+def _from_opencv(path: Path, text: str) -> list[Camera]:
+    _check_repeats(re.findall(r"^(\w+) *:", text, re.MULTILINE))
+    storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
     try:
 
         def matrix(*names: str) -> Any:
@@ -276,7 +323,7 @@ def _from_opencv(path: Path) -> list[Camera]:
 
 def _from_qualisys(path: Path) -> list[Camera]:
     cameras: list[Camera] = []
-    # A file of one's own cameras; entities are not expanded beyond XML's five.
+    # Expat opens no external entity, and ends where entities in entities would fill the memory.
     for element in ElementTree.parse(path).getroot().iter("camera"):  # noqa: S314
         lens, place = element.find("intrinsic"), element.find("transform")
         if lens is None or place is None:
@@ -325,8 +372,8 @@ _SIDES = ("width", "height")
 _READERS: Mapping[str, Callable[[Path], list[Camera]]] = {
     ".json": _from_json,
     ".toml": _from_toml,
-    ".yaml": _from_opencv,
-    ".yml": _from_opencv,
+    ".yaml": _from_yaml,
+    ".yml": _from_yaml,
     ".xml": _from_qualisys,
     ".txt": _from_qualisys,
 }
@@ -363,7 +410,32 @@ def _camera(
         moved = _array(f"{name}: t", np.ravel(translation), (3,))
     width_height = None if size is None else _array(f"{name}: size", size, (2,))
     sides = None if width_height is None else (int(width_height[0]), int(width_height[1]))
-    return Camera(name, k, lens, turned, moved, sides, aliases)
+    camera = Camera(name, k, lens, turned, moved, sides, aliases)
+    _check_lens(camera)
+    return camera
+
+
+def _check_lens(camera: Camera) -> None:
+    """ValueError where distortion folds the image: two lines of sight would meet in one pixel.
+
+    From the principal point to the image's sides, pixels must move outwards with their rays. In
+    the corners, which calibrations seldom know, they need not.
+    """
+    if not camera.distortion.any():
+        return
+    middle = camera.matrix[:2, 2]
+    half = np.array(camera.size) / 2 if camera.size else middle
+    angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    edge = middle + half * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    rays = camera.rays(edge)
+    along = rays[:, None] * [1, 1, 0] * np.linspace(0, 1, 64)[:, None] + [0, 0, 1]
+    reach = np.linalg.norm(camera.project(along) - middle, axis=-1)
+    missed = np.linalg.norm(camera.project(rays) - edge, axis=-1)
+    if not ((np.diff(reach) > 0).all() and (missed < 1).all()):
+        raise ValueError(
+            f"{camera.name}: its distortion folds the image; give k1 k2 p1 p2 k3 as OpenCV has "
+            "them, for K in pixels"
+        )
 
 
 def _array(what: str, values: Any, shape: tuple[int, ...]) -> Array:

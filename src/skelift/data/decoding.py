@@ -64,15 +64,18 @@ def decode_image(encoded: bytes, limits: Limits) -> tuple[ImageArray, Mask | Non
 def decode_mask(encoded: bytes, like: ImageArray, limits: Limits) -> Mask:
     """(H, W) uint8 mask of the image ``like``, 255 on the body; see ``mask_of``.
 
-    RequestError as of ``decode_image``, and if it is of another size than the image.
+    RequestError as of ``decode_image``, and if it is a picture or of another size than the image.
     """
-    mask = mask_of(*decode_image(encoded, limits))
+    try:
+        mask = mask_of(*decode_image(encoded, limits))
+    except UnsupportedImage as error:
+        raise RequestError(400, "no_mask", f"the mask {error}") from None
     (height, width), (wanted_height, wanted_width) = mask.shape, like.shape[:2]
     if (height, width) != (wanted_height, wanted_width):
         raise RequestError(
             400,
             "mask_size",
             f"the mask is {width} x {height} pixels and its image {wanted_width} x "
-            f"{wanted_height}; make them equal",
+            f"{wanted_height}; make them equal (images count as their EXIF orientation shows them)",
         )
     return mask

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import Config, FolderConfig
+from skelift.data.anatomy import upside_down
 from skelift.data.cameras import Camera, View, find_camera, read_cameras, view_of_mask
 from skelift.data.clips import Clip, find_clips
 from skelift.data.contact_sheet import ContactSheet
@@ -130,6 +131,13 @@ def prepare(config: Config) -> Path:
         print(f"{folder.truth}: {unseen} labelled frames are of no image here", file=sys.stderr)
     if poses and (report := poses.report()):
         print(f"{folder.poses}: {report}", file=sys.stderr)
+    turned = upside_down(poses.poses_2d, body) if poses else None
+    if turned is not None and turned.mean() > 0.5:
+        print(
+            f"{folder.poses}: warning: {turned.sum()} of {len(turned)} poses stand on their heads; "
+            "y points down in an image, negate it where it points up",
+            file=sys.stderr,
+        )
     return out
 
 

@@ -21,9 +21,14 @@ Mask = NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # Pillow's names
 BLACK = 16  # channels up to this count as black: compression leaves a little noise in it
+GREYS = 64, 191  # of a mask, what lies between is neither black nor white
 # Where masks come from, as answers say it.
 GIVEN, ALPHA, BLACK_BACKGROUND = "given", "alpha", "black background"
 BLACK_BORDER = 0.95  # share of an image's border that is black where the background was removed
+TWO_WAYS = (
+    "its image is turned by its EXIF orientation, the mask is not, and both ways it has the "
+    "image's size; make sure that it is of the image as shown"
+)
 
 _ORIENTATION = 0x0112  # EXIF tag
 _WHITE_IS_ZERO = 262, 0  # TIFF tag and value: photometric interpretation
@@ -65,17 +70,32 @@ def read_masked_image(path: Path) -> tuple[ImageArray, Mask | None]:
 def read_mask(path: Path, like: ImageArray) -> Mask:
     """Decode the mask of the image ``like``: see ``mask_of``.
 
-    InputError if it cannot be decoded or has another size.
+    InputError if it cannot be decoded, is a picture or has another size.
     """
-    mask = mask_of(*read_masked_image(path))
-    check_size(path, mask, like.shape)
-    return mask
+    image, alpha = read_masked_image(path)
+    check_size(path, image, like.shape)
+    try:
+        return mask_of(image, alpha)
+    except UnsupportedImage as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def mask_of(image: ImageArray, alpha: Mask | None) -> Mask:
-    """The mask that a decoded file is: its alpha channel, else its grey levels above 127."""
+    """The mask that a decoded file is: its alpha channel, else its grey levels above 127.
+
+    UnsupportedImage if most of what is not black is not white either, as in a picture.
+    """
     if alpha is not None:
         return alpha
+    black, white = GREYS
+    not_black = cv2.bitwise_not(cv2.inRange(image, (0, 0, 0), (black,) * 3))
+    whites = cv2.inRange(image, (white,) * 3, (255, 255, 255))
+    if 2 * cv2.countNonZero(whites) < (total := cv2.countNonZero(not_black)):
+        share = 1 - cv2.countNonZero(whites) / total
+        raise UnsupportedImage(
+            f"is no mask: {share:.0%} of what is not black in it is grey or in colour; save the "
+            "body in white and all else in black"
+        )
     return binary(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
 
 
@@ -120,11 +140,27 @@ def filled(mask: Mask) -> Mask:
 def check_size(path: Path, image: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
     """InputError unless ``image`` (from ``path``) has the height and width of ``shape``."""
     (height, width), (wanted_height, wanted_width) = image.shape[:2], shape[:2]
-    if (height, width) != (wanted_height, wanted_width):
-        raise InputError(
-            f"{path}: is {width} x {height} pixels, but {wanted_width} x {wanted_height} are "
-            "expected; a mask has its image's size, and a static camera one size throughout"
-        )
+    if (height, width) == (wanted_height, wanted_width):
+        return
+    fix = "a mask has its image's size, and a static camera one size throughout"
+    if (height, width) == (wanted_width, wanted_height):
+        fix = "turn it by 90 degrees: images count as their EXIF orientation shows them"
+    raise InputError(
+        f"{path}: is {width} x {height} pixels, but {wanted_width} x {wanted_height} are "
+        f"expected; {fix}"
+    )
+
+
+def fits_two_ways(image: Path, mask: Path) -> bool:
+    """Whether a mask may be of the image as stored as well as of the image as shown.
+
+    So it is where EXIF turns the image alone, and the size remains.
+    """
+    from PIL import Image
+
+    with Image.open(image, formats=FORMATS) as shown, Image.open(mask, formats=FORMATS) as plain:
+        turned, square = _orientation(shown), shown.width == shown.height
+        return turned != 1 and _orientation(plain) == 1 and (turned < 5 or square)
 
 
 def decode(

@@ -1,11 +1,23 @@
 """The frames of a clip, each with the mask that it comes with or that is searched for."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from skelift.config import BodyConfig
 from skelift.data.clips import Clip
-from skelift.data.images import ALPHA, GIVEN, ImageArray, Mask, binary, check_size, read_mask
+from skelift.data.images import (
+    ALPHA,
+    GIVEN,
+    TWO_WAYS,
+    ImageArray,
+    Mask,
+    UnsupportedImage,
+    check_size,
+    fits_two_ways,
+    mask_of,
+    read_mask,
+)
 from skelift.data.person import Corners
 from skelift.data.static_camera import SEARCHES, cut_out_bodies
 from skelift.data.videos import frame_count, read_video
@@ -41,9 +53,12 @@ def masked_frames(
         return
     searched = background in SEARCHES and not (clip.masks and all(clip.masks))
     frames = cut_out_bodies(clip, background, kept, box, body, scene) if searched else _own(clip)
+    doubted = False  # one warning per clip
     for index, image, found, source in frames:
         file = clip.masks[index] if clip.masks else None
         mask, by = (read_mask(file, like=image), GIVEN) if file else (found, source)
+        if file and not doubted and (doubted := fits_two_ways(clip.files[index], file)):
+            print(f"{file}: warning: {TWO_WAYS}", file=sys.stderr)
         yield index, image, mask, by
 
 
@@ -63,4 +78,7 @@ def _with_mask_video(clip: Clip) -> Iterator[MaskedFrame]:
     pairs = zip(clip.frames(clip.indices), read_video(masks, clip.indices), strict=True)
     for (index, image, _), (_, mask) in pairs:
         check_size(masks, mask, image.shape)
-        yield index, image, binary(mask[..., 0]), GIVEN
+        try:
+            yield index, image, mask_of(mask, None), GIVEN
+        except UnsupportedImage as error:
+            raise InputError(f"{masks}, frame {index}: {error}") from None

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.anatomy import bone_lengths, side_cues
+from skelift.data.anatomy import FEWEST_JOINTS, bone_lengths, side_cues, upside_down
 from skelift.data.counts import count_published
 from skelift.data.crop import to_crop, to_source
 from skelift.data.format import Dataset, DatasetInfo, Prior, Split
@@ -100,6 +100,7 @@ def _samples_table(data: Dataset) -> Table:
         table |= _measure_sides(joints_3d, samples, data.skeleton)
     if joints_2d is not None and joints_3d is not None:
         table["reprojection"] = _reprojection(joints_2d, joints_3d, samples, data.info.size)
+        table |= _agreement(joints_2d, joints_3d, samples)
     return table
 
 
@@ -127,12 +128,14 @@ def _prior_table(data: Dataset) -> Table:
     """One row per unpaired pose."""
     poses, samples, size = data.prior.poses_2d, data.prior.samples, data.info.size
     seen = np.concatenate([data.split(name).samples["clip"] for name in data.splits])
+    turned = upside_down(poses, data.skeleton)
     return {
         "row": np.array([f"prior[{i}] of clip {clip}" for i, clip in enumerate(samples["clip"])]),
         "wrong_crop": _wrong_crops(samples),
         # An all-NaN pose has no extent; it fails as non-finite alone.
         "extent": np.nan_to_num(np.ptp(poses, axis=1).max(axis=-1), nan=size) / size,
         "clip_shared": np.isin(samples["clip"], seen),
+        **({} if turned is None else {"upside_down": turned}),
     } | _measure_2d(poses, size)
 
 
@@ -238,6 +241,27 @@ def _reprojection(
     distance = np.linalg.norm(apart, axis=-1)
     largest: NDArray[np.floating] = np.fmax.reduce(distance, axis=1) / size  # of known joints
     return largest
+
+
+def _agreement(
+    joints_2d: NDArray[np.floating], joints_mm: NDArray[np.floating], samples: NDArray[np.void]
+) -> Table:
+    """Whether 3D shows what 2D shows, where no camera is known; empty where all cameras are.
+
+    (N,) correlation over the joints of x / z with x, or of y / z with y, the smaller. It is near 1
+    whatever the camera, and near -1 where an axis is mirrored.
+    """
+    unknown = np.isnan(np.hstack([samples["focal"], samples["principal"]])).any(axis=1)
+    if not unknown.any():
+        return {}
+    rays = joints_mm[..., :2] / np.where(joints_mm[..., 2:] > 0, joints_mm[..., 2:], np.nan)
+    known = np.isfinite(rays + joints_2d).all(axis=2)
+    smaller = np.full(len(samples), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of bodies that are one point
+        for row in np.flatnonzero(unknown & (known.sum(axis=1) >= FEWEST_JOINTS)):
+            pairs = zip(rays[row, known[row]].T, joints_2d[row, known[row]].T, strict=True)
+            smaller[row] = min(np.corrcoef(*pair)[0, 1] for pair in pairs)
+    return {"agreement": smaller}
 
 
 def _measure_pixels(split: Split, rows: NDArray[np.intp], off_body: str, synthetic: bool) -> Table:
@@ -464,6 +488,7 @@ def _measure_truth(data: Dataset, samples: NDArray[np.void], test: NDArray[np.bo
     if poses_2d is not None and poses_3d is not None:
         own = samples[test]
         found["reprojection"] = _reprojection(poses_2d, poses_3d, own, size)
+        found |= _agreement(poses_2d, poses_3d, own)
     table = {}
     for name, values in found.items():
         table[name] = np.full(len(test), np.nan)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.config import FolderConfig
 from skelift.data.format import SAMPLE
 
-SURE = 0.6  # DeepLabCut's own threshold (pcutoff) below which a predicted part is not trusted
+SURE = FolderConfig.min_confidence  # DeepLabCut's own threshold (pcutoff) of a part to trust
 FARTHEST = 1e6  # px; what lies further off is no place in an image
 
 

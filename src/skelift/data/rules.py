@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from skelift.data.anatomy import FEWEST_JOINTS
+from skelift.data.mask_checks import MOST
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -57,7 +60,12 @@ RULES = (
     ),
     _none("samples", "non_finite_2d", "2D joints are finite"),
     Rule("samples", "outside", "2D joints lie inside the crop, to 10 %", high=0.1),
-    Rule("samples", "labelled", "test images have 4 labelled joints or more", low=4),
+    Rule(
+        "samples",
+        "labelled",
+        f"test images have {FEWEST_JOINTS} labelled joints or more",
+        low=FEWEST_JOINTS,
+    ),
     Rule(
         "samples",
         "labels_outside",
@@ -73,12 +81,20 @@ RULES = (
     # length more or less with the chin up or down.
     Rule("samples", "bone_drift", "a person's relative bone lengths vary by up to 60 %", high=0.6),
     Rule("samples", "reprojection", "3D projects onto 2D, to 1 % of the crop", high=0.01),
+    # Of a body seen from the side x hardly varies, and labels are noisy.
+    Rule(
+        "samples",
+        "agreement",
+        "3D and 2D agree on what is right and what is down",
+        low=0.5,
+        mostly=0.9,
+    ),
     # A turn of more than 90 degrees between hips and shoulders is rare.
     _none("samples", "twisted", "hips and shoulders agree on left and right", mostly=0.98),
     _none("samples", "sides_jump", "left and right do not swap from one frame to the next"),
     Rule("samples", "knee_bend", "knees bend forward: left and right are not swapped", low=-0.02),
     Rule("images", "mask_coverage", "the mask covers 1 to 90 % of the crop", low=0.01, high=0.9),
-    Rule("images", "mask_on_border", "the mask leaves most of its image's border free", high=0.5),
+    Rule("images", "mask_on_border", "the mask leaves most of its image's border free", high=MOST),
     Rule(
         "images",
         "mirrored",
@@ -110,6 +126,14 @@ RULES = (
     _none("prior", "non_finite_2d", "prior poses are finite"),
     Rule("prior", "outside", "prior poses lie inside the crop, to 10 %", high=0.1),
     Rule("prior", "extent", "prior poses fill at least a third of the crop", low=1 / 3),
+    Rule(
+        "prior",
+        "upside_down",
+        "prior poses have y down: most do not stand on their heads",
+        high=0,
+        mostly=0.5,
+        warning=True,
+    ),
     _none("prior", "clip_shared", "prior poses come from other clips than the images"),
     Rule(
         "published",

@@ -25,13 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import FolderConfig
+from skelift.data.anatomy import FEWEST_JOINTS
 from skelift.data.cameras import Camera
 from skelift.data.clips import Clip
 from skelift.data.poses import read_npz
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton, joint_name
 
-FEWEST_JOINTS = 4  # labelled in a frame that is scored: a similarity fits three to nearly anything
 ARRAYS = ("joints_3d_mm", "joints_world_mm", "joints_2d_px")
 
 Array = NDArray[np.float64]
@@ -183,17 +183,16 @@ def split_by_moment(
         names: the names that each clip's camera goes by.
 
     Raises:
-        InputError: no image is labelled, a name in ``folder.test`` fits none, or clips are many
-            and the labels do not say theirs.
+        InputError: no image is labelled, an entry of ``folder.test`` holds no test image, or clips
+            are many and the labels do not say theirs.
     """
     regions = [Region.parse(text) for text in folder.test]
     _check_names(clips, truth, regions)
-    parts = []
+    parts, met = [], np.zeros(len(regions), dtype=bool)
     for clip, own_names in zip(clips, names, strict=True):
         numbers = frame_numbers(clip)
-        chosen = np.zeros(len(numbers), dtype=bool)
-        for region in regions:
-            chosen |= region.holds(clip.name, numbers)
+        inside = np.array([region.holds(clip.name, numbers) for region in regions], dtype=bool)
+        chosen = inside.any(axis=0) if regions else np.zeros(len(numbers), dtype=bool)
         every = np.isin(np.arange(len(numbers)), clip.indices)
         row = np.full(len(numbers), -1)
         in_test = every & chosen
@@ -204,6 +203,8 @@ def split_by_moment(
             in_test = (row >= 0) & (chosen | (not regions))
             in_test[in_test] = [truth.is_scored(r) for r in row[in_test]]
             kept_out |= _near(numbers, truth.moments(clip.name), folder.exclude)
+        if regions:
+            met |= (inside & in_test).any(axis=1)
         in_use = in_test | (every & ~kept_out & bool(folder.poses))
         indices = np.flatnonzero(in_use)
         row[~in_test] = -1
@@ -216,6 +217,12 @@ def split_by_moment(
             f"{source}: none of its frames is among the images of {folder.images}; its clips, "
             f"cameras and frames must be those of the images (clips: "
             f"{', '.join(sorted({clip.name for clip in clips}))})"
+        )
+    if not met.all():
+        kind = f"image that {truth.path} labels" if truth else "image in use"
+        raise InputError(
+            f"data.folder.test={folder.test[int(met.argmin())]}: holds no {kind}; correct its "
+            "frames (of images, the numbers that end their names), or leave it out"
         )
     return parts
 

@@ -18,6 +18,7 @@ from skelift.skeleton import Skeleton
 
 Scores = dict[str, float]
 MEDIANS = ("heading_error_deg",)  # all other scores are means
+_COUNTS = ("images_without_root",)  # not means; absent where 0
 # Scores with an interval.
 WITH_INTERVAL = (
     *("p_mpjpe_mm", "n_mpjpe_mm", "error_2d_px", "error_2d_swapped_px", "swapped_share"),
@@ -65,6 +66,7 @@ def score(
         InputError: shapes that do not fit each other, or values that are not finite.
     """
     measured = measure(skeleton, **poses)
+    _check_numbers(measured)
     activities = np.asarray(activities)
     if not len(activities) or any(len(v) != len(activities) for v in measured.values()):
         raise InputError(
@@ -147,8 +149,11 @@ def protocol(skeleton: Skeleton, size: int) -> dict[str, str]:
         "error_2d_mm": "2D error in mm at the body's distance (mean depth of its labelled joints)",
         "error_2d_percent": "the same in per cent of the body's height; error_2d_swapped_percent: "
         "with sides swapped where that is nearer",
-        "labels": "joints that are not labelled count nowhere; where the root is not labelled in "
-        "all images, root-relative means centred on the labelled joints",
+        "labels": "joints that are not labelled count nowhere; where an image's root is not "
+        "labelled, root-relative means centred on its labelled joints",
+        "images_without_root": "how many such images there are, if any",
+        "images_with_pck": "how many images have a labelled joint among the evaluated ones, "
+        "unless all have; the others count in no PCK or AUC of those",
         "interval": "2.5 to 97.5 per cent of 1000 bootstrap draws over moments; neighbouring "
         "moments are alike, so it is too narrow",
         "swapped_share": "per cent of images where the swapped pose is strictly nearer",
@@ -162,7 +167,9 @@ def _measure_3d(
     predicted: Array, truth: Array, skeleton: Skeleton, height_mm: float | None
 ) -> dict[str, Array]:
     root = skeleton.root_index
+    unlabelled = np.isnan(truth[:, root]).any(axis=-1)
     measured = {
+        "images_without_root": unlabelled.astype(np.float64),
         "p_mpjpe_mm": metrics.p_mpjpe(predicted, truth),
         "p_mpjpe_reflected_mm": metrics.p_mpjpe_reflected(predicted, truth),
         "mpjpe_mm": metrics.mpjpe(predicted, truth, root),
@@ -225,15 +232,30 @@ def _means_by(measured: Mapping[str, Array], groups: NDArray[np.str_]) -> dict[s
 
 
 def _means(measured: Mapping[str, Array], images: NDArray[np.intp]) -> Scores:
-    """Mean of each metric over the images that have it (PCK needs an evaluated joint)."""
-    of = {name: values[images] for name, values in measured.items()}
-    known = {name: values[~np.isnan(values)] for name, values in of.items()}
-    means = {
-        name: float(np.median(values) if name in MEDIANS else values.mean())
-        for name, values in known.items()
-        if len(values)
-    }
-    return {"images": len(images), **means}
+    """Mean of each metric over some images, of PCK and AUC over those with an evaluated joint."""
+    means: Scores = {"images": len(images)}
+    for name, values in measured.items():
+        known = values[images][~np.isnan(values[images])]
+        if name in _COUNTS:
+            means |= {name: int(known.sum())} if known.any() else {}
+        elif len(known):
+            means[name] = float(np.median(known) if name in MEDIANS else known.mean())
+        if name == "pck_150" and len(known) < len(images):
+            means["images_with_pck"] = len(known)
+    return means
+
+
+def _check_numbers(measured: Mapping[str, Array]) -> None:
+    """InputError where a metric is no number but for want of a label: a mean would hide it."""
+    for name, values in measured.items():
+        wrong = np.isinf(values) | (
+            np.isnan(values) & (not name.startswith(("pck", "auc", "heading")))
+        )
+        if wrong.any():
+            raise InputError(
+                f"{name} of test image {np.flatnonzero(wrong)[0]} is not finite "
+                f"({wrong.sum()} such); retrain, or fix the data set (skelift validate)"
+            )
 
 
 def _checked(

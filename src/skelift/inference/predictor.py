@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from skelift.data.cameras import Camera
 from skelift.data.decoding import Limits, decode_image, decode_mask
-from skelift.data.images import ALPHA, GIVEN, read_mask, read_masked_image
+from skelift.data.images import (
+    ALPHA,
+    GIVEN,
+    TWO_WAYS,
+    fits_two_ways,
+    read_mask,
+    read_masked_image,
+)
 from skelift.device import usable_device
 from skelift.errors import InputError, RequestError, RunError
 from skelift.inference.cropping import (
@@ -153,7 +160,9 @@ class Predictor:
             pixels = image
         check_image(pixels)
         if isinstance(mask, str | PathLike):
-            mask = read_mask(Path(mask), like=pixels)
+            mask, file = read_mask(Path(mask), like=pixels), Path(mask)
+            if not isinstance(image, np.ndarray) and fits_two_ways(Path(image), file):
+                warnings.warn(f"{file}: {TWO_WAYS}", stacklevel=2)
         mask, source = (alpha, ALPHA) if mask is None else (mask, GIVEN)
         background = background or self._background
         try:

@@ -280,7 +280,15 @@ def _own_folder(folder: Path) -> Path:
 
 
 def check_host(host: str, tokens: bool | None) -> bool:
-    """Whether requests need a token; InputError where it has to be stated and is not."""
+    """Whether requests need a token; InputError where it has to be stated and is not.
+
+    Nor can TorchServe listen on an address of IPv6.
+    """
+    if ":" in host:
+        raise InputError(
+            f"--host {host}: TorchServe listens on IPv4 and names alone; give 127.0.0.1 for this "
+            "machine, or an address without colons"
+        )
     if tokens is None and host not in LOOPBACK:
         raise InputError(
             f"--host {host}: reachable from other machines; add --tokens, or --no-tokens where a "

@@ -48,6 +48,7 @@ def run(config: Config) -> Path:
             pipeline, card = load_model(model_folder(variant.paths.model), world.device)
             _check_skeleton(pipeline, data, variant.paths.model)
             _check_size(int(card["size"]), data, variant.paths.model)
+            _check_units(pipeline, variant)
             predicted = predict_split(pipeline, test, world.device, config.evaluate.batch)
             rows[name] = _scores(data, test, predicted)
             course += _course(name, variant, data, test, world.device)
@@ -103,6 +104,16 @@ def _check_size(size: int, data: Dataset, model: str) -> None:
         raise InputError(
             f"{model}: a model of images of {size} px, and those of {data.folder} have "
             f"{data.info.size} px; prepare them with data.size={size}"
+        )
+
+
+def _check_units(pipeline: PosePipeline, config: Config) -> None:
+    """InputError unless the model lifts in the configured units, as baselines beside it do."""
+    units, asked = pipeline.core.units, config.model.units
+    if units != asked:
+        raise InputError(
+            f"{config.paths.model}: lifts in {units} units, but model.units={asked}; set "
+            f"model.units={units}"
         )
 
 

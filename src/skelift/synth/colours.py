@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.synth.body import Body, Material
+from skelift.synth.kernels import FULL_LIGHT
 from skelift.synth.noise import RowNoise
 
 SKIN_TONES = np.array(
@@ -142,4 +143,4 @@ def random_light(noise: RowNoise) -> Light:
     direction[:, 2] = np.abs(direction[:, 2]) + 0.3
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     ambient = noise.uniform(0.3, 0.55)[:, None].repeat(3, axis=1)
-    return Light(direction[:, None], (1.1 - ambient)[:, None], ambient)
+    return Light(direction[:, None], (FULL_LIGHT - ambient)[:, None], ambient)

@@ -15,6 +15,7 @@ SUPERSAMPLING = 2
 NO_FACE = -1
 
 # Python's own numbers would make numba compute in float64.
+FULL_LIGHT = 1.1  # brightness of what a single white light meets straight
 _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 # Radians per metre of the bends of a warped pattern.
 _WARP_WAVE = np.float32(31)
@@ -194,7 +195,7 @@ def shade(
     size = image.shape[0]
     samples = SUPERSAMPLING * SUPERSAMPLING
     shadow = np.float32(ambient)
-    lit = np.float32(1.1) - shadow
+    lit = np.float32(FULL_LIGHT) - shadow
     to_byte = np.float32(255 / samples)
     for row in range(size):
         for column in range(size):

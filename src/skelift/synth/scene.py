@@ -261,7 +261,7 @@ class Studio:
             rig = self.cast.crew.rigs[scenes.person[row]]
             body = (pixels, faces, face, normals, rig.mesh.rest, rig.surface, palettes[row])
             lights = posed.lights[row]
-            if plain:  # white light: its colour is 1.1 less the ambient one
+            if plain:  # white light: its colour is FULL_LIGHT less the ambient one
                 of_row = (waves[row, 0], lights[0], ambient[row, 0])
                 kernels.shade(*body, *of_row, image, mask)
             else:

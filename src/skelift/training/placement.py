@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
 
 from skelift.config import AugmentConfig
-from skelift.geometry import CropCamera, turn_2d
+from skelift.geometry import CropCamera, look_up, pixel_centres, turn_2d
 from skelift.training.draws import Draws, tensor
 
 
@@ -33,8 +32,7 @@ class Placement(Draws):
 
     def of_poses(self, u: Tensor) -> Tensor:
         """Poses (B, J, 2) over the crop, placed."""
-        placed = u @ self._matrix().transpose(1, 2)
-        return placed + self.shift[:, None]
+        return self.scale[:, None, None] * turn_2d(u, self.turn) + self.shift[:, None]
 
     def of_motion(self, motion: Tensor) -> Tensor:
         """(B, 3) way right and down and growth, in sizes of the body, turned alike."""
@@ -43,10 +41,8 @@ class Placement(Draws):
 
     def of_images(self, images: Tensor) -> Tensor:
         """Images (B, C, S, S), placed; black where they show what lay outside of the crop."""
-        back = self._matrix().inverse()  # a pixel of the result is looked up in the image
-        theta = torch.cat([back, -back @ self.shift[..., None]], 2)
-        grid = affine_grid(theta, list(images.shape), align_corners=False)
-        return grid_sample(images, grid, align_corners=False)
+        before = turn_2d(pixel_centres(images) - self.shift[:, None], -self.turn)
+        return look_up(images, before / self.scale[:, None, None])
 
     def of_cameras(self, camera: CropCamera) -> CropCamera:
         """The crop boxes that show what the placed images show, but for the turn.
@@ -57,8 +53,3 @@ class Placement(Draws):
         centre = camera.crop[:, :2] - half * self.shift / self.scale[:, None]
         crop = torch.cat([centre, 2 * half / self.scale[:, None]], 1)
         return CropCamera(crop.to(camera.crop.dtype), camera.focal, camera.principal)
-
-    def _matrix(self) -> Tensor:
-        """(B, 2, 2): scale * R(turn)."""
-        c, s = self.scale * self.turn.cos(), self.scale * self.turn.sin()
-        return torch.stack([torch.stack([c, -s], 1), torch.stack([s, c], 1)], 1)

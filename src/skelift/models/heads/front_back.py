@@ -12,7 +12,9 @@ from skelift.data.format import Dataset, Split
 from skelift.data.loading import ImageLoader
 from skelift.data.motion_cue import MIN_RADIAL_MOTION, radial_motion_of
 from skelift.errors import InputError
+from skelift.geometry import turn_2d, turn_image
 from skelift.models.heads.head import FacingHead, FitData
+from skelift.models.heads.upright import Upright
 from skelift.models.layers import unit
 from skelift.skeleton import Skeleton
 
@@ -80,13 +82,19 @@ class FrontBack(FacingHead):
 
     @torch.no_grad()
     def examples(self, data: FitData) -> tuple[Tensor, ...]:
-        """Patches (N, 3, PATCH, PATCH) of bodies that move, and their radial motion (N,)."""
+        """Patches (N, 3, PATCH, PATCH) of bodies that move, and their radial motion (N,).
+
+        They are upright where the pipeline shows them upright.
+        """
         moving, motion = moving_images(data.images)
         source = ImageLoader(moving, self.window.device)
         patches = []
         for start in range(0, len(source), data.batch):
             x = source.take(np.arange(start, min(start + data.batch, len(source)))).x
-            patches.append(self.head_patches(x, data.core.predict_2d(x)[1]))
+            y = data.core.predict_2d(x)[1]
+            if (roll := Upright.roll_seen(data, y)) is not None:
+                x, y = turn_image(x, -roll), turn_2d(y, -roll)
+            patches.append(self.head_patches(x, y))
         return torch.cat(patches), torch.from_numpy(motion).to(self.window.device)
 
     def loss(self, *examples: Tensor, rng: torch.Generator) -> Tensor:

@@ -35,6 +35,15 @@ class Upright(Head):
         centred = y - y.mean(1, keepdim=True)
         return self.layers(centred.flatten(1))[:, 0]
 
+    @classmethod
+    def roll_seen(cls, data: FitData, y: Tensor) -> Tensor | None:
+        """The roll (B,) that the pipeline will take out of poses (B, J, 2); None without this head.
+
+        For the fit of later heads.
+        """
+        upright = [head for head in data.heads.values() if isinstance(head, cls)]
+        return upright[0].roll(y.float()) if upright else None
+
     def examples(self, data: FitData) -> tuple[Tensor, ...]:
         """The unpaired poses (M, J, 2)."""
         return (data.poses,)
