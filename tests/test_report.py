@@ -21,6 +21,7 @@ from skelift.reporting import draw, tables
 from skelift.reporting.curves import plot_curves, read_statistics
 from skelift.reporting.predictions import Predictions, choose_images
 from skelift.stages import report
+from skelift.times import Cost
 
 BODY = load_skeleton("h36m17")
 SIZE = 32
@@ -265,6 +266,25 @@ def test_terminal_table_fits_80_characters_and_keeps_every_digit(finished):
     overall = metrics_json["rows"]["ours"]["overall"]
     assert line.split()[1:] == [f"{overall[column.key]:.1f}" for column in tables.PRINTED]
     assert "synthetic" in printed
+
+
+def test_times_of_the_stages_before_the_report_are_on_the_page_and_in_print(tmp_path):
+    config = make_inputs(tmp_path)
+    costs = {"prepare": Cost(12.4, 20.6), "train": Cost(100.0, 190.0), "report": Cost(7.0, 7.0)}
+    content = {
+        stage: {"seconds": c.seconds, "cpu_seconds": c.cpu_seconds} for stage, c in costs.items()
+    }
+    write_json(tmp_path / "reports/times.json", content)
+    html = report.run(config).read_text()
+    found = [table for table in Page(html).tables if table[0][0] == "Stage"]
+    rows = [["prepare", "12", "21"], ["train", "100", "190"], ["all", "112", "211"]]
+    assert [table[1:] for table in found] == [rows]
+    with (tmp_path / "printed.txt").open("w+") as stream:
+        tables.print_times(costs, Console(file=stream, width=80))
+        stream.seek(0)
+        printed = [line.split() for line in stream]
+    assert ["report", "7", "7"] in printed
+    assert ["all", "119", "218"] in printed
 
 
 def test_worst_images_come_worst_first(tmp_path):

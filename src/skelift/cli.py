@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
-from skelift import __version__, threads
+from skelift import __version__, threads, times
 from skelift.errors import InputError, RunError
 
 RUN_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -163,12 +163,13 @@ def _stage(arguments: argparse.Namespace) -> str:
     config = compose(arguments.overrides, arguments.config)
     if arguments.cfg:
         return to_yaml(config).rstrip()
-    from skelift.storage.stages import stored
+    with times.noted(arguments.verb):
+        from skelift.storage.stages import stored
 
-    stage = import_module(f"skelift.stages.{arguments.verb.replace('-', '_')}")
-    spec = STAGES[arguments.verb]
-    with stored(config, _paths(spec.reads), _paths(spec.writes)):
-        return str(stage.run(config))
+        stage = import_module(f"skelift.stages.{arguments.verb.replace('-', '_')}")
+        spec = STAGES[arguments.verb]
+        with stored(config, _paths(spec.reads), _paths(spec.writes)):
+            return str(stage.run(config))
 
 
 def _paths(text: str) -> list[str]:
