@@ -271,9 +271,7 @@ def test_terminal_table_fits_80_characters_and_keeps_every_digit(finished):
 def test_times_of_the_stages_before_the_report_are_on_the_page_and_in_print(tmp_path):
     config = make_inputs(tmp_path)
     costs = {"prepare": Cost(12.4, 20.6), "train": Cost(100.0, 190.0), "report": Cost(7.0, 7.0)}
-    content = {
-        stage: {"seconds": c.seconds, "cpu_seconds": c.cpu_seconds} for stage, c in costs.items()
-    }
+    content = {stage: asdict(cost) for stage, cost in costs.items()}
     write_json(tmp_path / "reports/times.json", content)
     html = report.run(config).read_text()
     found = [table for table in Page(html).tables if table[0][0] == "Stage"]
