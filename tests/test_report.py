@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from base64 import b64decode
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
