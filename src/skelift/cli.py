@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
-from skelift import __version__, threads, times
+from skelift import __version__, threads
 from skelift.errors import InputError, RunError
 
 RUN_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -163,7 +163,9 @@ def _stage(arguments: argparse.Namespace) -> str:
     config = compose(arguments.overrides, arguments.config)
     if arguments.cfg:
         return to_yaml(config).rstrip()
-    with times.noted(arguments.verb):
+    from skelift.times import noted
+
+    with noted(arguments.verb):
         from skelift.storage.stages import stored
 
         stage = import_module(f"skelift.stages.{arguments.verb.replace('-', '_')}")
