@@ -12,6 +12,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 EXPERIMENT ?= quickstart
 PORT ?= 8080
 BENCHMARKS ?=
+REPORTS = $(shell sed -n 's/^  reports: //p' params.yaml)
 TORCH_BACKEND := $(addprefix --torch-backend=,$(SKELIFT_TORCH_BACKEND))
 
 READY := .venv/ready
@@ -40,9 +41,9 @@ $(DEV): $(READY)
 	touch $@
 
 .PHONY: demo
-demo: $(READY) ## images to a scored model: run the pipeline, print the scores and the report's path
-	dvc repro
-	@python -m skelift.reporting $$(sed -n 's/^  reports: //p' params.yaml)
+demo: $(READY) ## images to a scored model: run the pipeline, print scores, times, the report's path
+	SKELIFT_TIMES=$(REPORTS)/times.json dvc repro
+	@python -m skelift.reporting $(REPORTS)
 
 .PHONY: params
 params: $(READY) ## recreate params.yaml from an experiment: make params EXPERIMENT=paper
@@ -61,7 +62,7 @@ manifests: $(DEV) ## write what follows from the code: compiled pipeline, its gr
 sweep: $(READY) ## search for better weights, and make the winner the committed experiment
 	$(INSTALL) --quiet -e '.[pipeline,sweep]'
 	skelift sweep --config params.yaml
-	cp $$(sed -n 's/^  reports: //p' params.yaml)/sweep/best.yaml params.yaml
+	cp $(REPORTS)/sweep/best.yaml params.yaml
 	dvc repro
 
 .PHONY: lint

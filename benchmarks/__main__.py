@@ -17,7 +17,7 @@ from benchmarks.measure import RESULTS, result_file
 from skelift.files import read_json
 
 NAMES = (
-    *("renderer", "train_step", "neighbours", "synthesize", "prepare", "read"),
+    *("renderer", "train_step", "scaling", "neighbours", "synthesize", "prepare", "read"),
     *("serve", "soak", "deaths"),
 )
 HEADS = ("benchmark", "figure", "value", "goal", "met")

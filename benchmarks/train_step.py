@@ -92,12 +92,17 @@ def main(overrides: list[str]) -> None:
 
 def sticks(folder: Path, overrides: Sequence[str]) -> tuple[Config, Dataset]:
     """A configuration with a flow and a data set of random stick people in a folder."""
-    paths = [f"paths.{name}={folder}/{name}" for name in ("data", "flow", "model")]
-    config = compose([*overrides, *paths, "flow.steps=1", "train.dvclive=false"])
+    config = settings(folder, overrides)
     write_stick_people(config)
     with redirect_stdout(sys.stderr):  # its progress bar; standard output is for the JSON
         pretrain_flow.run(config)
     return config, Dataset(config.paths.data)
+
+
+def settings(folder: Path, overrides: Sequence[str]) -> Config:
+    """A configuration whose files are in a folder."""
+    paths = [f"paths.{name}={folder}/{name}" for name in ("data", "flow", "model")]
+    return compose([*overrides, *paths, "flow.steps=1", "train.dvclive=false"])
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import yaml
 from skelift.cli import STAGES, VERBS, _parser, main
 from skelift.config import compose
 from skelift.errors import InputError, RunError
+from skelift.times import read_costs
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "numpy", "hydra", "omegaconf", "cv2", "numba", "scipy", "matplotlib", "pandas")
@@ -120,6 +121,18 @@ def test_verb_runs_its_stage_and_prints_the_path(
     assert main([verb, *example]) == 0
     assert capsys.readouterr().out == "what/it/wrote\n"
     assert stage.calls == [compose(example)]
+
+
+def test_a_stage_notes_its_time_and_a_printed_configuration_does_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stand_in(monkeypatch, "report", StageDouble())
+    file = tmp_path / "times.json"
+    monkeypatch.setenv("SKELIFT_TIMES", str(file))
+    assert main(["train", "--cfg", "job"]) == 0
+    assert not file.exists()
+    assert main(["report"]) == 0
+    assert list(read_costs(file)) == ["report"]
 
 
 def test_cfg_job_prints_a_configuration_that_composes_again(

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from base64 import b64decode
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from skelift.reporting import draw, tables
 from skelift.reporting.curves import plot_curves, read_statistics
 from skelift.reporting.predictions import Predictions, choose_images
 from skelift.stages import report
+from skelift.times import Cost
 
 BODY = load_skeleton("h36m17")
 SIZE = 32
@@ -280,6 +282,23 @@ def test_a_body_of_known_height_is_scored_by_a_share_of_it(finished):
     assert " 12.3 " in line
     assert "height/10" in printed
     assert "150" not in printed
+
+
+def test_times_of_the_stages_before_the_report_are_on_the_page_and_in_print(tmp_path):
+    config = make_inputs(tmp_path)
+    costs = {"prepare": Cost(12.4, 20.6), "train": Cost(100.0, 190.0), "report": Cost(7.0, 7.0)}
+    content = {stage: asdict(cost) for stage, cost in costs.items()}
+    write_json(tmp_path / "reports/times.json", content)
+    html = report.run(config).read_text()
+    found = [table for table in Page(html).tables if table[0][0] == "Stage"]
+    rows = [["prepare", "12", "21"], ["train", "100", "190"], ["all", "112", "211"]]
+    assert [table[1:] for table in found] == [rows]
+    with (tmp_path / "printed.txt").open("w+") as stream:
+        tables.print_times(costs, Console(file=stream, width=80))
+        stream.seek(0)
+        printed = [line.split() for line in stream]
+    assert ["report", "7", "7"] in printed
+    assert ["all", "119", "218"] in printed
 
 
 def test_worst_images_come_worst_first(tmp_path):

@@ -163,12 +163,15 @@ def _stage(arguments: argparse.Namespace) -> str:
     config = compose(arguments.overrides, arguments.config)
     if arguments.cfg:
         return to_yaml(config).rstrip()
-    from skelift.storage.stages import stored
+    from skelift.times import noted
 
-    stage = import_module(f"skelift.stages.{arguments.verb.replace('-', '_')}")
-    spec = STAGES[arguments.verb]
-    with stored(config, _paths(spec.reads), _paths(spec.writes)):
-        return str(stage.run(config))
+    with noted(arguments.verb):
+        from skelift.storage.stages import stored
+
+        stage = import_module(f"skelift.stages.{arguments.verb.replace('-', '_')}")
+        spec = STAGES[arguments.verb]
+        with stored(config, _paths(spec.reads), _paths(spec.writes)):
+            return str(stage.run(config))
 
 
 def _paths(text: str) -> list[str]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn.functional import interpolate, leaky_relu, relu
 
-from skelift.collective import processes, total
+from skelift.collective import gather, processes
 from skelift.models import fused
 
 Norm = Callable[[int], nn.Module]  # of so many channels, with its activation
@@ -25,11 +25,15 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         if not self.training or processes() == 1:
             return super().forward(x)
         rows = x.float()
-        mean = total(rows.mean((0, 2, 3))) / processes()
-        centred = rows - mean[:, None, None]
-        variance = total(centred.square().mean((0, 2, 3))) / processes()
+        own_mean = rows.mean((0, 2, 3))
+        own_variance = (rows - own_mean[:, None, None]).square().mean((0, 2, 3))
+        # One exchange for both: each process has as many rows (Chan et al. 1979).
+        means, variances = gather(torch.stack([own_mean, own_variance])[None]).unbind(1)
+        mean = means.mean(0)
+        variance = (variances + (means - mean).square()).mean(0)
         self._track(mean.detach(), variance.detach(), processes() * x.numel() // x.shape[1])
         scale = self.weight * (variance + self.eps).rsqrt()
+        centred = rows - mean[:, None, None]
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ from typing import Any
 
 from skelift.reporting import tables
 from skelift.reporting.tables import Table
+from skelift.times import Cost
 
 CAPTIONS = {
     "samples": (
@@ -50,13 +51,19 @@ CARDS = {
 }
 
 
-def render(metrics: Mapping[str, Any], images: Mapping[str, bytes], configuration: str) -> str:
+def render(
+    metrics: Mapping[str, Any],
+    images: Mapping[str, bytes],
+    configuration: str,
+    costs: Mapping[str, Cost],
+) -> str:
     """The page's HTML.
 
     Args:
         metrics: content of ``metrics.json``.
         images: PNG files by name (keys of ``CAPTIONS``).
         configuration: the run's whole configuration, as text.
+        costs: what the stages before the report have cost; may be empty.
     """
     template = Template((files("skelift.reporting") / "page.html").read_text(encoding="utf-8"))
     return template.substitute(
@@ -67,6 +74,7 @@ def render(metrics: Mapping[str, Any], images: Mapping[str, bytes], configuratio
         scores=_scores(metrics),
         **{name: _figure(name, images) for name in CAPTIONS},
         groups=_groups(metrics),
+        times=_times(costs),
         protocol=_protocol(metrics),
         configuration=escape(configuration),
     )
@@ -137,6 +145,15 @@ def _groups(metrics: Mapping[str, Any]) -> str:
         if table.rows and len(table.headings) > 2:
             parts.append(f"<h2>{escape(metrics['model'])} by {heading.lower()}</h2>{_table(table)}")
     return "".join(f"<section>{part}</section>" for part in parts)
+
+
+def _times(costs: Mapping[str, Cost]) -> str:
+    if not costs:
+        return ""
+    return (
+        "<section><h2>Time of each stage</h2><p>CPU time is that of all threads and workers, "
+        f"the start of Python included.</p>{_table(tables.time_table(costs))}</section>"
+    )
 
 
 def _protocol(metrics: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from skelift.files import atomic_file, read_json
 from skelift.reporting import curves, grids, page, selection
 from skelift.reporting.predictions import MADE_BY, SAMPLE, WORST, Predictions
 from skelift.skeleton import Skeleton
+from skelift.times import read_costs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.npz"
 REPORT = "report.html"
+TIMES = "times.json"  # of the stages before the report, where SKELIFT_TIMES named it
 
 
 def write_report(
@@ -28,7 +30,8 @@ def write_report(
     """Write ``report.html`` and its figures: ``samples.png``, ``worst.png``, ``curves.png``, ...
 
     Args:
-        reports: folder with ``metrics.json`` and ``predictions.npz``; the report goes beside them.
+        reports: folder with ``metrics.json`` and ``predictions.npz``, and ``times.json`` where
+            the stages' times were noted; the report goes beside them.
         statistics: training curves of each model (``curves.read_statistics``); may be empty.
         skeleton: the skeleton of the predictions.
         configuration: the run's whole configuration, as text.
@@ -58,8 +61,10 @@ def write_report(
     for name, png in images.items():
         with atomic_file(reports / f"{name}.png") as unfinished:
             unfinished.write_bytes(png)
+    costs = {name: c for name, c in read_costs(reports / TIMES).items() if name != "report"}
+    html = page.render(metrics, images, configuration, costs)
     with atomic_file(reports / REPORT) as unfinished:
-        unfinished.write_text(page.render(metrics, images, configuration), encoding="utf-8")
+        unfinished.write_text(html, encoding="utf-8")
     return reports / REPORT
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
+from skelift.times import Cost
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -157,6 +159,21 @@ def activity_table(metrics: Mapping[str, Any]) -> Table:
     return Table(headings, ("", *(HEADLINE.measure for _ in scored)), tuple(rows), labels=1)
 
 
+def time_table(costs: Mapping[str, Cost]) -> Table:
+    """Seconds of each stage, and of all, as each last ran."""
+    rows = [Row((stage, *_seconds(cost))) for stage, cost in costs.items()]
+    whole = Cost(
+        sum(cost.seconds for cost in costs.values()),
+        sum(cost.cpu_seconds for cost in costs.values()),
+    )
+    rows.append(Row(("all", *_seconds(whole))))
+    return Table(("Stage", "Time", "CPU time"), ("", "s", "s"), tuple(rows), labels=1)
+
+
+def _seconds(cost: Cost) -> tuple[str, str]:
+    return f"{cost.seconds:.0f}", f"{cost.cpu_seconds:.0f}"
+
+
 def _over_seeds(rows: Mapping[str, Any]) -> dict[str, Labelled]:
     """Mean and spread of rows that differ in their seed alone: NAME_0, NAME_1, ..."""
     seeds: dict[str, list[Mapping[str, float]]] = {}
@@ -214,6 +231,16 @@ def print_scores(metrics: Mapping[str, Any], console: "Console | None" = None) -
                 f"{row_labels(row)[0]}: P-MPJPE {HEADLINE.text(scores['overall'])} mm, "
                 f"95 % interval {low:.1f} to {high:.1f} over moments"
             )
+
+
+def print_times(costs: Mapping[str, Cost], console: "Console | None" = None) -> None:
+    """Print what each stage has cost, if that is known."""
+    from rich.console import Console
+
+    if costs:
+        table = time_table(costs)
+        title = "Time of each stage"
+        (console or Console()).print(_printed(table, range(len(table.headings)), title))
 
 
 def _printed(table: Table, shown: Sequence[int], title: str) -> "RichTable":
