@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import BodyConfig
-from skelift.data.background import shrink
+from skelift.data.background import distance, shrink
 from skelift.data.images import ImageArray, Mask
 from skelift.data.region import anywhere
 
@@ -220,7 +220,8 @@ def _skin(image: ImageArray, background: ImageArray, level: Levels, behind: Leve
     red = _redness(image) - shade * _redness(background)
     redder = cv2.GaussianBlur(red, (3, 3), 0) > REDDER
     exposed = image[..., 0] < OVEREXPOSED  # beyond it the colour is unknown
-    return _on(redder & exposed & (np.abs(behind - level) > CHANGE))
+    differs = distance(image, background.astype(np.float32)) > CHANGE
+    return _on(redder & exposed & differs)
 
 
 def _redness(image: ImageArray) -> Levels:
