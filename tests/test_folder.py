@@ -23,6 +23,7 @@ from skelift.data.images import mask_of_black_background
 from skelift.data.joints import joint_weights
 from skelift.data.poses import read_poses
 from skelift.data.videos import frame_count, read_video
+from skelift.errors import InputError
 
 BODY = load_skeleton("h36m17")
 COCO = [
