@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
 
+from skelift.collective import total
 from skelift.data.loading import ImageBatch
 from skelift.flesh import Flesh
 from skelift.skeleton import Skeleton
@@ -85,8 +86,9 @@ class Painter(nn.Module):
             grid_sample(shown.float(), at, align_corners=False)[:, :, 0]
             for shown in (images.x, images.mask)
         )  # (B, C, J)
-        over = (colour - mean[..., 0] * on_body).sum(0) / on_body.sum(0).clamp(min=1)
-        self.colours.lerp_(over.T, _LEARNED)
+        sums = torch.cat([(colour - mean[..., 0] * on_body).sum(0), on_body.sum(0)])
+        over, count = total(sums).split([3, 1])  # of all processes
+        self.colours.lerp_((over / count.clamp(min=1)).T, _LEARNED)
 
 
 def _of_bodies(images: ImageBatch) -> tuple[Tensor, Tensor]:
