@@ -161,8 +161,11 @@ def _from_file(file: Path, overrides: Sequence[str]) -> Any:
 
     raw, changes = _load_yaml(file), {override: parse(override) for override in overrides}
     if OmegaConf.is_dict(raw.get("skeleton")):  # names stay as they are written, lengths numbers
-        lengths = raw.skeleton.get("bone_lengths_mm")
-        raw.skeleton = read_names(file)["skeleton"] | {"bone_lengths_mm": lengths}
+        numbers, skeleton = raw.skeleton, read_names(file)["skeleton"]
+        skeleton["bone_lengths_mm"] = numbers.get("bone_lengths_mm")
+        for part, own in zip(skeleton.get("parts", []), numbers.get("parts", []), strict=True):
+            part |= {"radius_mm": own.get("radius_mm", 0)}
+        raw.skeleton = skeleton
     for override, change in changes.items():
         if change.key in GROUPS and isinstance(change.value, str):
             raise InputError(
