@@ -140,7 +140,7 @@ def test_brighter_is_darker_upside_down() -> None:
     assert min(overlaps(brighter, darker)) > 0.85
 
 
-INTRUDERS = {step: (40 + 30 * (step - 8), FLOOR + 60) for step in range(8, 16)}
+INTRUDERS = {step: (40 + 30 * (step - 8), FLOOR + 110) for step in range(8, 16)}
 
 
 def test_somebody_larger_is_not_followed() -> None:
