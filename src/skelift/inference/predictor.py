@@ -35,7 +35,7 @@ from skelift.inference.cropping import (
 )
 from skelift.inference.runtimes import NAMES, OnnxRuntime, Runtime, RuntimeName, TorchRuntime
 from skelift.models.io import load_card, load_model
-from skelift.weights import SHIPPED
+from skelift.weights import SHIPPED, model_folder
 
 SCHEMA_VERSION = 1
 GRAPH = "model.onnx"
@@ -111,7 +111,7 @@ class Predictor:
         self._background = background
         if runtime not in NAMES:
             raise InputError(f"runtime {runtime}: choose one of {', '.join(NAMES)}")
-        folder = SHIPPED if model is None else Path(model)
+        folder = SHIPPED if model is None else model_folder(model)
         self._limits = limits or Limits()
         self._run: Runtime
         if runtime == "onnx":
@@ -162,7 +162,8 @@ class Predictor:
             pixels = image
         check_image(pixels)
         if isinstance(mask, str | PathLike):
-            mask, file = read_mask(Path(mask), like=pixels), Path(mask)
+            file = Path(mask)
+            mask = read_mask(file, like=pixels)
             if own and fits_two_ways(own, file):
                 warnings.warn(f"{file}: {TWO_WAYS}", stacklevel=2)
         mask, source = (alpha, ALPHA) if mask is None else (mask, GIVEN)
