@@ -35,7 +35,7 @@ from skelift.inference.cropping import (
 )
 from skelift.inference.runtimes import NAMES, OnnxRuntime, Runtime, RuntimeName, TorchRuntime
 from skelift.models.io import load_card, load_model
-from skelift.weights import SHIPPED
+from skelift.weights import SHIPPED, model_folder
 
 SCHEMA_VERSION = 1
 GRAPH = "model.onnx"
@@ -111,7 +111,7 @@ class Predictor:
         self._background = background
         if runtime not in NAMES:
             raise InputError(f"runtime {runtime}: choose one of {', '.join(NAMES)}")
-        folder = SHIPPED if model is None else Path(model)
+        folder = SHIPPED if model is None else model_folder(model)
         self._limits = limits or Limits()
         self._run: Runtime
         if runtime == "onnx":
