@@ -372,6 +372,8 @@ class LossConfig:
     silhouette: NonNegative = 0.0
     # Images of painted bodies, which have the flesh of the prior's poses, give these poses.
     painted: NonNegative = 0.0
+    # Poses of images have mean and spread of the prior's poses.
+    moments: NonNegative = 0.0
     # A body that lies (a skeleton with an axis) goes where its front is; needs frames of videos.
     heading: NonNegative = 0.0
     # A mirrored image gives the mirrored pose.

@@ -168,6 +168,10 @@ class SelfSupervised(nn.Module):
                     c.silhouette,
                     lambda: losses.silhouette_loss(self.flesh(y), images.mask),
                 ),
+                "moments": (
+                    c.moments,
+                    lambda: losses.moments_loss(gather(y.float()), gather(u)),
+                ),
                 "heading": (c.heading, lambda: self._heading(y, images)),
                 "mirror": (c.mirror, lambda: losses.mirror_loss(y, y_mirrored, self.pose.swap)),
             }
