@@ -13,11 +13,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skelift.config import compose
+from skelift.evaluation.heading import facing
 from skelift.evaluation.metrics import is_swapped
-from skelift.evaluation.scores import facing
 from skelift.models.io import load_model
 from skelift.synth.colours import Surface
 from skelift.synth.generate import open_studio
@@ -73,7 +73,8 @@ def _painted(scenes: Scenes) -> Iterator[tuple[str, Scenes]]:
     """The scenes with hair of each colour, their own first, and that of the skin last."""
     own = scenes.look.palettes
     yield "their own", scenes
-    for name, hair in {**COLOURS, SKIN: own[:, :, Surface.SKIN]}.items():
+    colours: dict[str, ArrayLike] = {**COLOURS, SKIN: own[:, :, Surface.SKIN]}
+    for name, hair in colours.items():
         palettes = own.copy()
         palettes[:, :, Surface.HAIR] = hair
         yield name, replace(scenes, look=replace(scenes.look, palettes=palettes))

@@ -152,8 +152,8 @@ class ContrastBackground:
         seed = np.zeros(self._small_level.shape, np.uint8)
         seed[part.y : part.y + height, part.x : part.x + width] = part.mask
         size = image.shape[1::-1]
-        around = np.asarray(cv2.resize(seed, size, interpolation=cv2.INTER_NEAREST))[window]
-        mask[window] = self._body_in(image[window], around, window, length)
+        around = np.asarray(cv2.resize(seed, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+        mask[window] = self._body_in(image[window], around[window], window, length)
         return mask
 
     def _body_in(
@@ -168,10 +168,10 @@ class ContrastBackground:
             return np.zeros_like(around)
         opacity = _opacity(level, behind, float(np.quantile(own, DARKEST)))
         fur = _opened(differs & _on(opacity > self._body.opacity), GRAIN * length)
-        body = _largest(fur & cv2.dilate(around, _disc(PALE * length)))
+        body = _largest(fur & _grown(around, PALE * length))
         # The outermost pixels are mixed with what is behind them.
-        edge = cv2.dilate(body, _disc(EDGE * length)) & _on(opacity > self._body.opacity / 2)
-        near = cv2.dilate(body, _disc(PALE * length))
+        edge = _grown(body, EDGE * length) & _on(opacity > self._body.opacity / 2)
+        near = _grown(body, PALE * length)
         pale = _skin(image, background, level, behind) & near & self._region[window]
         closed = cv2.morphologyEx(body | edge | pale, cv2.MORPH_CLOSE, _disc(CRACK * length))
         return _solid(_largest(np.asarray(closed, np.uint8)))
@@ -270,6 +270,10 @@ def _disc(radius: float) -> NDArray[np.uint8]:
 
 def _on(where: NDArray[np.bool_]) -> Mask:
     return where.astype(np.uint8) * np.uint8(255)
+
+
+def _grown(mask: Mask, radius: float) -> Mask:
+    return np.asarray(cv2.dilate(mask, _disc(radius)), np.uint8)
 
 
 def _opened(mask: Mask, radius: float) -> Mask:

@@ -262,8 +262,9 @@ def _write_images(
         margin, size = writer.info.margin, writer.info.size
         box = (view.crop_around_mask if view else CropBox.around_mask)(mask, margin)
         body = image * (mask[..., None] > 0)
+        crop = view.cut(body, box, size) if view else box.cut(body, size)
         columns = {
-            "images": view.cut(body, box, size) if view else box.cut(body, size),
+            "images": crop,
             "masks": view.cut(mask, box, size) if view else box.cut(mask, size),
             "samples": _record(shot, position, box, image, folder.focal_px, view),
         }
@@ -271,7 +272,7 @@ def _write_images(
             row = int(shot.part.row[position])
             true_pose = _true_pose(truth, row, shot.camera, line_of_sight, view, box, size)
             columns |= {column: true_pose[column] for column in known}
-        sheet.add(shot.clip, index, image, mask, columns["images"], box.side)
+        sheet.add(shot.clip, index, image, mask, crop, box.side)
         rows = {column: values[None] for column, values in columns.items()}
         fill_rows(writer.folder / name, used[name], **rows)
         used[name] += 1

@@ -255,7 +255,7 @@ def _agreement(
     if not unknown.any():
         return {}
     rays = joints_mm[..., :2] / np.where(joints_mm[..., 2:] > 0, joints_mm[..., 2:], np.nan)
-    known = np.isfinite(rays + joints_2d).all(axis=2)
+    known = np.asarray(np.isfinite(rays + joints_2d).all(axis=2), np.bool_)
     smaller = np.full(len(samples), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):  # of bodies that are one point
         for row in np.flatnonzero(unknown & (known.sum(axis=1) >= FEWEST_JOINTS)):

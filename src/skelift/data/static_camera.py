@@ -62,11 +62,10 @@ def cut_out_bodies(
         scene: a clip of the same static camera, to learn the background from; None: this one.
     """
     learned: Background | ContrastBackground | Person | None = None
-    one_size = True
+    one_size, source = True, background
     if background == PERSON:
-        learned = Person(box) if box else _learn_person(clip)
-        one_size = not isinstance(learned, Person)
-    source = learned.source if learned else background
+        learned = person = Person(box) if box else _learn_person(clip)
+        one_size, source = not isinstance(person, Person), person.source
     known = body if body and body.contrast != "any" else None
     if known:
         source = known.contrast

@@ -169,7 +169,7 @@ def _measure_3d(
     root = skeleton.root_index
     unlabelled = np.isnan(truth[:, root]).any(axis=-1)
     measured = {
-        "images_without_root": unlabelled.astype(np.float64),
+        "images_without_root": np.asarray(unlabelled, np.float64),
         "p_mpjpe_mm": metrics.p_mpjpe(predicted, truth),
         "p_mpjpe_reflected_mm": metrics.p_mpjpe_reflected(predicted, truth),
         "mpjpe_mm": metrics.mpjpe(predicted, truth, root),

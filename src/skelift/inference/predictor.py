@@ -153,15 +153,17 @@ class Predictor:
             InputError: a file is missing or broken, or an argument cannot be used.
         """
         name = f"{image}: " if isinstance(image, str | PathLike) else ""
+        own: Path | None = None
         alpha: NDArray[Any] | None = None
         if isinstance(image, str | PathLike):
-            pixels, alpha = read_masked_image(Path(image))
+            own = Path(image)
+            pixels, alpha = read_masked_image(own)
         else:
             pixels = image
         check_image(pixels)
         if isinstance(mask, str | PathLike):
             mask, file = read_mask(Path(mask), like=pixels), Path(mask)
-            if not isinstance(image, np.ndarray) and fits_two_ways(Path(image), file):
+            if own and fits_two_ways(own, file):
                 warnings.warn(f"{file}: {TWO_WAYS}", stacklevel=2)
         mask, source = (alpha, ALPHA) if mask is None else (mask, GIVEN)
         background = background or self._background
