@@ -35,6 +35,11 @@ DOG: dict[str, Any] = {
     "pairs": [[f"l_{j}", f"r_{j}"] for j in ("shoulder", "paw", "hip", "knee", "ankle")],
     "axis": ["tail_base", "withers"],
 }
+PARTS = [
+    {"joints": DOG["joints"][:4], "radius_mm": 30},
+    {"joints": DOG["joints"][2:], "radius_mm": 10},
+]
+FLESHY_DOG = DOG | {"parts": PARTS}
 BODY = Skeleton.from_mapping(DOG)
 FOCAL = 1000.0
 

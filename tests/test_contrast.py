@@ -4,6 +4,7 @@ The scene is an animal on a floor that mirrors it, before a wall: drawn here, so
 is known.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,6 @@ import pytest
 from numpy.typing import NDArray
 from test_folder import configure, save, save_video
 
-from skelift.cli import main
 from skelift.config import BodyConfig, compose
 from skelift.data import static_camera
 from skelift.data.background import MedianBackground
@@ -26,6 +26,7 @@ from skelift.data.format import SAMPLE, Dataset
 from skelift.data.measures import measure_dataset
 from skelift.data.mirror import mirrored
 from skelift.data.takes import jumps, sudden_sides
+from skelift.data.validation import REPORT, validate
 from skelift.errors import InputError
 
 HEIGHT, WIDTH = 240, 320
@@ -242,6 +243,12 @@ def test_prepare_follows_the_animal_and_validate_finds_who_does_not(tmp_path: Pa
     plain = Dataset(prepare(configure(tmp_path, **options(tmp_path, **{"body.contrast": "any"}))))
     assert sides(plain).max() > 3 * np.median(sides(plain)), "hard, as it is meant to be"
     assert failed(plain, "intruder").any()
+    with pytest.raises(InputError, match="expected that"):
+        validate(plain, tmp_path / "validation")
+    report = json.loads((tmp_path / "validation" / REPORT).read_text())
+    (rule,) = (rule for rule in report["expectations"] if rule["column"] == "intruder")
+    assert not rule["success"]
+    assert not rule["warning"]
 
 
 def test_validate_sees_what_the_floor_mirrors(tmp_path: Path) -> None:
@@ -266,17 +273,6 @@ def test_trousers_are_no_mirror_image() -> None:
     image = np.repeat(np.where(np.arange(64)[:, None] < 32, 60, 130)[..., None], 64, 1)
     image = (np.repeat(image, 3, axis=-1) * (twice[..., None] > 0)).astype(np.uint8)
     assert mirrored(image, twice) > 0.9
-
-
-def test_validate_names_the_intruder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    videos(tmp_path, INTRUDERS)
-    plain = options(tmp_path, **{"body.contrast": "any", "poses": tmp_path / "p.npz"})
-    np.savez(tmp_path / "p.npz", poses_2d=np.random.default_rng(0).uniform(0, 99, (6, 17, 2)))
-    words = ["data=folder", "data.size=32", f"paths.data={tmp_path / 'out'}"]
-    words += [f"paths.reports={tmp_path / 'reports'}"]
-    assert main(["prepare", *words, *(f"data.folder.{k}={v}" for k, v in plain.items())]) == 0
-    assert main(["validate", *words]) == 2
-    assert "no crop is suddenly 3 times larger" in capsys.readouterr().err
 
 
 def test_killed_run_follows_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from quadruped import BODY as DOG
+from quadruped import FLESHY_DOG
 
 from skelift.data.loading import ImageBatch
 from skelift.errors import InputError
@@ -15,15 +17,10 @@ from skelift.geometry import CropCamera, variety
 from skelift.render import Kappa
 from skelift.skeleton import Skeleton
 from skelift.training.paint import Paint, Painter, _visible
-from tests.quadruped import BODY as DOG
 
 SIZE = 64
 MAPPING = DOG.to_mapping()
-PARTS = [
-    {"joints": list(MAPPING["joints"][:4]), "radius_mm": 30},
-    {"joints": list(MAPPING["joints"][2:]), "radius_mm": 10},
-]
-FLESHY = Skeleton.from_mapping(MAPPING | {"parts": PARTS})
+FLESHY = Skeleton.from_mapping(FLESHY_DOG)
 RNG = np.random.default_rng(0)
 POSES = torch.from_numpy(RNG.uniform(-0.6, 0.6, (5, len(DOG), 2)).astype("f4"))
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import load_skeleton, tiny_dataset
-from tiny_run import overrides, pretrained, random_model
+from tiny_run import overrides, pretrained, pretrained_on_dogs, random_model
 
 from skelift.config import Config, ModelConfig, TrainConfig, compose
 from skelift.data.format import SAMPLE, Dataset, Split
@@ -43,11 +43,20 @@ from skelift.training.trainer import Trainer
 from skelift.weights import SHIPPED
 
 AUGMENTED = ["train.augment.flip=0.5", "train.augment.brightness=0.3", "train.augment.colour=0.2"]
+# Departures that need nothing of the body, and those for one that lies; of a ``home`` each.
+OF_ANY = ["loss.mirror=1", "loss.silhouette=1"]
+OF_DOGS = ["loss.painted=1", "loss.heading=1", "train.augment.jitter=0.1"]
+DEPARTURES = [("home", OF_ANY), ("dogs", OF_DOGS)]
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pretrained(tmp_path_factory.mktemp("training"))
+
+
+@pytest.fixture(scope="module")
+def dogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pretrained_on_dogs(tmp_path_factory.mktemp("dogs"))
 
 
 def weights(home: Path, run: str) -> dict[str, torch.Tensor]:
@@ -68,10 +77,15 @@ class Killed(BaseException):
     """Stands for a process that ends between two steps."""
 
 
+@pytest.mark.parametrize(("where", "departures"), DEPARTURES)
 def test_resumed_run_ends_with_the_same_weights(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    where: str,
+    departures: list[str],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    more = ["train.steps=20", "loss.mirror=1", "loss.silhouette=1", *AUGMENTED]
+    home: Path = request.getfixturevalue(where)
+    more = ["train.steps=20", *departures, *AUGMENTED]
     train.run(compose(overrides(home, "whole", *more)))
     original = Trainer.step
 
@@ -87,6 +101,7 @@ def test_resumed_run_ends_with_the_same_weights(
     train.run(compose(overrides(home, "parts", *more)))
     assert_identical(weights(home, "whole"), weights(home, "parts"))
     assert [row["step"] for row in curve(home, "parts")] == [5, 10, 15, 20]
+    assert all(curve(home, "parts")[0][term] > 0 for term in _losses_of(departures))
     for row, again in zip(curve(home, "whole"), curve(home, "parts"), strict=True):
         row.pop("per_second"), again.pop("per_second")
         assert row == again
@@ -638,6 +653,12 @@ def curves_of_one_and_two(
     return zip(curve(home, f"{name}1"), curve(home, f"{name}2"), strict=True)
 
 
+def _losses_of(departures: list[str]) -> list[str]:
+    """What curves call the losses that are switched on."""
+    keys = [key for key, _, _ in (departure.partition("=") for departure in departures)]
+    return [key.replace("loss.", "loss/") for key in keys if key.startswith("loss.")]
+
+
 def assert_same_losses(row: dict[str, float], other: dict[str, float], rel: float) -> None:
     assert row.keys() == other.keys()
     for name in row.keys() - {"per_second"}:
@@ -645,13 +666,17 @@ def assert_same_losses(row: dict[str, float], other: dict[str, float], rel: floa
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_curve_of_one_in_float64(home: Path) -> None:
+@pytest.mark.parametrize(("where", "departures"), DEPARTURES)
+def test_two_processes_have_the_curve_of_one_in_float64(
+    where: str, departures: list[str], request: pytest.FixtureRequest
+) -> None:
+    home: Path = request.getfixturevalue(where)
     program = [str(Path(__file__).with_name("train_in_float64.py"))]
     # Few steps: rounding grows tenfold a step, from 1e-13 to 3e-9 at the fifth.
-    more = ["train.steps=5", "loss.mirror=1", "loss.silhouette=1", "loss.lifted_prior=8"]
-    more += AUGMENTED
+    more = ["train.steps=5", *departures, "loss.lifted_prior=8", *AUGMENTED]
     for row, other in curves_of_one_and_two(home, "double", program, *more):
         assert_same_losses(row, other, rel=1e-6)
+        assert all(row[term] > 0 for term in _losses_of(departures))
 
 
 @pytest.mark.slow

@@ -386,7 +386,7 @@ def test_good_data_passes_and_is_documented(
     assert report["counts"] == {"train": 24, "test": 8, "prior": 64}
     by_name = {f"{e['table']}/{e['column']}": e for e in report["expectations"]}
     assert "samples/agreement" not in by_name  # all cameras are known
-    assert len(by_name) == len(validation.RULES) - 3 - len(OF_LABELS)
+    assert len(by_name) == len(validation.RULES) - 3 - len(OF_LABELS | OF_TAKES)
     assert all(e["success"] and e["unexpected"] == 0 for e in by_name.values())
     assert by_name["samples/reprojection"]["rows"] == 32
     assert by_name["images/likeness"]["rows"] == 8

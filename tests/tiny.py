@@ -55,11 +55,13 @@ def tiny_dataset(
     seed: int = 0,
     with_3d: bool = True,
     with_2d: bool = True,
+    stride_mm: float = 0.0,
 ) -> Path:
     """Write a data set of stick people and return its folder.
 
     Images, masks, 2D, 3D, crop boxes and cameras agree with one another; persons and clips of
-    train, test and prior are distinct; the same arguments give the same bytes.
+    train, test and prior are distinct; the same arguments give the same bytes. From frame to frame
+    bodies go ``stride_mm`` to the right.
     """
     body = load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
     info = DatasetInfo(
@@ -76,7 +78,7 @@ def tiny_dataset(
         for name, count in {"train": train, "test": test}.items():
             columns = {"joints_2d": with_2d, "joints_3d_mm": with_3d}
             writer.allocate_split(name, count, with_2d=with_2d, with_3d=with_3d)
-            _fill_split(writer, name, count, columns, rng)
+            _fill_split(writer, name, count, columns, rng, stride_mm)
         drawn = [_sample(body, size, "prior", row, rng) for row in range(prior)]
         writer.write_prior(
             np.stack([joints_2d for _, joints_2d, _ in drawn]),
@@ -120,10 +122,11 @@ def _fill_split(
     count: int,
     columns: dict[str, bool],
     rng: np.random.Generator,
+    stride_mm: float,
 ) -> None:
     body, size = writer.info.skeleton, writer.info.size
     for row in range(count):
-        joints_3d, joints_2d, record = _sample(body, size, name, row, rng)
+        joints_3d, joints_2d, record = _sample(body, size, name, row, rng, stride_mm)
         colour = tuple(int(c) for c in rng.integers(80, 256, size=3))
         image, mask = draw(body, joints_2d, size, colour)
         known = {"images": image, "masks": mask, "samples": record}
@@ -133,13 +136,20 @@ def _fill_split(
 
 
 def _sample(
-    body: Skeleton, size: int, split: str, row: int, rng: np.random.Generator
+    body: Skeleton,
+    size: int,
+    split: str,
+    row: int,
+    rng: np.random.Generator,
+    stride_mm: float = 0.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.void]]:
     """(J, 3) mm in the camera frame, (J, 2) crop pixels and the SAMPLE record of one image."""
     pose = random_pose(body, rng)
     elevation = np.radians(rng.normal(8, 6))
     distance = np.ptp(pose, axis=0).max() * rng.uniform(2.5, 3.5)
-    pose = pose @ _rotation_x(elevation).T + [0, 0, distance]
+    frame = row % FRAMES_A_CLIP
+    right = stride_mm * (frame - (FRAMES_A_CLIP - 1) / 2)
+    pose = pose @ _rotation_x(elevation).T + [right, 0, distance]
     pixels = pose[:, :2] / pose[:, 2:] * FOCAL + SOURCE_SIZE / 2
     reach = 0.04 * np.ptp(pixels, axis=0).max()
     box = CropBox.around(pixels.min(0) - reach, pixels.max(0) + reach, MARGIN)
@@ -149,7 +159,7 @@ def _sample(
     record["clip"] = f"{split}_clip{clip}"
     record["camera"] = f"camera{row % 2}"
     record["activity"] = ACTIVITIES[clip % len(ACTIVITIES)]
-    record["frame"] = row % FRAMES_A_CLIP
+    record["frame"] = frame
     record["crop"] = box.as_array()
     record["source_size"] = SOURCE_SIZE
     record["focal"] = FOCAL

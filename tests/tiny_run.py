@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import yaml
+from quadruped import FLESHY_DOG
 from tiny import load_skeleton, tiny_dataset
 
 from skelift.config import ModelConfig, compose
@@ -12,6 +14,7 @@ from skelift.models.heads import HEADS
 from skelift.models.io import save_model
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
+from skelift.skeleton import Skeleton
 from skelift.stages import pretrain_flow
 
 SMALL = [
@@ -36,9 +39,11 @@ SMALL = [
 
 
 def overrides(home: Path, run: str, *more: str) -> list[str]:
-    """Of a run with its own model and checkpoints, on the data and the flow of ``home``."""
+    """Of a run with its own model and checkpoints, on the data, flow and body of ``home``."""
+    body = home / "skeleton.yaml"
     return [
         *SMALL,
+        *([f"skeleton={body}"] if body.exists() else []),
         f"paths.data={home / 'data'}",
         f"paths.flow={home / 'flow'}",
         f"paths.model={home / run / 'model'}",
@@ -50,6 +55,14 @@ def overrides(home: Path, run: str, *more: str) -> list[str]:
 def pretrained(home: Path) -> Path:
     """``home``, with a tiny data set and a flow pretrained on it."""
     tiny_dataset(home / "data", size=32)
+    pretrain_flow.run(compose(overrides(home, "none")))
+    return home
+
+
+def pretrained_on_dogs(home: Path) -> Path:
+    """The same of bodies that lie, have flesh and walk."""
+    home.joinpath("skeleton.yaml").write_text(yaml.safe_dump(FLESHY_DOG))
+    tiny_dataset(home / "data", Skeleton.from_mapping(FLESHY_DOG), size=32, stride_mm=600)
     pretrain_flow.run(compose(overrides(home, "none")))
     return home
 

@@ -176,7 +176,8 @@ class SelfSupervised(nn.Module):
                 "mirror": (c.mirror, lambda: losses.mirror_loss(y, y_mirrored, self.pose.swap)),
             }
         )
-        terms["poses/variety"] = (variety(y.detach().float()) / variety(u)).clamp(max=9)
+        of_all = variety(gather(y.detach().float())), variety(gather(u))
+        terms["poses/variety"] = (of_all[0] / of_all[1]).clamp(max=9)
         lifted = [lifted_prior]
         if lift_images:
             scaled = _scale_gradient(y.float(), c.lift_grad_scale)
