@@ -144,7 +144,8 @@ def test_joints_behind_the_body_are_hidden_but_for_those_at_its_outline() -> Non
     pose[0, :4] = corners  # the first part; the others lie in its middle
     depth = torch.full((1, len(DOG)), -0.5)
     depth[0, 0] = depth[0, 5] = 1.0  # a corner and a joint in the middle are behind
-    thin = Skeleton.from_mapping(MAPPING | {"parts": [PARTS[0] | {"radius_mm": 5}, PARTS[1]]})
+    front, trunk = FLESHY_DOG["parts"]
+    thin = Skeleton.from_mapping(MAPPING | {"parts": [front | {"radius_mm": 5}, trunk]})
     outline = Flesh(thin, SIZE).distance(pose)
     seen = _visible(pose, depth, outline)[0]
     assert seen[5] < 0.05
