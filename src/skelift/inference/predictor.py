@@ -162,7 +162,8 @@ class Predictor:
             pixels = image
         check_image(pixels)
         if isinstance(mask, str | PathLike):
-            mask, file = read_mask(Path(mask), like=pixels), Path(mask)
+            file = Path(mask)
+            mask = read_mask(file, like=pixels)
             if own and fits_two_ways(own, file):
                 warnings.warn(f"{file}: {TWO_WAYS}", stacklevel=2)
         mask, source = (alpha, ALPHA) if mask is None else (mask, GIVEN)
