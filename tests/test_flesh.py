@@ -16,7 +16,7 @@ from skelift.flesh import Flesh
 from skelift.geometry import CropCamera, variety
 from skelift.render import Kappa
 from skelift.skeleton import Skeleton
-from skelift.training.paint import Paint, Painter
+from skelift.training.paint import Paint, Painter, _visible
 
 SIZE = 64
 MAPPING = DOG.to_mapping()
@@ -124,7 +124,8 @@ def test_painted_bodies_have_the_colour_of_bodies_and_their_joints() -> None:
 
     drawn = Paint.draw(np.random.default_rng(0), len(POSES), len(DOG))
     paint = replace(drawn, clear=torch.ones_like(drawn.clear))
-    painted = painter(POSES, shown, paint)
+    flat = torch.zeros(POSES.shape[:2])
+    painted = painter(POSES, flat, shown, paint)
     distance = flesh.distance(POSES)[:, 0]
     assert (painted.amax(1)[distance > 0.4] < 1e-3).all()  # black outside, to the ragged outline
     inside = painted.permute(0, 2, 3, 1)[distance < -0.1]
@@ -132,9 +133,24 @@ def test_painted_bodies_have_the_colour_of_bodies_and_their_joints() -> None:
     assert inside[:, 2].median() == pytest.approx(0.1, abs=0.08)
     near = torch.stack([p[1, row, column] for p, (column, row) in zip(painted, at, strict=True)])
     assert near.min() > 0.3
-    hidden = painter(POSES, shown, replace(drawn, clear=torch.zeros_like(drawn.clear)))
+    hidden = painter(POSES, flat, shown, replace(drawn, clear=torch.zeros_like(drawn.clear)))
     shades = [p[1, row, column] for p, (column, row) in zip(hidden, at, strict=True)]
     assert torch.stack(shades).max() < near.min()
+
+
+def test_joints_behind_the_body_are_hidden_but_for_those_at_its_outline() -> None:
+    pose = torch.zeros(1, len(DOG), 2)
+    corners = torch.tensor([[-0.8, -0.8], [0.8, -0.8], [0.8, 0.8], [-0.8, 0.8]])
+    pose[0, :4] = corners  # the first part; the others lie in its middle
+    depth = torch.full((1, len(DOG)), -0.5)
+    depth[0, 0] = depth[0, 5] = 1.0  # a corner and a joint in the middle are behind
+    front, trunk = FLESHY_DOG["parts"]
+    thin = Skeleton.from_mapping(MAPPING | {"parts": [front | {"radius_mm": 5}, trunk]})
+    outline = Flesh(thin, SIZE).distance(pose)
+    seen = _visible(pose, depth, outline)[0]
+    assert seen[5] < 0.05
+    assert seen[0] > 0.9  # it sticks out
+    assert seen[torch.arange(len(DOG)) % 5 != 0].min() > 0.9
 
 
 def test_variety_is_the_spread_about_the_middle() -> None:

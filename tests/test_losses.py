@@ -510,8 +510,20 @@ def test_gradient_of_lifting_losses_is_scaled_for_phi_and_omega(
     assert min(moved[1]) > 0
 
 
+def test_moments_are_means_and_standard_deviations() -> None:
+    y, u = (RNG.normal(i, 1 + i, (9, JOINTS, 2)) for i in range(2))
+    expected = 0.0
+    for joint in range(JOINTS):
+        for axis in range(2):
+            own, prior = (p[:, joint, axis] - p[:, :, axis].mean(1) for p in (y, u))
+            expected += (own.mean() - prior.mean()) ** 2
+            expected += (own.std(ddof=1) - prior.std(ddof=1)) ** 2
+    assert losses.moments_loss(tensor(y), tensor(u)).item() == pytest.approx(expected, rel=1e-4)
+    assert losses.moments_loss(tensor(u), tensor(u[::-1].copy())).item() < 1e-8
+
+
 def test_departures_add_their_terms(flow: PoseFlow) -> None:
-    config = LossConfig(silhouette=2.0, mirror=3.0)
+    config = LossConfig(silhouette=2.0, mirror=3.0, moments=1.0)
     ours = objective(config, SMALL)
     terms, _, s, _, images = step(ours, flow)
     y, y_mirrored = ours.pose.omega(s).split(BATCH)
@@ -522,7 +534,7 @@ def test_departures_add_their_terms(flow: PoseFlow) -> None:
     expected = 3 * ((flipped - y_mirrored.detach().numpy()) ** 2).sum((1, 2)).mean()
     assert terms["mirror"].item() == pytest.approx(expected, rel=1e-4)
     plain = step(objective(LossConfig(), SMALL), flow)[0]
-    assert set(terms) - set(plain) == {"silhouette", "mirror"}
+    assert set(terms) - set(plain) == {"silhouette", "mirror", "moments"}
 
 
 def test_discriminator_may_see_the_redrawn_pose(flow: PoseFlow) -> None:

@@ -130,6 +130,17 @@ def facing_loss(facing: Tensor, radial_motion: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(facing, (radial_motion > 0).float(), sure)
 
 
+def moments_loss(y: Tensor, u: Tensor) -> Tensor:
+    """Departure: poses of images have the mean and the spread of unpaired ones; no collapse.
+
+    Squared differences of the mean and of the standard deviation over the batch, summed over the
+    coordinates. Both are (B, J, 2), and taken about the middle of each pose.
+    """
+    y, u = (pose - pose.mean(1, keepdim=True) for pose in (y, u))
+    apart = (y.mean(0) - u.mean(0)).square() + (y.std(0) - u.std(0)).square()
+    return apart.sum()
+
+
 def heading_loss(axis_2d: Tensor, motion: Tensor) -> Tensor:
     """Departure: the front of a body that lies is mostly where it goes to.
 

@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from skelift.numbers import port
+from skelift.weights import model_folder
 
 
 def add_model(parser: ArgumentParser) -> None:
@@ -11,9 +12,10 @@ def add_model(parser: ArgumentParser) -> None:
     who = parser.add_mutually_exclusive_group()
     who.add_argument(
         "--model",
-        type=Path,
+        type=model_folder,
         metavar="DIR",
-        help="a trained model (default: the one of people that ships with skelift)",
+        help="a trained model, or one that ships with skelift by its name: person (the default) or "
+        "mouse",
     )
     who.add_argument(
         "--endpoint",

@@ -12,6 +12,7 @@ Examples:
   skelift predict walk.mp4 --background person --out walk.csv --draw drawn/
   skelift predict walk.mp4 --background person --out walk.csv --draw drawn/ --turn --every 3
   skelift predict frames/ --masks masks/ --out poses.npz
+  skelift predict mouse.mp4 --model mouse --background median --contrast darker --out mouse.csv
   skelift predict videos/ --background median --camera calibration.toml --out poses.npz
   skelift predict person.png --endpoint http://127.0.0.1:8080 --out pose.json
 """
@@ -30,6 +31,7 @@ from skelift.errors import InputError
 from skelift.numbers import count, positive
 
 if TYPE_CHECKING:
+    from skelift.config import Contrast
     from skelift.data.cameras import Camera
     from skelift.data.mask_checks import MaskFaults
     from skelift.inference.cropping import Box
@@ -63,6 +65,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="keep",
         help="person: cut the largest person out, by a small network; remove: cut the body out by "
         "its colours; median, subtractor: the camera is static, the body moves (default: keep)",
+    )
+    parser.add_argument(
+        "--contrast",
+        choices=["any", "darker", "brighter"],
+        default="any",
+        help="with --background median: what the body is against its background "
+        "(data.folder.body.contrast)",
     )
     parser.add_argument(
         "--box",
@@ -113,6 +122,7 @@ def run(
     camera: str | None = None,
     box: "Box | None" = None,
     turn: bool = False,
+    contrast: "Contrast" = "any",
 ) -> Path:
     """Predict the pose in each image and video frame, and write one file.
 
@@ -137,6 +147,8 @@ def run(
         raise InputError("--box and --masks: a mask has its own place; give one")
     if camera and focal is not None:
         raise InputError("--camera and --focal: a calibration has its focal length; give one")
+    if contrast != "any" and background != "median":
+        raise InputError("--contrast: is of a background that is known; give --background median")
     if turn and not draw:
         raise InputError("--turn: says how to draw; give --draw DIR too")
     check_file(out)
@@ -157,7 +169,7 @@ def run(
             for source, own in zip(sources, cameras, strict=True):
                 drawn = drawing(source, staged, names, turning=turn) if staged else nullcontext()
                 with drawn as drawer:
-                    found = source.frames(background, box)
+                    found = source.frames(background, box, contrast)
                     frames = _seen_by(own, found) if own else found
                     for frame, header, entry in predict_frames(engine, frames, focal):
                         counts[entry["crop"]["from"] if entry else NOBODY] += 1

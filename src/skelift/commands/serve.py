@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from skelift.commands.options import add_server
 from skelift.errors import InputError, RequestError, RunError
 from skelift.numbers import non_negative
+from skelift.weights import SHIPPED, model_folder
 
 if TYPE_CHECKING:
     from skelift.serving.probe import Place
@@ -31,9 +32,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "model",
         nargs="?",
-        type=Path,
+        type=model_folder,
         metavar="MODEL",
-        help="a .mar or a model folder (default: the model of people that ships with skelift)",
+        help="a .mar, a model folder, or a model that ships with skelift: person (the default) or "
+        "mouse",
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: this machine only")
     parser.add_argument(
@@ -77,7 +79,6 @@ def run(
     from skelift.files import check_file
     from skelift.serving.server import check_host, curl_line, serving
     from skelift.serving.settings import ServerSettings
-    from skelift.weights import SHIPPED
 
     stop = threading.Event()
     if sample and not sample.is_file():

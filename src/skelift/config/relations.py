@@ -7,7 +7,7 @@ from skelift.config.schema import BodyConfig, Config, FolderConfig
 from skelift.errors import InputError
 
 SOURCES = ("synth", "folder", "h36m", "mpi_inf_3dhp", "handdb", "mix")
-OF_IMAGES = ("gan", "omega", "render", "silhouette", "mirror", "painted", "heading")
+OF_IMAGES = ("gan", "omega", "render", "silhouette", "mirror", "painted", "moments", "heading")
 WEIGHTS = (*OF_IMAGES, "l2d", "l3d", "deformation", "flow", "bones")
 
 

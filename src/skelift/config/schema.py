@@ -130,13 +130,16 @@ class SynthConfig:
     workers: Whole = 0
 
 
+Contrast = Literal["any", "darker", "brighter"]
+
+
 @dataclass
 class BodyConfig:
     """What is known of a body that `background=median` searches for; `contrast` turns it on."""
 
     # What the body is against its background. With darker or brighter it may rest, is followed over
     # time, and is outlined at full resolution; the other keys need it.
-    contrast: Literal["any", "darker", "brighter"] = "any"
+    contrast: Contrast = "any"
     # From the background (0) to the body (1, its darkest or brightest quarter): what is below is
     # shadow or reflection.
     opacity: Share = 0.8
@@ -369,6 +372,8 @@ class LossConfig:
     silhouette: NonNegative = 0.0
     # Images of painted bodies, which have the flesh of the prior's poses, give these poses.
     painted: NonNegative = 0.0
+    # Poses of images have mean and spread of the prior's poses.
+    moments: NonNegative = 0.0
     # A body that lies (a skeleton with an axis) goes where its front is; needs frames of videos.
     heading: NonNegative = 0.0
     # A mirrored image gives the mirrored pose.

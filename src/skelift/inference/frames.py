@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from skelift.config import BodyConfig, Contrast
 from skelift.data.cameras import Camera
 from skelift.data.clips import Clip, check_masks_differ, find_masks, images_below, masks_beside
 from skelift.data.listing import is_file, is_video_file, list_files
@@ -56,7 +57,9 @@ class Source:
         first, second = (*self.clip.indices[:2], 1)[:2] if self.clip.indices else (0, 1)
         return rate / max(second - first, 1)
 
-    def frames(self, background: str = KEEP, box: Box | None = None) -> Iterator[Frame]:
+    def frames(
+        self, background: str = KEEP, box: Box | None = None, contrast: Contrast = "any"
+    ) -> Iterator[Frame]:
         """Read the frames in their order, one at a time.
 
         Args:
@@ -67,6 +70,7 @@ class Source:
                 comes before these.
             box: x and y of the upper left corner, width and height around the body in every image,
                 for ``person`` and ``remove``.
+            contrast: what the body is against its background; for ``median``.
 
         Raises:
             InputError: a file is broken, or a clip too short to learn its background.
@@ -75,8 +79,11 @@ class Source:
         if box is not None:
             _, first, _ = next(self.clip.frames([self.clip.indices[0]]))
             corners, size = corners_of(box, *first.shape[1::-1]), first.shape
+        body = BodyConfig(contrast=contrast)
         times = frame_times(self.clip.files[0]) if self.clip.is_video else ()
-        for index, image, mask, source in masked_frames(self.clip, background, box=corners):
+        for index, image, mask, source in masked_frames(
+            self.clip, background, box=corners, body=body
+        ):
             if corners is not None and image.shape != size:
                 raise InputError(
                     f"{self.clip.file(index)}: is {image.shape[1]} x {image.shape[0]} px, and the "

@@ -20,7 +20,7 @@ from skelift.training.objective import Discrimination, SelfSupervised
 from skelift.training.optim import Optimisers, Recipe
 from skelift.training.paint import Painter
 from skelift.training.trainer import Trainer, TrainingData
-from skelift.weights import SHIPPED
+from skelift.weights import model_folder
 
 # What has to be equal for weights to mean the same.
 SAME_NETWORKS = ("width", "lifter_width", "channels", "units", "gamma", "squared")
@@ -122,7 +122,7 @@ def optimisers(train: TrainConfig, core: PoseNet, disc: Discriminator, images: i
 
 def start_file(start: str) -> Path:
     """The weights that ``train.start`` names."""
-    return (SHIPPED if start == "shipped" else Path(start)) / WEIGHTS
+    return model_folder(start) / WEIGHTS
 
 
 def load_start(

@@ -21,7 +21,7 @@ from skelift.models.flow import PoseFlow
 from skelift.models.posenet import PoseNet
 from skelift.render import Kappa
 from skelift.training.loop import Terms
-from skelift.training.paint import Paint, Painter
+from skelift.training.paint import Painter
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class SelfSupervised(nn.Module):
         flow: PoseFlow,
         lift_images: bool,
         cycle_weight: float = 1.0,
-        paint: Paint | None = None,
+        painted: Tensor | None = None,
     ) -> tuple[Terms, Tensor, Tensor]:
         """One step.
 
@@ -130,7 +130,7 @@ class SelfSupervised(nn.Module):
             flow: the frozen flow.
             lift_images: whether the images' poses enter the lifting losses.
             cycle_weight: factor on L_base.
-            paint: random numbers of the painted bodies, where there is a painter.
+            painted: (B, 3, S, S) painted bodies of the poses u, where there is a painter.
 
         Returns:
             The weighted terms, beside them how much the poses vary over how much those of the prior
@@ -140,10 +140,7 @@ class SelfSupervised(nn.Module):
         c, count = self.config, len(images.x)
         x = torch.cat([images.x, images.x.flip(3)]) if c.mirror else images.x
         w = self.kappa(u)
-        painted = x[:0]
-        if self.painter:
-            assert paint is not None
-            painted = self.painter(u, images, paint)
+        painted = x[:0] if painted is None else painted
         s, s_painted = self.pose.phi(torch.cat([x, painted])).split([len(x), len(painted)])
         y, read = self.pose.omega(s, w.to(s.dtype)).split([len(s), len(u)])
         redrawn = self.kappa(y)
@@ -170,6 +167,10 @@ class SelfSupervised(nn.Module):
                 "silhouette": (
                     c.silhouette,
                     lambda: losses.silhouette_loss(self.flesh(y), images.mask),
+                ),
+                "moments": (
+                    c.moments,
+                    lambda: losses.moments_loss(gather(y.float()), gather(u)),
                 ),
                 "heading": (c.heading, lambda: self._heading(y, images)),
                 "mirror": (c.mirror, lambda: losses.mirror_loss(y, y_mirrored, self.pose.swap)),

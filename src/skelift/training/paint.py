@@ -16,7 +16,10 @@ from skelift.training.draws import Draws, tensor
 _PATCHES = 6  # per side, of the pattern of a body
 _NOTCHES = 12  # per side, of the raggedness of its outline
 _SHARP = 0.02  # of half a crop, over which the outline is smooth
-_RAGGED = 0.06  # the same, by which the outline is off
+_RAGGED = 0.04  # the same, by which the outline is off
+_WITHIN = 0.12  # the same: farther inside of the outline the body hides what is behind it
+_BEHIND = 0.05  # from root to head, over which a joint goes behind the body
+_MOTTLED = 0.5  # of the spread of a body's colours: how much of it is a pattern
 _SPOT = 0.12  # the same: radius around a joint that has the joint's colour
 _CLEAREST = 4.0  # times the mean colour of a joint, over images that show it and that do not
 _LEARNED = 0.02  # weight of the last step in the joints' colours
@@ -57,11 +60,12 @@ class Painter(nn.Module):
         self.register_buffer("colours", torch.zeros(len(skeleton), 3))
 
     @torch.no_grad()
-    def forward(self, u: Tensor, images: ImageBatch, paint: Paint) -> Tensor:
+    def forward(self, u: Tensor, depth: Tensor, images: ImageBatch, paint: Paint) -> Tensor:
         """Paint bodies.
 
         Args:
             u: (B, J, 2) poses over the crop.
+            depth: (B, J) of their joints, relative to the root, over the length from root to head.
             images: B images, whose colours they take.
             paint: random numbers.
 
@@ -71,10 +75,12 @@ class Painter(nn.Module):
         size = images.x.shape[-2:]
         mean, spread = _of_bodies(images)
         colour = mean * paint.gain[:, :, None, None]
-        colour = colour + spread * interpolate(paint.pattern, size, mode="bilinear")
-        colour = colour + _spots(u, paint.clear[..., None] * self.colours, size[0])
+        colour = colour + _MOTTLED * spread * interpolate(paint.pattern, size, mode="bilinear")
+        outline = self.flesh.distance(u)
+        seen = paint.clear * _visible(u, depth, outline)
+        colour = colour + _spots(u, seen[..., None] * self.colours, size[0])
         notches = interpolate(paint.notches, size, mode="bilinear")
-        ragged = self.flesh.distance(u) + _RAGGED * notches
+        ragged = outline + _RAGGED * notches
         return colour.clamp(0, 1) * torch.sigmoid(-ragged / _SHARP)
 
     @torch.no_grad()
@@ -97,6 +103,13 @@ def _of_bodies(images: ImageBatch) -> tuple[Tensor, Tensor]:
     mean = (images.x * images.mask).sum((2, 3), keepdim=True) / area
     variance = ((images.x - mean).square() * images.mask).sum((2, 3), keepdim=True) / area
     return mean, variance.sqrt()
+
+
+def _visible(u: Tensor, depth: Tensor, outline: Tensor) -> Tensor:
+    """(B, J) 0 for a joint behind the body, well inside of its outline, else 1; soft between."""
+    inside = -grid_sample(outline, u[:, None], align_corners=False, padding_mode="border")[:, 0, 0]
+    behind = torch.sigmoid((depth - depth.mean(1, keepdim=True)) / _BEHIND)
+    return 1 - behind * torch.sigmoid((inside - _WITHIN) / _SHARP)
 
 
 def _spots(u: Tensor, colours: Tensor, size: int) -> Tensor:

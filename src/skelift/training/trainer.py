@@ -63,7 +63,7 @@ class Trainer:
     def step(self, step: int) -> Terms:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
         images, u = self._images_and_poses(step)
-        paint = self._paint(step) if self.loss.painted else None
+        painted = self._painted(step, images, u) if self.painter else None
         lifted_prior = self.data.normalised[self._rows(self.lifted_order, step)]
         lift_images = self.loss.lift_images_from is not None and step >= self.loss.lift_images_from
         lifted = len(lifted_prior) + (self.train.batch if lift_images else 0)
@@ -80,7 +80,7 @@ class Trainer:
                 self.flow,
                 lift_images,
                 cycle_weight(step, self.loss),
-                paint,
+                painted,
             )
         self.optimisers.step(total(terms), step, _GENERATOR)
         freeze(self.disc.parameters(), False)
@@ -121,12 +121,15 @@ class Trainer:
         change = Augmentation.at(train.augment, train.seed, step, train.batch)[self.share]
         return change(images), change.of_poses(u)
 
-    def _paint(self, step: int) -> Paint:
-        """This process's share of the random numbers of a step's painted bodies."""
+    @torch.no_grad()
+    def _painted(self, step: int, images: ImageBatch, u: Tensor) -> Tensor:
+        """Painted bodies of this process's poses u, (B, 3, S, S)."""
+        assert self.painter is not None
         rng = np.random.default_rng([self.train.seed, step, _PAINT])
-        return Paint.draw(rng, self.train.batch, len(self.core.skeleton))[self.share].to(
-            self.world.device
-        )
+        paint = Paint.draw(rng, self.train.batch, u.shape[1])[self.share].to(u.device)
+        rows = self._rows(self.pose_order, step)[self.share]
+        v, _ = self.core.lift(self.data.normalised[rows])
+        return self.painter(u, v[..., 2], images, paint)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16)

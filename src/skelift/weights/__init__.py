@@ -1,12 +1,21 @@
 """The weights that ship with the package; the README.md beside each says where it comes from."""
 
+from os import PathLike
 from pathlib import Path
 
-SHIPPED = Path(__file__).parent / "person"
-SEGMENTER = Path(__file__).parent / "segmenter" / "selfie_segmentation.tflite"
+_HERE = Path(__file__).parent
+SHIPPED = _HERE / "person"
+SEGMENTER = _HERE / "segmenter" / "selfie_segmentation.tflite"
 SHIPPED_NAME = "shipped"  # in place of a model's folder
+BODIES = ("person", "mouse")  # likewise, where no folder has that name
 
 
-def model_folder(name: str) -> Path:
-    """The folder of a model: the package's for ``shipped``, else the one of that path."""
-    return SHIPPED if name == SHIPPED_NAME else Path(name)
+def model_folder(name: str | PathLike[str]) -> Path:
+    """The folder of a model: the package's for ``shipped`` and ``BODIES``, else that path.
+
+    A folder ``mouse`` where the command runs comes before the weights of that name.
+    """
+    if name == SHIPPED_NAME:
+        return SHIPPED
+    path = Path(name)
+    return _HERE / path if str(name) in BODIES and not path.exists() else path
