@@ -244,12 +244,13 @@ def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> N
 def test_predict_passes_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--endpoint", "http://h", "--draw", "d", "--masks", "k", "--focal", "900"]
     options += ["--background", "median", "--every", "2", "--camera", "c.json:left", "--turn"]
+    options += ["--contrast", "darker"]
     nothing = dict(
         model=None, endpoint=None, draw=None, masks=None, focal=None, background="keep", every=1
-    ) | {"camera": None, "box": None, "turn": False}
+    ) | {"camera": None, "box": None, "turn": False, "contrast": "any"}
     given = dict(draw=Path("d"), masks=Path("k"), focal=900.0, background="median", every=2)
     everything = dict(model=None, endpoint="http://h", camera="c.json:left", box=None, **given)
-    everything["turn"] = True
+    everything |= {"turn": True, "contrast": "darker"}
     assert options_of(monkeypatch, "predict", "a.png", "b.png", "--out", "o.json") == dict(
         images=[Path("a.png"), Path("b.png")], out=Path("o.json"), **nothing
     )

@@ -128,7 +128,7 @@ class Trainer:
         rng = np.random.default_rng([self.train.seed, step, _PAINT])
         paint = Paint.draw(rng, self.train.batch, u.shape[1])[self.share].to(u.device)
         rows = self._rows(self.pose_order, step)[self.share]
-        v, _ = self.core.lift(self.data.normalised[rows])
+        v, _ = self.core.lift(self.data.normalised[rows].float())
         return self.painter(u, v[..., 2], images, paint)
 
     def _autocast(self) -> torch.autocast:
