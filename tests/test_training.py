@@ -44,7 +44,7 @@ from skelift.weights import SHIPPED
 
 AUGMENTED = ["train.augment.flip=0.5", "train.augment.brightness=0.3", "train.augment.colour=0.2"]
 # Departures that need nothing of the body, and those for one that lies; of a ``home`` each.
-OF_ANY = ["loss.mirror=1", "loss.silhouette=1"]
+OF_ANY = ["loss.mirror=1", "loss.silhouette=1", "loss.moments=1"]
 OF_DOGS = ["loss.painted=1", "loss.heading=1", "train.augment.jitter=0.1"]
 DEPARTURES = [("home", OF_ANY), ("dogs", OF_DOGS)]
 

@@ -107,7 +107,8 @@ def _of_bodies(images: ImageBatch) -> tuple[Tensor, Tensor]:
 
 def _visible(u: Tensor, depth: Tensor, outline: Tensor) -> Tensor:
     """(B, J) 0 for a joint behind the body, well inside of its outline, else 1; soft between."""
-    inside = -grid_sample(outline, u[:, None], align_corners=False, padding_mode="border")[:, 0, 0]
+    at = u.float()[:, None]
+    inside = -grid_sample(outline.float(), at, align_corners=False, padding_mode="border")[:, 0, 0]
     behind = torch.sigmoid((depth - depth.mean(1, keepdim=True)) / _BEHIND)
     return 1 - behind * torch.sigmoid((inside - _WITHIN) / _SHARP)
 
