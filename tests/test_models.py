@@ -23,6 +23,8 @@ from skelift.models.omega import Omega, _moments
 from skelift.models.phi import Phi
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet, kappa_for
+from skelift.training.train import _sees_from_below
+from skelift.training.trainer import TrainingData
 
 SKELETON = load_skeleton("h36m17")
 SMALL = ModelConfig(width=4, disc_width=8, lifter_width=16)
@@ -120,6 +122,32 @@ def test_lifter_gives_depths_and_one_elevation_a_pose() -> None:
     d, elevation = Lifter(17, width=8)(torch.randn(3, 17, 2))
     assert d.shape == (3, 17)
     assert elevation.shape == (3,)
+
+
+def test_mirrored_lifter_gives_the_mirrored_body_from_the_mirrored_elevation() -> None:
+    torch.manual_seed(0)
+    lifter, y = Lifter(17, width=32, elevation=-0.3), torch.randn(5, 17, 2)
+    depth, elevation = lifter(y)
+    lifter.mirror_depth()
+    torch.testing.assert_close(lifter(y), (-depth, -elevation))
+    torch.testing.assert_close(lifter.depths(y), -depth)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "found", "mirrored"),
+    [(20, -20, False), (20, 20, True), (20, 5, False), (0, 20, False), (-15, -20, True)],
+)
+def test_lifter_is_mirrored_where_it_ends_at_the_opposite_elevation(
+    degrees: float, found: float, mirrored: bool
+) -> None:
+    """``found`` is how much the cameras look up (degrees), by the lifter."""
+    config = ModelConfig(width=4, lifter_width=16, elevation_deg=degrees)
+    core = PoseNet(config, load_skeleton("h36m17"), scale=1.0)
+    with torch.no_grad():
+        core.lifter.elevation[-1].weight.zero_()
+        core.lifter.elevation[-1].bias.fill_(np.radians(found))
+    read = TrainingData(None, torch.empty(0), torch.randn(9, 17, 2))  # type: ignore[arg-type]
+    assert _sees_from_below(core, read, config) is mirrored
 
 
 def test_global_batch_norm_is_batch_norm_in_one_process() -> None:

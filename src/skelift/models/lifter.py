@@ -24,6 +24,18 @@ class Lifter(nn.Module):
         features = self.trunk(y.flatten(1))
         return self.depth(features), self.elevation(features).squeeze(1)
 
+    @torch.no_grad()
+    def mirror_depth(self) -> None:
+        """Become the twin that sees every pose mirrored in depth, from the mirrored elevation.
+
+        Both have the same losses but for perspective, which is weak: chance decides between them.
+        """
+        for head in (self.depth, self.elevation):
+            last = head[-1]
+            assert isinstance(last, nn.Linear)
+            last.weight.neg_()
+            last.bias.neg_()
+
     def depths(self, y: Tensor) -> Tensor:
         """Normalised poses (B, J, 2) -> depth offsets d (B, J) alone."""
         d: Tensor = self.depth(self.trunk(y.flatten(1)))
