@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from skelift import Predictor
 from skelift.commands import predict
 from skelift.config import compose
 from skelift.data.format import Dataset
@@ -16,7 +17,7 @@ from skelift.errors import InputError
 from skelift.evaluation.metrics import error_2d_swapped_px
 from skelift.models.io import load_model
 from skelift.stages import prepare
-from skelift.weights import SHIPPED
+from skelift.weights import SHIPPED, model_folder
 
 
 def test_they_are_small_and_have_a_card() -> None:
@@ -43,6 +44,37 @@ def test_predict_uses_them_and_finds_bodies_that_they_have_not_seen(tmp_path: Pa
     one = np.broadcast_to(truth.mean(0), truth.shape)
     errors = [error_2d_swapped_px(p, truth, data.skeleton.swap).mean() for p in (found, one)]
     assert errors[0] < 0.6 * errors[1]
+
+
+def test_the_mouse_goes_by_its_name_and_knows_its_head(tmp_path: Path) -> None:
+    """A dark oval with a pointed head and a pale ear, and its mirror image."""
+    assert sum(file.stat().st_size for file in model_folder("mouse").iterdir()) < 8e6
+    predictor = Predictor("mouse")
+    assert predictor.skeleton.name == "mouse10"
+    assert not predictor.card["data"]["synthetic"]
+    snout, tail = (predictor.skeleton.index(name) for name in ("snout", "tail_base"))
+    image = np.zeros((120, 200, 3), np.uint8)
+    cv2.ellipse(image, (85, 60), (60, 32), 0, 0, 360, (28, 26, 26), -1)
+    cv2.fillConvexPoly(image, np.array([[120, 38], [120, 80], [180, 78]]), (28, 26, 26))
+    cv2.circle(image, (132, 46), 9, (90, 60, 60), -1)
+    for x in (60, 110):
+        cv2.rectangle(image, (x, 80), (x + 14, 98), (50, 36, 36), -1)
+    mask = (image.any(2) * 255).astype(np.uint8)
+    for shown, own, way in ((image, mask, 1), (image[:, ::-1], mask[:, ::-1], -1)):
+        pose = predictor(np.ascontiguousarray(shown), mask=np.ascontiguousarray(own))
+        along = way * (pose.joints_2d_px[snout, 0] - pose.joints_2d_px[tail, 0])
+        assert along > 50
+        assert way * (pose.joints_3d_mm[snout, 0] - pose.joints_3d_mm[tail, 0]) > 20
+
+
+def test_a_folder_comes_before_the_weights_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert model_folder("mouse").parent == SHIPPED.parent
+    Path("mouse").mkdir()
+    assert model_folder("mouse") == Path("mouse")
+    assert model_folder("shipped") == model_folder("person") == SHIPPED
 
 
 def test_a_model_of_an_older_version_is_one_line(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def _overlap(skeleton: Skeleton, joints_2d_px: ArrayLike, masks: NDArray[np.uint
 
 def _collapse(poses: NDArray[np.floating], prior: NDArray[np.floating]) -> float:
     own, of_prior = (
-        float(variety(torch.as_tensor(p, dtype=torch.float32))) for p in (poses, prior)
+        float(variety(torch.from_numpy(np.array(p, np.float32)))) for p in (poses, prior)
     )
     return 100 * max(1 - 2 * own / max(of_prior, 1e-9), 0.0)
 

@@ -5,8 +5,9 @@ and the score of any group of images are means of the same numbers. 3D poses are
 the camera frame, 2D poses (N, J, 2) pixels; joints are in skeleton order.
 
 A joint whose truth is NaN is not labelled: it counts in no alignment and in no mean. Every image
-needs a labelled joint. A pose whose root is not labelled is centred on its labelled joints wherever
-"root-relative" is said, which gives smaller errors; other images do not matter to it.
+needs a labelled joint. Where the root is not labelled in all images of a set, all its poses are
+centred on their labelled joints wherever "root-relative" is said: errors are smaller so, and a mean
+over both kinds would depend on who labelled what.
 """
 
 import numpy as np
@@ -31,10 +32,9 @@ def root_relative(poses: ArrayLike, root: int) -> Array:
 
 
 def relative(poses: ArrayLike, truth: ArrayLike, root: int) -> Array:
-    """Poses (N, J, D) with the root at the origin; see above where it is not labelled."""
+    """Poses (N, J, D) with the root at the origin; see above where it is not labelled in all."""
     known, poses = _labelled(truth), _float64(poses)
-    origin = np.where(known[:, root, None], poses[:, root, None], _centre(poses, known))
-    return np.asarray(poses - origin)
+    return root_relative(poses, root) if known[:, root].all() else poses - _centre(poses, known)
 
 
 def scale_align(predicted: ArrayLike, truth: ArrayLike, root: int) -> Array:

@@ -149,9 +149,9 @@ def protocol(skeleton: Skeleton, size: int) -> dict[str, str]:
         "error_2d_mm": "2D error in mm at the body's distance (mean depth of its labelled joints)",
         "error_2d_percent": "the same in per cent of the body's height; error_2d_swapped_percent: "
         "with sides swapped where that is nearer",
-        "labels": "joints that are not labelled count nowhere; where an image's root is not "
-        "labelled, root-relative means centred on its labelled joints",
-        "images_without_root": "how many such images there are, if any",
+        "labels": "joints that are not labelled count nowhere; where the root is not labelled in "
+        "all images, root-relative means centred on the labelled joints",
+        "images_without_root": "in how many images it is not, if any",
         "images_with_pck": "how many images have a labelled joint among the evaluated ones, "
         "unless all have; the others count in no PCK or AUC of those",
         "interval": "2.5 to 97.5 per cent of 1000 bootstrap draws over moments; neighbouring "
