@@ -97,6 +97,7 @@ def test_no_frame_near_a_label_is_trained_on(
         f"data.folder.{key}={out / name}" for key, name in {**read, "truth": "truth.npz"}.items()
     ]
     given += [f"data.folder.every={EVERY}", f"paths.data={tmp_path / 'data'}"]
+    given += ["data.folder.body.regions={}"]  # those of the recording are of five cameras
     assert main(["prepare", "experiment=mouse", *given]) == 0
 
     data = Dataset(tmp_path / "data")
