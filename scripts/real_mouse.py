@@ -28,6 +28,8 @@ from skelift.data.cameras import find_camera, read_cameras
 CHUNK = 3500  # frames of a video, or fewer; its folder is called by its first one
 REACH = 20  # frames around a labelled one that are not trained on, data.folder.exclude
 LENGTH_MM = 94.0  # tail base to snout along the skeleton's bones
+LABELS, LABELLED = "labels_dev.npz", "labelled_frames.json"
+CALIBRATION, PRIOR = "calibration.json", "prior_2d.npz"
 
 
 def main() -> None:
@@ -38,9 +40,13 @@ def main() -> None:
     default = Path("data/sources/real_mouse")
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path, nargs="?", default=default, help=f"default: {default}")
-    parser.add_argument("--labels", type=Path, help="default: FOLDER/labels_dev.npz")
+    parser.add_argument("--labels", type=Path, help=f"default: FOLDER/{LABELS}")
     args = parser.parse_args()
     folder, out = args.folder.resolve(), args.out
+    labels = args.labels or folder / LABELS
+    for file in (labels, *(folder / name for name in (CALIBRATION, LABELLED, PRIOR))):
+        if not file.is_file():
+            parser.error(f"{file}: not found; name the recording's folder (docs/datasets.md)")
     shutil.rmtree(out / "clips", ignore_errors=True)
     for video in sorted((folder / "videos").glob("*/camera_?.mp4")):
         link = out / f"clips/{video.parent.name}/{video.stem[-1]}.mp4"
@@ -52,11 +58,11 @@ def main() -> None:
         picture = out / f"clips/{first}/{camera}/{frame - first:04d}.jpg"
         picture.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(still, picture)
-    shutil.copyfile(folder / "calibration.json", out / "cameras.json")
-    labelled = json.loads((folder / "labelled_frames.json").read_text())["all"]
+    shutil.copyfile(folder / CALIBRATION, out / "cameras.json")
+    labelled = json.loads((folder / LABELLED).read_text())["all"]
     clips = [int(clip.name) for clip in (out / "clips").iterdir()]
-    _write_truth(out / "truth.npz", args.labels or folder / "labels_dev.npz", labelled, clips)
-    _write_prior(out / "poses.npz", folder / "prior_2d.npz", out / "cameras.json")
+    _write_truth(out / "truth.npz", labels, labelled, clips)
+    _write_prior(out / "poses.npz", folder / PRIOR, out / "cameras.json")
 
 
 def _write_truth(file: Path, labels: Path, labelled: list[int], clips: list[int]) -> None:
@@ -89,7 +95,7 @@ def _write_prior(file: Path, prior: Path, cameras: Path) -> None:
         poses, names = arrays["poses_2d"].astype(np.float64), arrays["camera"].tolist()
         joints, sizes = arrays["joints"], arrays["source_size"]
         postures = zip(arrays["clip"], arrays["source_pose"], strict=True)
-        clips = np.array([f"{session} {pose}" for session, pose in postures])
+        clips = np.array([f"{recording} {pose}" for recording, pose in postures])
     focal = np.empty(len(poses))
     for row, name in enumerate(names):
         camera = find_camera(known, name, cameras)

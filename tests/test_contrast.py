@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from test_folder import configure, save, save_video
 from test_validation import failing
 
-from skelift.config import BodyConfig, compose
+from skelift.commands import predict
+from skelift.config import BodyConfig, Contrast, compose
 from skelift.data import static_camera
 from skelift.data.background import MedianBackground
 from skelift.data.contact_sheet import FILE
@@ -27,6 +28,7 @@ from skelift.data.measures import measure_dataset
 from skelift.data.mirror import mirrored
 from skelift.data.takes import jumps, sudden_sides
 from skelift.errors import InputError
+from skelift.inference.frames import find_sources
 
 HEIGHT, WIDTH = 240, 320
 FLOOR = 120  # row from which on the floor is seen
@@ -414,3 +416,33 @@ def test_jumps_are_farther_than_the_take_moves() -> None:
     assert np.flatnonzero(jumps(samples(walk))).tolist() == [20, 21]
     fast = [(500.0 * (step % 2), 50.0, 100.0) for step in range(40)]
     assert not jumps(samples(fast)).any(), "images far apart in time"
+
+
+def test_predict_searches_by_contrast(tmp_path: Path) -> None:
+    images, masks = clip(WALK)
+    for step, image in enumerate(images):
+        save(tmp_path / f"walk/{step:02d}.png", image)
+    (source,) = find_sources([tmp_path / "walk"])
+
+    def area(contrast: Contrast, by: str) -> float:
+        found = list(source.frames("median", contrast=contrast))
+        assert {frame.mask_from for frame in found} == {by}
+        return float(np.mean([frame.mask > 0 for frame in found if frame.mask is not None]))
+
+    true = np.mean([mask > 0 for mask in masks])
+    assert area("darker", "darker") == pytest.approx(true, rel=0.08)
+    assert area("any", "median") > 1.4 * true, "with what the floor mirrors"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "--contrast: .* give --background median"),
+        ({"background": "median", "masks": Path("masks")}, "--contrast and --masks: .* give one"),
+    ],
+)
+def test_predict_refuses_contrast_without_a_search(
+    tmp_path: Path, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        predict.run([tmp_path], None, tmp_path / "p.json", contrast="darker", **options)

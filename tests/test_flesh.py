@@ -81,6 +81,14 @@ def test_flesh_without_parts_is_that_of_limbs() -> None:
     assert (limbs(POSES)[outline > 0.01] < 0.5).all()
 
 
+def test_a_part_of_one_joint_is_a_disc() -> None:
+    parts = [{"joints": [DOG.head], "radius_mm": 60}, {"joints": DOG.joints[2:4], "radius_mm": 10}]
+    body = Skeleton.from_mapping(MAPPING | {"parts": parts})
+    for pose, distance in zip(POSES, Flesh(body, SIZE).distance(POSES)[:, 0], strict=True):
+        brute = brute_distance(pose.numpy(), body)
+        assert np.abs(distance.numpy() - brute)[np.abs(brute) < 0.2].max() < 0.02
+
+
 @pytest.mark.parametrize(
     ("part", "says"),
     [

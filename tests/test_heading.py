@@ -248,16 +248,19 @@ def test_naming_sides_from_behind_is_refused_for_a_dog(dog_file: Path, head: str
         compose([*own, f"heads.{head}.enabled=true"])
 
 
-def test_a_data_set_of_another_axis_is_refused(dog_file: Path, tmp_path: Path) -> None:
+def test_a_data_set_of_another_axis_or_other_flesh_is_refused(
+    dog_file: Path, tmp_path: Path
+) -> None:
     standing = {key: value for key, value in DOG.items() if key != "axis"}
-    for body, fits in ((quadruped.BODY, True), (type(BODY).from_mapping(standing), False)):
-        data = tiny_dataset(tmp_path / str(fits), body, train=2, test=1, prior=4)
+    for mapping, differs in ((DOG, ""), (standing, "axis"), (quadruped.FLESHY_DOG, "parts")):
+        body = type(BODY).from_mapping(mapping)
+        data = tiny_dataset(tmp_path / f"other{differs}", body, train=2, test=1, prior=4)
         config = compose(
             [f"skeleton={dog_file}", "data=folder", "data.name=tiny", "data.size=32",
              "model.disc_scales=1", "flow.pca=16", f"paths.data={data}"]
         )  # fmt: skip
-        if fits:
+        if not differs:
             assert chosen_dataset(config).skeleton.axis == ("tail_base", "withers")
         else:
-            with pytest.raises(InputError, match=r"the axis of its skeleton dog is not that of"):
+            with pytest.raises(InputError, match=rf"its skeleton dog and .* differ in {differs};"):
                 chosen_dataset(config)

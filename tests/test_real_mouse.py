@@ -122,3 +122,16 @@ def test_no_frame_near_a_label_is_trained_on(
     assert np.abs(np.nanmean(test.joints_2d, axis=1) - data.info.size / 2).max() < 8
     assert data.prior.poses_2d.shape == (12, len(JOINTS), 2)
     assert len(set(data.prior.samples["clip"].tolist())) == 6, "views of one posture are one clip"
+
+
+def test_a_folder_without_the_recording_leaves_what_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "sources/clips/0/E.mp4"
+    made.parent.mkdir(parents=True)
+    made.touch()
+    monkeypatch.setattr(sys, "argv", ["real_mouse.py", str(tmp_path), str(tmp_path / "sources")])
+    with pytest.raises(SystemExit):
+        real_mouse.main()
+    assert "labels_dev.npz: not found" in capsys.readouterr().err
+    assert made.exists()

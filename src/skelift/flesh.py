@@ -2,7 +2,8 @@
 
 A body of limbs (people, hands) covers thick lines along its bones. Any other names its parts in
 the skeleton file: each is the convex hull of some joints, thicker by a radius, and the body is
-their union. Hulls of two joints are limbs. Coordinates are those of ``skelift.render``.
+their union. A hull of one joint is a disc, one of two a limb. Coordinates are those of
+``skelift.render``.
 """
 
 import math
@@ -93,7 +94,8 @@ class Flesh(nn.Module):
         Each edge of a hull lies between two of the points, so the lines through all pairs hold it;
         those in fixed directions are for what lies beyond its corners.
         """
-        i, j = torch.tensor(list(permutations(range(points.shape[1]), 2))).T
+        pairs = list(permutations(range(points.shape[1]), 2))  # none of a hull of one joint
+        i, j = torch.tensor(pairs, dtype=torch.long).view(-1, 2).T
         edges = points[:, j] - points[:, i]
         lengths = edges.square().sum(2).add(1e-12).sqrt()
         across = torch.stack([edges[..., 1], -edges[..., 0]], 2) / lengths[..., None]

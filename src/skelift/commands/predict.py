@@ -148,7 +148,9 @@ def run(
     if camera and focal is not None:
         raise InputError("--camera and --focal: a calibration has its focal length; give one")
     if contrast != "any" and background != "median":
-        raise InputError("--contrast: is of a background that is known; give --background median")
+        raise InputError("--contrast: says how the body is searched for; give --background median")
+    if contrast != "any" and masks:
+        raise InputError("--contrast and --masks: a mask needs no search; give one")
     if turn and not draw:
         raise InputError("--turn: says how to draw; give --draw DIR too")
     check_file(out)

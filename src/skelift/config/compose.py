@@ -163,8 +163,9 @@ def _from_file(file: Path, overrides: Sequence[str]) -> Any:
     if OmegaConf.is_dict(raw.get("skeleton")):  # names stay as they are written, lengths numbers
         numbers, skeleton = raw.skeleton, read_names(file)["skeleton"]
         skeleton["bone_lengths_mm"] = numbers.get("bone_lengths_mm")
-        for part, own in zip(skeleton.get("parts", []), numbers.get("parts", []), strict=True):
-            part |= {"radius_mm": own.get("radius_mm", 0)}
+        for number, part in enumerate(skeleton.get("parts") or []):
+            if "radius_mm" in part:
+                part["radius_mm"] = numbers.parts[number].radius_mm
         raw.skeleton = skeleton
     for override, change in changes.items():
         if change.key in GROUPS and isinstance(change.value, str):

@@ -33,11 +33,12 @@ def chosen_dataset(config: Config) -> Dataset:
             f"{data.folder}: the joints of its skeleton {data.skeleton.name} are not those of the "
             "configuration's; choose the skeleton that it was made with"
         )
-    if data.skeleton.axis != config.body.axis:
-        raise InputError(
-            f"{data.folder}: the axis of its skeleton {data.skeleton.name} is not that of the "
-            "configuration's; choose the skeleton that it was made with, or prepare it again"
-        )
+    for what in ("axis", "parts"):
+        if getattr(data.skeleton, what) != getattr(config.body, what):
+            raise InputError(
+                f"{data.folder}: its skeleton {data.skeleton.name} and the configuration's differ "
+                f"in {what}; choose the skeleton that it was made with, or prepare it again"
+            )
     for part in _parts(data).values():
         _check_samples(part.folder / "samples.npy", part.samples)
     if data.has_prior:
