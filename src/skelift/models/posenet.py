@@ -33,8 +33,8 @@ class PoseNet(nn.Module):
         self.phi = Phi(channels, config.width)
         self.omega = Omega(channels, len(skeleton), config.width)
         # Rx(e) takes the camera frame upright: it is negative where the camera looks down.
-        elevation = -math.radians(config.elevation_deg)
-        self.lifter = Lifter(len(skeleton), config.lifter_width, elevation)
+        self.elevation = -math.radians(config.elevation_deg)
+        self.lifter = Lifter(len(skeleton), config.lifter_width, self.elevation)
         self.scale = scale
         self.register_buffer(
             "bone_indices", torch.as_tensor(skeleton.bone_indices), persistent=False

@@ -1,13 +1,12 @@
 """One model, from its first step or its last checkpoint to its files."""
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from skelift.config import Config, ModelConfig
+from skelift.config import Config
 from skelift.data.format import Dataset, Split
 from skelift.data.hold_out import spread
 from skelift.data.loading import faces_us, over_crop
@@ -29,7 +28,7 @@ from skelift.training.distributed import World
 from skelift.training.heads import check_heads, fit_heads
 from skelift.training.identity import identity
 from skelift.training.loop import Callback, NonFiniteLoss, fit
-from skelift.training.trainer import TrainingData
+from skelift.training.trainer import TrainingData, undo_mirrored_depth
 
 
 def train_model(
@@ -109,24 +108,9 @@ def train_model(
         if steps < train.steps:
             print(f"{title}: the model is the snapshot of step {steps}, the best label-free score")
         core.load_state_dict(dict(weights))
-        if _sees_from_below(core, trainer.data, config.model):
-            core.lifter.mirror_depth()
-            print(
-                f"{title}: Lambda was mirrored in depth, with elevations of the wrong sign; undone"
-            )
+        undo_mirrored_depth(core, trainer.data.normalised)
         _write_model(config, data, core, trainer.data, steps, start, title)
     return True
-
-
-@torch.no_grad()
-def _sees_from_below(core: PoseNet, read: TrainingData, model: ModelConfig) -> bool:
-    """Whether Lambda's elevations clearly have another sign than ``model.elevation_deg``.
-
-    Then its depths are mirrored, too: see ``Lifter.mirror_depth``.
-    """
-    _, elevation = core.lifter(read.normalised)
-    configured = -math.radians(model.elevation_deg)  # as ``PoseNet`` starts
-    return bool(elevation.mean() * configured < -0.5 * configured**2)
 
 
 def _write_model(

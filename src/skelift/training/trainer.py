@@ -1,5 +1,6 @@
 """The state of a training run, and one step of it (Section 3.1)."""
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,23 @@ from skelift.training.optim import Optimisers, freeze
 from skelift.training.paint import Paint, Painter
 
 _PAINT = 6  # sets its random numbers apart from those of ``augment``
+_UPRIGHT_EVERY = 200  # steps, after which Lambda is asked whether it sees from below
 _GENERATOR = ("phi", "omega", "lifter")
+
+
+@torch.no_grad()
+def undo_mirrored_depth(core: PoseNet, normalised: Tensor) -> bool:
+    """Exchange a Lambda that is mirrored in depth for its twin; whether it was.
+
+    It is where its elevations of the prior's poses (M, J, 2) clearly have another sign than
+    ``model.elevation_deg``: see ``Lifter.mirror_depth``.
+    """
+    _, elevation = core.lifter(normalised)
+    mirrored = bool(elevation.mean() * core.elevation < -0.5 * core.elevation**2)
+    if mirrored:
+        core.lifter.mirror_depth()
+        print("Lambda saw poses from below, mirrored in depth: undone", file=sys.stderr)
+    return mirrored
 
 
 @dataclass(frozen=True)
@@ -63,6 +80,8 @@ class Trainer:
     def step(self, step: int) -> Terms:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
         images, u = self._images_and_poses(step)
+        if step % _UPRIGHT_EVERY == 0:
+            undo_mirrored_depth(self.core, self.data.normalised)
         painted = self._painted(step, images, u) if self.painter else None
         lifted_prior = self.data.normalised[self._rows(self.lifted_order, step)]
         lift_images = self.loss.lift_images_from is not None and step >= self.loss.lift_images_from
