@@ -22,6 +22,7 @@ from skelift.training.paint import Paint, Painter
 
 _PAINT = 6  # sets its random numbers apart from those of ``augment``
 _UPRIGHT_EVERY = 200  # steps, after which Lambda is asked whether it sees from below
+_ASKED = 2000  # poses of the prior, evenly spread
 _GENERATOR = ("phi", "omega", "lifter")
 
 
@@ -32,7 +33,7 @@ def undo_mirrored_depth(core: PoseNet, normalised: Tensor) -> bool:
     It is where its elevations of the prior's poses (M, J, 2) clearly have another sign than
     ``model.elevation_deg``: see ``Lifter.mirror_depth``.
     """
-    _, elevation = core.lifter(normalised)
+    _, elevation = core.lifter(normalised[:: max(len(normalised) // _ASKED, 1)])
     mirrored = bool(elevation.mean() * core.elevation < -0.5 * core.elevation**2)
     if mirrored:
         core.lifter.mirror_depth()
