@@ -33,7 +33,7 @@ def undo_mirrored_depth(core: PoseNet, normalised: Tensor) -> bool:
     It is where its elevations of the prior's poses (M, J, 2) clearly have another sign than
     ``model.elevation_deg``: see ``Lifter.mirror_depth``.
     """
-    _, elevation = core.lifter(normalised[:: max(len(normalised) // _ASKED, 1)])
+    _, elevation = core.lifter(normalised[:: max(len(normalised) // _ASKED, 1)].float())
     mirrored = bool(elevation.mean() * core.elevation < -0.5 * core.elevation**2)
     if mirrored:
         core.lifter.mirror_depth()
