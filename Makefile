@@ -12,7 +12,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 EXPERIMENT ?= quickstart
 PORT ?= 8080
 BENCHMARKS ?=
-REPORTS = $(shell sed -n 's/^  reports: //p' params.yaml)
+REPORTS = $(shell sed -n '/^paths:/,/^[^ ]/s/^  reports: //p' params.yaml)
 TORCH_BACKEND := $(addprefix --torch-backend=,$(SKELIFT_TORCH_BACKEND))
 
 READY := .venv/ready

@@ -46,3 +46,18 @@ def test_imports_in_functions_tables_and_data_files_count() -> None:
     assert package / "data/validation.py" in closure("skelift.stages.validate")  # in a function
     assert package / "reporting/page.html" in closure("skelift.stages.report")
     assert package / "reporting/page.html" not in closure("skelift.stages.evaluate")
+
+
+@pytest.mark.parametrize("target", ["demo", "sweep"])
+def test_make_takes_the_folder_of_reports_from_params(target: str) -> None:
+    """``sweep.reports`` is another key of that name."""
+    folder = yaml.safe_load((ROOT / "params.yaml").read_text())["paths"]["reports"]
+    commands = subprocess.run(
+        ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    expected = {
+        "demo": [f"SKELIFT_TIMES={folder}/times.json dvc repro"]
+        + [f"python -m skelift.reporting {folder}"],
+        "sweep": [f"cp {folder}/sweep/best.yaml params.yaml"],
+    }[target]
+    assert not set(expected) - set(commands)
