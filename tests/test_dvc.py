@@ -56,8 +56,10 @@ def test_make_takes_the_folder_of_reports_from_params(target: str) -> None:
         ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     expected = {
-        "demo": [f"SKELIFT_TIMES={folder}/times.json dvc repro"]
-        + [f"python -m skelift.reporting {folder}"],
+        "demo": [
+            f"SKELIFT_TIMES={folder}/times.json dvc repro",
+            f"python -m skelift.reporting {folder}",
+        ],
         "sweep": [f"cp {folder}/sweep/best.yaml params.yaml"],
     }[target]
     assert not set(expected) - set(commands)

@@ -23,6 +23,7 @@ from skelift.data.format import Dataset
 from skelift.data.masked_frames import masked_frames
 from skelift.data.person import Person, StaticPerson, is_static
 from skelift.data.segmenter import placed
+from skelift.data.static_camera import Search
 from skelift.errors import InputError, RequestError
 from skelift.inference.cropping import Query
 from skelift.inference.frames import find_sources
@@ -279,7 +280,7 @@ def test_masks_of_photos_of_several_sizes_are_kept(tmp_path: Path) -> None:
         save(photos / f"{number}.png", cv2.resize(image, (side, side)))
     (source,) = find_sources([photos])
     once, again = (
-        [mask for _, _, mask, _ in masked_frames(source.clip, "person", kept=tmp_path / "kept")]
+        [mask for _, _, mask, _ in masked_frames(source.clip, Search("person", tmp_path / "kept"))]
         for _ in range(2)
     )
     assert [mask.shape for mask in once] == [(240, 240), (280, 280), (320, 320)]

@@ -5,8 +5,10 @@ import re
 import subprocess
 import sys
 from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import asdict
 from html.parser import HTMLParser
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -256,12 +258,15 @@ def test_curves_of_variants_share_their_axes(tmp_path):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["full", "no_flow"]
 
 
+def in_80_characters(show: Callable[..., None], content: object) -> str:
+    stream = StringIO()
+    show(content, Console(file=stream, width=80))
+    return stream.getvalue()
+
+
 def test_terminal_table_fits_80_characters_and_keeps_every_digit(finished):
     metrics_json = json.loads((finished.parent / "metrics.json").read_text())
-    with (finished.parent / "printed.txt").open("w+") as stream:
-        tables.print_scores(metrics_json, Console(file=stream, width=80))
-        stream.seek(0)
-        printed = stream.read()
+    printed = in_80_characters(tables.print_scores, metrics_json)
     assert max(map(len, printed.splitlines())) <= 80
     (line,) = [line for line in printed.splitlines() if line.strip().startswith("ours")]
     overall = metrics_json["rows"]["ours"]["overall"]
@@ -273,10 +278,7 @@ def test_a_body_of_known_height_is_scored_by_a_share_of_it(finished):
     metrics_json = json.loads((finished.parent / "metrics.json").read_text())
     for row in metrics_json["rows"].values():
         row["overall"]["pck_tenth"] = 12.3
-    with (finished.parent / "printed.txt").open("w+") as stream:
-        tables.print_scores(metrics_json, Console(file=stream, width=80))
-        stream.seek(0)
-        printed = stream.read()
+    printed = in_80_characters(tables.print_scores, metrics_json)
     assert max(map(len, printed.splitlines())) <= 80
     (line,) = [line for line in printed.splitlines() if line.strip().startswith("ours")]
     assert " 12.3 " in line
@@ -293,10 +295,7 @@ def test_times_of_the_stages_before_the_report_are_on_the_page_and_in_print(tmp_
     found = [table for table in Page(html).tables if table[0][0] == "Stage"]
     rows = [["prepare", "12", "21"], ["train", "100", "190"], ["all", "112", "211"]]
     assert [table[1:] for table in found] == [rows]
-    with (tmp_path / "printed.txt").open("w+") as stream:
-        tables.print_times(costs, Console(file=stream, width=80))
-        stream.seek(0)
-        printed = [line.split() for line in stream]
+    printed = [line.split() for line in in_80_characters(tables.print_times, costs).splitlines()]
     assert ["report", "7", "7"] in printed
     assert ["all", "119", "218"] in printed
 

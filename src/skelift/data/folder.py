@@ -39,7 +39,7 @@ from skelift.data.mask_checks import NOT_BLACK, NOTHING, MaskFaults, mask_fault
 from skelift.data.masked_frames import MaskedFrame, masked_frames
 from skelift.data.poses import read_poses
 from skelift.data.region import check_regions
-from skelift.data.static_camera import BACKGROUNDS, FEWEST_FRAMES, PERSON, SEARCHES
+from skelift.data.static_camera import BACKGROUNDS, FEWEST_FRAMES, PERSON, SEARCHES, Search
 from skelift.data.truth import Part, Truth, read_truth, split_by_moment
 from skelift.errors import InputError
 from skelift.files import printable
@@ -364,7 +364,8 @@ def _scene(number: int, shots: Sequence[Shots]) -> Clip | None:
 def _frames(
     clip: Clip, folder: FolderConfig, kept: Path, scene: Clip | None
 ) -> Iterator[MaskedFrame]:
-    return masked_frames(clip, folder.background, kept, body=folder.body, scene=scene)
+    search = Search(folder.background, kept, body=folder.body, scene=scene)
+    return masked_frames(clip, search)
 
 
 def _record(

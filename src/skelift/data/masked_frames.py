@@ -2,9 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-from skelift.config import BodyConfig
 from skelift.data.clips import Clip
 from skelift.data.images import (
     ALPHA,
@@ -18,41 +16,25 @@ from skelift.data.images import (
     mask_of,
     read_mask,
 )
-from skelift.data.person import Corners
-from skelift.data.static_camera import SEARCHES, cut_out_bodies
+from skelift.data.static_camera import SEARCHES, Search, cut_out_bodies
 from skelift.data.videos import frame_count, read_video
 from skelift.errors import InputError
 
 MaskedFrame = tuple[int, ImageArray, Mask | None, str]
 
 
-def masked_frames(
-    clip: Clip,
-    background: str,
-    kept: Path | None = None,
-    box: Corners | None = None,
-    body: BodyConfig | None = None,
-    scene: Clip | None = None,
-) -> Iterator[MaskedFrame]:
+def masked_frames(clip: Clip, search: Search) -> Iterator[MaskedFrame]:
     """Yield (index, RGB image, mask, what gave the mask) of the frames in use.
 
-    A mask file comes first, then the image's alpha channel, then what ``background`` finds. The
-    mask is all 0 where there is no body; it is None, and what gave it empty, where none of them
-    marks the body.
-
-    Args:
-        clip: images or a video; InputError where one is broken, or its masks do not fit.
-        background: one of ``SEARCHES``; else nothing is searched for.
-        kept: see ``cut_out_bodies``.
-        box: see ``cut_out_bodies``.
-        body: see ``cut_out_bodies``.
-        scene: see ``cut_out_bodies``.
+    A mask file comes first, then the image's alpha channel, then what ``search`` finds. The mask is
+    all 0 where there is no body; it is None, and what gave it empty, where none of them marks the
+    body. InputError where an image or a video is broken, or its masks do not fit.
     """
     if clip.is_video and clip.masks:
         yield from _with_mask_video(clip)
         return
-    searched = background in SEARCHES and not (clip.masks and all(clip.masks))
-    frames = cut_out_bodies(clip, background, kept, box, body, scene) if searched else _own(clip)
+    searched = search.background in SEARCHES and not (clip.masks and all(clip.masks))
+    frames = cut_out_bodies(clip, search) if searched else _own(clip)
     doubted = False  # one warning per clip
     for index, image, found, source in frames:
         file = clip.masks[index] if clip.masks else None

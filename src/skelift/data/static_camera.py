@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -39,37 +40,43 @@ SEARCHES = (*BACKGROUNDS, PERSON)
 ONE_AT_A_TIME = ("subtractor",)  # OpenCV's object keeps a state while it works
 
 
-def cut_out_bodies(
-    clip: Clip,
-    background: str,
-    kept: Path | None = None,
-    box: Corners | None = None,
-    body: BodyConfig | None = None,
-    scene: Clip | None = None,
-) -> Iterator[tuple[int, ImageArray, Mask, str]]:
-    """Yield (index, image, mask, what gave the mask) of a clip's frames in use.
+@dataclass(frozen=True)
+class Search:
+    """How the bodies in a clip are found where no mask marks them.
 
-    A mask is all 0 where there is no body. Where an image has an alpha channel, that is its mask.
-
-    Args:
-        clip: InputError if it is broken, or too short to find its background. Only with ``PERSON``
-            the camera need not be static.
-        background: one of ``SEARCHES``.
+    Attributes:
+        background: one of ``SEARCHES``; any other: they are not searched for.
         kept: folder in which masks wait, so that a run that is killed goes on from them.
         box: opposite corners of a box around the person in each image, for ``PERSON``; each image
             is then looked at by itself.
         body: what is known of it, for ``median``.
-        scene: a clip of the same static camera, to learn the background from; None: this one.
+        scene: a clip of the same static camera, to learn the background from; None: the clip's own.
     """
+
+    background: str
+    kept: Path | None = None
+    box: Corners | None = None
+    body: BodyConfig | None = None
+    scene: Clip | None = None
+
+
+def cut_out_bodies(clip: Clip, search: Search) -> Iterator[tuple[int, ImageArray, Mask, str]]:
+    """Yield (index, image, mask, what gave the mask) of a clip's frames in use.
+
+    A mask is all 0 where there is no body. Where an image has an alpha channel, that is its mask.
+    InputError if the clip is broken, or too short to find its background. Only with ``PERSON`` the
+    camera need not be static.
+    """
+    background, kept = search.background, search.kept
     learned: Background | ContrastBackground | Person | None = None
     one_size, source = True, background
     if background == PERSON:
-        learned = person = Person(box) if box else _learn_person(clip)
+        learned = person = Person(search.box) if search.box else _learn_person(clip)
         one_size, source = not isinstance(person, Person), person.source
-    known = body if body and body.contrast != "any" else None
+    known = search.body if search.body and search.body.contrast != "any" else None
     if known:
         source = known.contrast
-    scene = scene or clip
+    scene = search.scene or clip
     name = kept and kept / _digest((clip, scene), source, known)
     frames = _frames_of_one_size(clip, clip.indices) if one_size else clip.frames(clip.indices)
     if scene is not clip:

@@ -15,6 +15,7 @@ from skelift.data.clips import Clip, check_masks_differ, find_masks, images_belo
 from skelift.data.listing import is_file, is_video_file, list_files
 from skelift.data.masked_frames import masked_frames
 from skelift.data.person import Corners
+from skelift.data.static_camera import Search
 from skelift.data.videos import UNSTATED_RATE, frame_count, frame_times, mean_rate
 from skelift.errors import InputError
 from skelift.inference.cropping import KEEP, REMOVE, Box, corners_of, without_background
@@ -79,11 +80,9 @@ class Source:
         if box is not None:
             _, first, _ = next(self.clip.frames([self.clip.indices[0]]))
             corners, size = corners_of(box, *first.shape[1::-1]), first.shape
-        body = BodyConfig(contrast=contrast)
+        search = Search(background, box=corners, body=BodyConfig(contrast=contrast))
         times = frame_times(self.clip.files[0]) if self.clip.is_video else ()
-        for index, image, mask, source in masked_frames(
-            self.clip, background, box=corners, body=body
-        ):
+        for index, image, mask, source in masked_frames(self.clip, search):
             if corners is not None and image.shape != size:
                 raise InputError(
                     f"{self.clip.file(index)}: is {image.shape[1]} x {image.shape[0]} px, and the "

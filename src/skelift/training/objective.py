@@ -104,7 +104,7 @@ class SelfSupervised(nn.Module):
         self.pose = pose
         self.lifting = Lifting(config, pose)
         self.kappa = kappa
-        self.flesh = Flesh(pose.skeleton, kappa.size)
+        self.flesh = painter.flesh if painter else Flesh(pose.skeleton, kappa.size)
         self.painter = painter
 
     def forward(
@@ -177,7 +177,7 @@ class SelfSupervised(nn.Module):
             }
         )
         of_all = variety(gather(y.detach().float())), variety(gather(u))
-        terms["poses/variety"] = (of_all[0] / of_all[1]).clamp(max=9)
+        terms["poses/variety"] = of_all[0] / of_all[1].clamp(min=1e-6)
         lifted = [lifted_prior]
         if lift_images:
             scaled = _scale_gradient(y.float(), c.lift_grad_scale)

@@ -28,7 +28,7 @@ from skelift.training.distributed import World
 from skelift.training.heads import check_heads, fit_heads
 from skelift.training.identity import identity
 from skelift.training.loop import Callback, NonFiniteLoss, fit
-from skelift.training.trainer import TrainingData, undo_mirrored_depth
+from skelift.training.trainer import TrainingData
 
 
 def train_model(
@@ -108,7 +108,7 @@ def train_model(
         if steps < train.steps:
             print(f"{title}: the model is the snapshot of step {steps}, the best label-free score")
         core.load_state_dict(dict(weights))
-        undo_mirrored_depth(core, trainer.data.normalised)
+        trainer.undo_mirrored_depth()
         _write_model(config, data, core, trainer.data, steps, start, title)
     return True
 

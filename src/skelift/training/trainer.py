@@ -37,7 +37,6 @@ def undo_mirrored_depth(core: PoseNet, normalised: Tensor) -> bool:
     mirrored = bool(elevation.mean() * core.elevation < -0.5 * core.elevation**2)
     if mirrored:
         core.lifter.mirror_depth()
-        print("Lambda saw poses from below, mirrored in depth: undone", file=sys.stderr)
     return mirrored
 
 
@@ -82,7 +81,7 @@ class Trainer:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
         images, u = self._images_and_poses(step)
         if step % _UPRIGHT_EVERY == 0:
-            undo_mirrored_depth(self.core, self.data.normalised)
+            self.undo_mirrored_depth()
         painted = self._painted(step, images, u) if self.painter else None
         lifted_prior = self.data.normalised[self._rows(self.lifted_order, step)]
         lift_images = self.loss.lift_images_from is not None and step >= self.loss.lift_images_from
@@ -110,6 +109,11 @@ class Trainer:
             self.optimisers.step(of_d["discriminator"], step, ["disc"])
             terms |= of_d
         return terms
+
+    def undo_mirrored_depth(self) -> None:
+        """See ``undo_mirrored_depth``; the main process says so where it was."""
+        if undo_mirrored_depth(self.core, self.data.normalised) and self.world.is_main:
+            print("Lambda saw poses from below, mirrored in depth: undone", file=sys.stderr)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on."""
