@@ -23,7 +23,6 @@ from skelift.models.omega import Omega, _moments
 from skelift.models.phi import Phi
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet, kappa_for
-from skelift.training.trainer import undo_mirrored_depth
 
 SKELETON = load_skeleton("h36m17")
 SMALL = ModelConfig(width=4, disc_width=8, lifter_width=16)
@@ -146,7 +145,7 @@ def test_lifter_is_mirrored_where_it_ends_at_the_opposite_elevation(
         core.lifter.elevation[-1].weight.zero_()
         core.lifter.elevation[-1].bias.fill_(np.radians(found))
     before = core.lifter.depths(poses := torch.randn(9, 17, 2))
-    assert undo_mirrored_depth(core, poses) is mirrored
+    assert core.undo_mirrored_depth(poses) is mirrored
     sign = -1 if mirrored else 1
     torch.testing.assert_close(core.lifter.depths(poses), sign * before)
 

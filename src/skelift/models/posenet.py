@@ -13,6 +13,9 @@ from skelift.models.phi import Phi
 from skelift.render import Kappa
 from skelift.skeleton import Skeleton
 
+UPRIGHT_EVERY = 200  # steps of Lambda, after which it is asked whether it sees from below
+_ASKED = 2000  # poses that it is asked of
+
 
 class PoseNet(nn.Module):
     """Phi, Omega and Lambda, with the constants that join them.
@@ -61,6 +64,19 @@ class PoseNet(nn.Module):
     def lift_again(self, y: Tensor) -> Tensor:
         """The 3D poses of ``lift``, without the elevations that nobody asks for."""
         return lift(y, self.lifter.depths(y), self.skeleton.root_index)
+
+    @torch.no_grad()
+    def undo_mirrored_depth(self, y: Tensor) -> bool:
+        """Exchange a Lambda that is mirrored in depth for its twin; whether it was.
+
+        It is where its elevations of normalised poses (M, J, 2) clearly have another sign than
+        ``config.elevation_deg``: see ``Lifter.mirror_depth``.
+        """
+        _, elevation = self.lifter(y[:: max(len(y) // _ASKED, 1)].float())
+        mirrored = bool(elevation.mean() * self.elevation < -0.5 * self.elevation**2)
+        if mirrored:
+            self.lifter.mirror_depth()
+        return mirrored
 
 
 def kappa_for(config: ModelConfig, skeleton: Skeleton, size: int) -> Kappa:

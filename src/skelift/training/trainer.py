@@ -11,7 +11,7 @@ from skelift.config import LossConfig, TrainConfig
 from skelift.data.loading import EpochSampler, ImageBatch, ImageLoader
 from skelift.models.discriminator import Discriminator
 from skelift.models.flow import PoseFlow
-from skelift.models.posenet import PoseNet
+from skelift.models.posenet import UPRIGHT_EVERY, PoseNet
 from skelift.models.tensors import group, nest
 from skelift.training.augment import Augmentation, augments
 from skelift.training.distributed import World
@@ -21,23 +21,7 @@ from skelift.training.optim import Optimisers, freeze
 from skelift.training.paint import Paint, Painter
 
 _PAINT = 6  # sets its random numbers apart from those of ``augment``
-_UPRIGHT_EVERY = 200  # steps, after which Lambda is asked whether it sees from below
-_ASKED = 2000  # poses of the prior, evenly spread
 _GENERATOR = ("phi", "omega", "lifter")
-
-
-@torch.no_grad()
-def undo_mirrored_depth(core: PoseNet, normalised: Tensor) -> bool:
-    """Exchange a Lambda that is mirrored in depth for its twin; whether it was.
-
-    It is where its elevations of the prior's poses (M, J, 2) clearly have another sign than
-    ``model.elevation_deg``: see ``Lifter.mirror_depth``.
-    """
-    _, elevation = core.lifter(normalised[:: max(len(normalised) // _ASKED, 1)].float())
-    mirrored = bool(elevation.mean() * core.elevation < -0.5 * core.elevation**2)
-    if mirrored:
-        core.lifter.mirror_depth()
-    return mirrored
 
 
 @dataclass(frozen=True)
@@ -80,7 +64,7 @@ class Trainer:
     def step(self, step: int) -> Terms:
         """One step of Phi, Omega and Lambda, then one of D; returns the weighted loss terms."""
         images, u = self._images_and_poses(step)
-        if step % _UPRIGHT_EVERY == 0:
+        if step % UPRIGHT_EVERY == 0:
             self.undo_mirrored_depth()
         painted = self._painted(step, images, u) if self.painter else None
         lifted_prior = self.data.normalised[self._rows(self.lifted_order, step)]
@@ -111,8 +95,8 @@ class Trainer:
         return terms
 
     def undo_mirrored_depth(self) -> None:
-        """See ``undo_mirrored_depth``; the main process says so where it was."""
-        if undo_mirrored_depth(self.core, self.data.normalised) and self.world.is_main:
+        """See ``PoseNet.undo_mirrored_depth``; the main process says so where it was."""
+        if self.core.undo_mirrored_depth(self.data.normalised) and self.world.is_main:
             print("Lambda saw poses from below, mirrored in depth: undone", file=sys.stderr)
 
     def state(self) -> dict[str, Tensor]:
