@@ -434,6 +434,22 @@ def test_predict_searches_by_contrast(tmp_path: Path) -> None:
     assert area("any", "median") > 1.4 * true, "with what the floor mirrors"
 
 
+@pytest.mark.parametrize("contrast", ["darker", "brighter"])
+def test_the_wrong_contrast_is_refused(tmp_path: Path, contrast: Contrast) -> None:
+    """Where the body often is it becomes background, and the bare floor was taken for a body."""
+    body = 24.0 if contrast == "brighter" else 250.0
+    for step in range(30):
+        image = np.random.default_rng(step).normal(140, 3, (HEIGHT, WIDTH, 3))
+        place = (160 + round(70 * np.sin(step / 5)), 120)
+        cv2.ellipse(image, place, (40, 20), 0, 0, 360, (body,) * 3, -1)
+        save(tmp_path / f"walk/{step:02d}.png", image.clip(0, 255).astype(np.uint8))
+    (source,) = find_sources([tmp_path / "walk"])
+    with pytest.raises(InputError, match=rf"00\.png: contrast={contrast}, .* set the contrast"):
+        list(source.frames("median", contrast=contrast))
+    other: Contrast = "darker" if contrast == "brighter" else "brighter"
+    assert all(frame.mask is not None for frame in source.frames("median", contrast=other))
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
