@@ -322,6 +322,22 @@ def test_regions_are_of_cameras(walked: Path, tmp_path: Path) -> None:
     assert data.info.details["folder"]["body"]["region_masks"] == "regions"
 
 
+def test_frames_that_show_no_body_say_what_may_be_wrong(walked: Path, tmp_path: Path) -> None:
+    corner = options(walked, **{"body.regions": "{'*': [0, 0, 9, 9]}"})
+    with pytest.raises(InputError, match=r"no body darker than .* steady light, within its region"):
+        prepare(configure(tmp_path, **corner))
+    alone = options(walked, test="['*:0-5']", exclude=999)
+    with pytest.raises(InputError, match=r"no train images are left .*; lower exclude"):
+        prepare(configure(tmp_path, **alone))
+
+
+def test_light_that_changes_is_named(tmp_path: Path) -> None:
+    images = [image // 2 if step > 11 else image for step, image in enumerate(clip(WALK)[0])]
+    save_video(tmp_path / "videos/a/one.avi", images)
+    with pytest.raises(InputError, match=r"covers all of the image; .* needs .* steady light; cut"):
+        prepare(configure(tmp_path, **options(tmp_path)))
+
+
 def wrong_camera(tmp: Path) -> dict[str, Any]:
     return {"body.regions": "{lef: [0, 0, 9, 9]}"}
 
@@ -365,6 +381,14 @@ def test_bad_regions_are_one_clear_line(
         (
             ["background=median", "body.contrast=darker", "body.regions={a: [1, 2, 3]}"],
             "regions: of a are no corners",
+        ),
+        (
+            [
+                "background=median",
+                "body.contrast=darker",
+                "body.regions={a: [1, 2, 3, 99999999999]}",
+            ],
+            r"regions\.a\[3\]=99999999999: must be 1000000000 or less",
         ),
         (
             ["background=median", "body.contrast=darker", "body.colours=[[9,0,0],[8,9,9]]"],
