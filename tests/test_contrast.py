@@ -322,6 +322,22 @@ def test_regions_are_of_cameras(walked: Path, tmp_path: Path) -> None:
     assert data.info.details["folder"]["body"]["region_masks"] == "regions"
 
 
+def test_frames_that_show_no_body_say_what_may_be_wrong(walked: Path, tmp_path: Path) -> None:
+    corner = options(walked, **{"body.regions": "{'*': [0, 0, 9, 9]}"})
+    with pytest.raises(InputError, match=r"no body darker than .* steady light, within its region"):
+        prepare(configure(tmp_path, **corner))
+    alone = options(walked, test="['*:0-5']", exclude=999)
+    with pytest.raises(InputError, match=r"no train images are left .*; lower exclude"):
+        prepare(configure(tmp_path, **alone))
+
+
+def test_light_that_changes_is_named(tmp_path: Path) -> None:
+    images = [image // 2 if step > 11 else image for step, image in enumerate(clip(WALK)[0])]
+    save_video(tmp_path / "videos/a/one.avi", images)
+    with pytest.raises(InputError, match=r"covers all of the image; .* needs .* steady light; cut"):
+        prepare(configure(tmp_path, **options(tmp_path)))
+
+
 def wrong_camera(tmp: Path) -> dict[str, Any]:
     return {"body.regions": "{lef: [0, 0, 9, 9]}"}
 
@@ -365,6 +381,14 @@ def test_bad_regions_are_one_clear_line(
         (
             ["background=median", "body.contrast=darker", "body.regions={a: [1, 2, 3]}"],
             "regions: of a are no corners",
+        ),
+        (
+            [
+                "background=median",
+                "body.contrast=darker",
+                "body.regions={a: [1, 2, 3, 99999999999]}",
+            ],
+            r"regions\.a\[3\]=99999999999: must be 1000000000 or less",
         ),
         (
             ["background=median", "body.contrast=darker", "body.colours=[[9,0,0],[8,9,9]]"],
@@ -432,6 +456,22 @@ def test_predict_searches_by_contrast(tmp_path: Path) -> None:
     true = np.mean([mask > 0 for mask in masks])
     assert area("darker", "darker") == pytest.approx(true, rel=0.08)
     assert area("any", "median") > 1.4 * true, "with what the floor mirrors"
+
+
+@pytest.mark.parametrize("contrast", ["darker", "brighter"])
+def test_the_wrong_contrast_is_refused(tmp_path: Path, contrast: Contrast) -> None:
+    """Where the body often is it becomes background, and the bare floor was taken for a body."""
+    body = 24.0 if contrast == "brighter" else 250.0
+    for step in range(30):
+        image = np.random.default_rng(step).normal(140, 3, (HEIGHT, WIDTH, 3))
+        place = (160 + round(70 * np.sin(step / 5)), 120)
+        cv2.ellipse(image, place, (40, 20), 0, 0, 360, (body,) * 3, -1)
+        save(tmp_path / f"walk/{step:02d}.png", image.clip(0, 255).astype(np.uint8))
+    (source,) = find_sources([tmp_path / "walk"])
+    with pytest.raises(InputError, match=rf"00\.png: contrast={contrast}, .* set the contrast"):
+        list(source.frames("median", contrast=contrast))
+    other: Contrast = "darker" if contrast == "brighter" else "brighter"
+    assert all(frame.mask is not None for frame in source.frames("median", contrast=other))
 
 
 @pytest.mark.parametrize(

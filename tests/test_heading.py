@@ -157,6 +157,7 @@ def test_motion_is_that_of_the_boxes_before_and_after(tmp_path: Path) -> None:
     samples["camera"] = rng.choice(["left", "right"], 40)
     samples["frame"] = rng.permutation(40) * 12
     samples["crop"] = rng.uniform(100, 200, (40, 3))
+    samples["crop"][:, 0] += samples["frame"]  # else they would be no film
     samples["person"][5] = "alone"
     found = heading_motion_of(film_split(tmp_path, samples))
     assert found.shape == (40, 3)
@@ -174,6 +175,18 @@ def test_motion_is_that_of_the_boxes_before_and_after(tmp_path: Path) -> None:
         )
         expected = (u - x) / (a * b) ** 0.5, (v - y) / (a * b) ** 0.5, np.log(b / a)
         np.testing.assert_allclose(found[row], expected, rtol=1e-5)
+
+
+def test_photos_that_share_a_folder_are_no_film(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    samples = np.zeros(60, dtype=SAMPLE)
+    samples["clip"] = np.repeat(["photos", "film"], 30)
+    samples["frame"] = np.tile(np.arange(30), 2)
+    walked = np.column_stack([100 + 20 * np.arange(30), np.full(30, 200), np.full(30, 150)])
+    samples["crop"] = np.concatenate([rng.permutation(walked), walked])
+    found = heading_motion_of(film_split(tmp_path, samples))
+    assert np.isnan(found[:30]).all(), "their order says nothing of where a body goes"
+    assert (found[30:, 0] > 0).all()
 
 
 def test_a_walking_dog_goes_where_its_front_is(tmp_path: Path) -> None:

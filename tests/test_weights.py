@@ -77,6 +77,11 @@ def test_a_folder_comes_before_the_weights_of_its_name(
     assert model_folder("shipped") == model_folder("person") == SHIPPED
 
 
+def test_a_name_that_is_none_is_told_those_that_are() -> None:
+    with pytest.raises(InputError, match=r"moose/model\.json: not found; .*: person or mouse$"):
+        Predictor("moose")
+
+
 def test_a_model_of_an_older_version_is_one_line(tmp_path: Path) -> None:
     """Its card has the optional networks among the core's keys, and no list of heads."""
     folder = tmp_path / "old"

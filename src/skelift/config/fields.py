@@ -35,6 +35,7 @@ _Float = Annotated[float, Strict(), AllowInfNan(False)]
 Flag = Annotated[bool, Strict()]
 Whole = Annotated[_Int, Interval(ge=0)]
 Reach = Annotated[_Int, Interval(ge=0, le=10**9)]  # frames
+Pixel = Annotated[_Int, Interval(ge=0, le=10**9)]  # a coordinate of an image
 Level = Annotated[_Int, Interval(ge=0, le=255)]  # of a colour channel
 Count = Annotated[_Int, Interval(ge=1)]
 Seed = Annotated[_Int, Interval(ge=0, le=2**31 - 1)]

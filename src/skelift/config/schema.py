@@ -26,6 +26,7 @@ from skelift.config.fields import (
     Override,
     Pair,
     Pairs,
+    Pixel,
     Positive,
     Reach,
     Rising,
@@ -149,7 +150,7 @@ class BodyConfig:
     )
     # Where the body can be: camera (`*`: any) -> x, y, x, y, ... in pixels, the corners of a
     # polygon, or two opposite ones of a box. A camera that is not named: anywhere.
-    regions: dict[Name, list[Whole]] = field(default_factory=dict)
+    regions: dict[Name, list[Pixel]] = field(default_factory=dict)
     # Instead a mask image (white where the body can be), or a folder of them, CAMERA.png.
     region_masks: File = ""
 

@@ -34,6 +34,7 @@ LARGEST, SMALLEST = 3.0, 1 / 4  # of the body's usual area
 # Lengths, over the root of the body's area.
 FAR = 3.0  # a body that is so far away counts like one of e times its size
 AROUND = 0.6  # free border around a body when it is outlined
+BESIDE = 0.5  # how far what is around a body reaches when they are compared
 CRACK, GRAIN, EDGE, PALE = 0.04, 0.025, 0.015, 0.13  # radii: closed, removed, blurred, and of skin
 
 Levels = NDArray[np.float32]
@@ -64,6 +65,11 @@ class ContrastBackground:
         frames: images of one camera and one size, spread over the clip.
         body: its ``contrast`` is ``darker`` or ``brighter``.
         region: gives the mask of where the body can be, for images like the one it is given.
+
+    Attributes:
+        presence: contrast of the bodies to what is around them in their images, over that to the
+            background: about 1. Near 0 there is no body, but bare floor that one of the other
+            contrast has left: where it often is, it is in the background. 1 where nothing is found.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class ContrastBackground:
         del stack
         self._usual_level = self._learn_level(shrunk)
         self._usual_area = self._learn_area(shrunk)
+        self.presence = self._learn_presence(shrunk)
 
     @property
     def _darker(self) -> bool:
@@ -127,6 +134,21 @@ class ContrastBackground:
         areas = [max((p.area for p in self._parts(frame)), default=0.0) for frame in frames]
         return float(np.median([area for area in areas if area] or [0.0]))
 
+    def _learn_presence(self, frames: Sequence[ImageArray]) -> float:
+        found = ((frame, list(self._parts(frame))) for frame in frames)
+        largest = ((f, max(parts, key=lambda part: part.area)) for f, parts in found if parts)
+        return float(np.median([self._presence(*each) for each in largest] or [1.0]))
+
+    def _presence(self, small: ImageArray, part: Part) -> float:
+        level = self._level(small)
+        whole = _placed(part, level)
+        ring = _grown(whole, BESIDE * float(np.sqrt(part.area))) & ~_grown(whole, 1)
+        if not ring.any():
+            return 1.0
+        own = np.median(level[whole > 0])
+        to_background = np.median(self._small_level[whole > 0]) - own
+        return float((np.median(level[ring > 0]) - own) / max(to_background, 1))
+
     def _parts(self, small: ImageArray) -> Iterator[Part]:
         """What may be the body: opaque enough for one of the usual level."""
         level = self._level(small)
@@ -149,8 +171,7 @@ class ContrastBackground:
             round((v + n) * scale + border) for v, n in ((part.x, width), (part.y, height))
         )
         window = np.s_[top:bottom, left:right]
-        seed = np.zeros(self._small_level.shape, np.uint8)
-        seed[part.y : part.y + height, part.x : part.x + width] = part.mask
+        seed = _placed(part, self._small_level)
         size = image.shape[1::-1]
         around = np.asarray(cv2.resize(seed, size, interpolation=cv2.INTER_NEAREST), np.uint8)
         mask[window] = self._body_in(image[window], around[window], window, length)
@@ -254,6 +275,14 @@ def _solid(mask: Mask) -> Mask:
 def _cut(values: Levels, part: Part) -> Levels:
     height, width = part.mask.shape
     return values[part.y : part.y + height, part.x : part.x + width]
+
+
+def _placed(part: Part, like: Levels) -> Mask:
+    """The part's mask in its whole image."""
+    height, width = part.mask.shape
+    mask = np.zeros(like.shape, np.uint8)
+    mask[part.y : part.y + height, part.x : part.x + width] = part.mask
+    return mask
 
 
 def _centre(mask: Mask) -> NDArray[np.float64] | None:

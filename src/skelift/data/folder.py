@@ -279,13 +279,25 @@ def _write_images(
         masks_from[source or BLACK_BACKGROUND] += 1
     for name in splits:
         if not used[name]:
-            raise InputError(
-                f"{folder.images}: no body in any of the {room[name]} {name} images; masks mark "
-                "it with 255, and before a static camera it has to move"
-            )
+            raise InputError(f"{folder.images}: {_nobody(folder, name, room[name])}")
         writer.trim_split(name, used[name])
     sheet.write(writer.folder)
     return empty, faults, masks_from
+
+
+def _nobody(folder: FolderConfig, split: str, images: int) -> str:
+    """Why a split holds nothing, and the fix."""
+    if not images:
+        return (
+            f"no {split} images are left beside those of data.folder.truth, test and exclude; "
+            "lower exclude, or give more"
+        )
+    of_kind = folder.body.contrast if folder.body.contrast != "any" else ""
+    return (
+        f"no body{of_kind and f' {of_kind} than its background'} in any of the {images} {split} "
+        "images; masks mark it with 255, and before a static camera it has to move, in steady light"
+        + (", within its region" if folder.body.regions or folder.body.region_masks else "")
+    )
 
 
 def _true_pose(
@@ -330,6 +342,9 @@ def _check_share(faults: MaskFaults, folder: FolderConfig, total: int) -> None:
         f"give data.folder.masks, for people data.folder.background={PERSON} or, for a static "
         f"camera, {' or '.join(BACKGROUNDS)}"
         if NOT_BLACK in faults.first
+        else f"background={folder.background} needs a camera that stands still and steady light; cut "
+        "clips where they change, give data.folder.masks"
+        if folder.background in BACKGROUNDS and not folder.masks
         else "mark the body with white (above 127), all else with black"
     )
     raise InputError(

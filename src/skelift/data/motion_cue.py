@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.format import Split
+from skelift.data.takes import films
 
 REACH = 3  # images before and after an image that it is compared over
 MIN_RADIAL_MOTION = 0.02  # of this and more a sign is worth learning from
@@ -71,9 +72,11 @@ def heading_motion(
 def heading_motion_of(split: Split) -> NDArray[np.float32]:
     """(N, 3) ``heading_motion`` of each image of a split, NaN where no film is known around it.
 
-    It is that of the images of the same person, clip and camera up to ``REACH`` before and after.
+    It is that of the images of the same person, clip and camera up to ``REACH`` before and after,
+    where they are a film (``films``) and not photos that share a folder.
     """
     earlier, later, known = _around(split.samples)
+    known &= films(split.samples)
     return np.where(known[:, None], heading_motion(earlier, later), np.nan).astype(np.float32)
 
 

@@ -27,6 +27,7 @@ from skelift.files import atomic_file
 from skelift.processes import cores
 
 FEWEST_FRAMES = 5  # that tell a background from a body
+PRESENT = 0.3  # the least presence of a body of the contrast that it is said to have
 BLOCK = 16  # frames in memory at a time, cut out by as many threads as there are cores
 VERSION = 4  # of how masks are found: a new one makes kept masks again
 
@@ -115,7 +116,16 @@ def _learn(
     frames = _frames_of_one_size(clip, _spread(clip))
     images = (image for _, image, _ in frames)
     if known:
-        return ContrastBackground(images, known, lambda like: read_region(known, clip.camera, like))
+        found = ContrastBackground(
+            images, known, lambda like: read_region(known, clip.camera, like)
+        )
+        if found.presence < PRESENT:
+            raise InputError(
+                f"{clip.files[0]}: contrast={known.contrast}, but what is found is not "
+                f"{known.contrast} than what is around it: it is floor that another body has left; "
+                "set the contrast that the body has, or give masks"
+            )
+        return found
     return BACKGROUNDS[background](images)
 
 

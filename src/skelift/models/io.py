@@ -21,6 +21,7 @@ from skelift.errors import InputError
 from skelift.files import read_json, write_json
 from skelift.models.tensors import load_tensors, load_weights, save_tensors
 from skelift.skeleton import Skeleton
+from skelift.weights import BODIES
 
 if TYPE_CHECKING:
     from skelift.models.heads import Head
@@ -117,6 +118,11 @@ def load_model(
 def load_card(folder: Path) -> tuple[dict[str, Any], Skeleton]:
     """A model's card and skeleton without its weights; InputError when missing or broken."""
     file = folder / CARD
+    if not file.exists():
+        raise InputError(
+            f"{file}: not found; run `{MADE_BY}` first, or name a model that ships: "
+            f"{' or '.join(BODIES)}"
+        )
     card = read_json(file, MADE_BY)
     if isinstance(card, dict) and "model" in card and "heads" not in card:
         raise InputError(f"{file}: written by an older skelift; retrain it with `{MADE_BY}`")
