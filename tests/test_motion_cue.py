@@ -67,6 +67,7 @@ def test_films_are_found_by_person_clip_and_camera(tmp_path: Path) -> None:
     samples["camera"] = rng.choice(["left", "right"], 60)
     samples["frame"] = rng.permutation(60) * 5
     samples["crop"] = rng.uniform(100, 200, (60, 3))
+    samples["crop"][:, 0] += samples["frame"]  # else they would be no film
     samples["person"][7] = "alone"
     found = radial_motion_of(film_split(tmp_path, samples))
     for row, sample in enumerate(samples):

@@ -72,11 +72,9 @@ def heading_motion(
 def heading_motion_of(split: Split) -> NDArray[np.float32]:
     """(N, 3) ``heading_motion`` of each image of a split, NaN where no film is known around it.
 
-    It is that of the images of the same person, clip and camera up to ``REACH`` before and after,
-    where they are a film (``films``) and not photos that share a folder.
+    It is that of the images of the same person, clip and camera up to ``REACH`` before and after.
     """
     earlier, later, known = _around(split.samples)
-    known &= films(split.samples)
     return np.where(known[:, None], heading_motion(earlier, later), np.nan).astype(np.float32)
 
 
@@ -85,7 +83,8 @@ def _around(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Crop boxes (N, 3) up to ``REACH`` images before and after each of N images.
 
-    The last array (N,) says where there are two images; elsewhere both boxes are the image's own.
+    The last array (N,) says where there are two images of a film (``films``), not photos that
+    share a folder. Where there is one, both boxes are its own.
     """
     names = [samples[field] for field in ("person", "clip", "camera")]
     order, place = np.lexsort((samples["frame"], *names)), np.arange(len(samples))
@@ -95,4 +94,5 @@ def _around(
     before, after = np.maximum(place - REACH, first), np.minimum(place + REACH, last)
     back = np.argsort(order)
     crops = samples["crop"][order].astype(np.float64)
-    return crops[before][back], crops[after][back], np.asarray(last > first)[back]
+    known = np.asarray(last > first)[back] & films(samples)
+    return crops[before][back], crops[after][back], known

@@ -14,6 +14,7 @@ UNUSUAL = 3.0  # times the usual side
 SUDDEN = 2.0  # times the side before
 QUANTILE = 0.95  # of the steps from image to image: nearly all are up to there
 UNRELATED = 0.5  # von Neumann's ratio: 1 of images in any order, below 0.15 of films of animals
+TAKE = ("clip", "camera")
 FAR, FASTER = 2.0, 4.0  # usual sides, and times that quantile: a jump
 
 
@@ -57,22 +58,22 @@ def films(samples: NDArray[np.void]) -> NDArray[np.bool_]:
     """(N,) whether an image's take is a film: the body is near to where it was an image before.
 
     Photos that have nothing to do with one another are none. They are told by the mean squared
-    step from image to image over twice the variance of the places (von Neumann 1941). Samples of
-    takes with few images are True.
+    step of a person's crop from image to image over twice its variance (von Neumann 1941). Samples
+    of takes with few images are True.
     """
     found = np.ones(len(samples), dtype=bool)
-    for rows in _takes(samples):
-        places = samples["crop"][rows, :2].astype(np.float64)
-        step = np.square(np.diff(places, axis=0)).mean(axis=0).sum()
-        found[rows] = step <= UNRELATED * 2 * places.var(axis=0, ddof=1).sum()
+    for rows in _takes(samples, (*TAKE, "person")):
+        crop = samples["crop"][rows].astype(np.float64)
+        step = np.square(np.diff(crop, axis=0)).mean(axis=0).sum()
+        found[rows] = step <= UNRELATED * 2 * crop.var(axis=0, ddof=1).sum()
     return found
 
 
-def _takes(samples: NDArray[np.void]) -> Iterator[NDArray[np.intp]]:
+def _takes(samples: NDArray[np.void], same: tuple[str, ...] = TAKE) -> Iterator[NDArray[np.intp]]:
     """Rows of each take in the order of their frames, without broken crops."""
     side = samples["crop"][:, 2]
     usable = np.isfinite(samples["crop"]).all(axis=1) & (side > 0)
-    _, takes = np.unique(samples[["clip", "camera"]], return_inverse=True)
+    _, takes = np.unique(samples[list(same)], return_inverse=True)
     order = np.lexsort([samples["frame"], takes])
     order = order[usable[order]]
     for rows in np.split(order, np.flatnonzero(np.diff(takes[order])) + 1):
