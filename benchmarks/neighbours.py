@@ -1,4 +1,4 @@
-"""Training beside other work: threads that wait asleep against threads that spin.
+"""Training beside other work: threads that look out for others against threads that spin.
 
 ``python -m benchmarks.neighbours``: some minutes; meant for a machine of two or more cores that
 does nothing else. Three processes train the quickstart on as many threads as there are cores (or on
@@ -26,10 +26,12 @@ from benchmarks.measure import report
 GOALS = {"quiet_over_spinning": ("at least", 0.95), "busy_over_spinning": ("at least", 1.6)}
 OPENMP = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "SKELIFT_THREADS")
 TRAIN = "from benchmarks.neighbours import train; train()"
+LOOKING_OUT = f"from skelift.neighbours import beside_others\nwith beside_others(): {TRAIN}"
 # What is loaded before skelift settles its threads keeps the library's own settings.
 SETTINGS: dict[str, tuple[str, dict[str, str]]] = {
     "spinning": (f"import torch, numba, cv2; {TRAIN}", {}),
-    "skelift": (TRAIN, {}),
+    "asleep": (TRAIN, {"GOMP_SPINCOUNT": "0"}),
+    "skelift": (f"import benchmarks; {LOOKING_OUT}", {}),
     "one_thread": (TRAIN, {"SKELIFT_THREADS": "1"}),
 }
 SPIN = "while True: pass"

@@ -125,11 +125,11 @@ def test_cores_are_those_of_affinity_and_quota(
     assert cores(root) == expected
 
 
-def settled(python: str, **environment: str) -> list[str]:
+def settled(python: str, spin: bool = False, **environment: str) -> list[str]:
     """What a fresh process that ``settle``s before it loads anything prints."""
-    unset = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENCV_FOR_THREADS_NUM", "OMP_WAIT_POLICY")
-    clean = {name: value for name, value in os.environ.items() if name not in unset}
-    program = f"from skelift import threads\nthreads.settle()\n{python}"
+    ours = ("OMP_", "NUMBA_", "OPENCV_", "GOMP_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    program = f"from skelift import threads\nthreads.settle(spin={spin})\n{python}"
     done = subprocess.run(
         [sys.executable, "-c", program], env=clean | environment, capture_output=True, text=True
     )
@@ -169,6 +169,29 @@ def test_threads_wait_asleep_unless_told() -> None:
     show = "import os; print(os.environ['OMP_WAIT_POLICY'])"
     assert settled(show) == ["passive"]
     assert settled(show, OMP_WAIT_POLICY="active") == ["active"]
+
+
+SPINS = "import os; print(threads.spins(), os.environ.get('GOMP_SPINCOUNT'))"
+
+
+@pytest.mark.skipif(processes.unlimited_cores() < 2, reason="one core, or a quota")
+def test_threads_spin_where_all_cores_are_theirs_and_others_are_looked_for() -> None:
+    assert settled(SPINS) == ["False", "None"]
+    spins, count = settled(SPINS, spin=True)
+    assert spins == "True"
+    assert int(count) > 0
+    assert settled(SPINS, spin=True, OMP_WAIT_POLICY="active", GOMP_SPINCOUNT="5")[0] == "False"
+    assert settled(SPINS, spin=True, GOMP_SPINCOUNT="0") == ["False", "0"]
+    assert settled(SPINS, spin=True, SKELIFT_THREADS="1") == ["False", "None"]
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("max", 4), ("350000", 0), ("400000", 4)])
+def test_cores_are_unlimited_without_a_lower_quota(
+    limit: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 5, 6}, raising=False)
+    root = tree(tmp_path, "0::/\n", V2, {"sys/fs/cgroup/cpu.max": f"{limit} 100000\n"})
+    assert processes.unlimited_cores(root) == expected
 
 
 def test_openmp_takes_the_waiting_that_is_set() -> None:

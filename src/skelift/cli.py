@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     arguments = _parser().parse_args(argv)
     try:
-        threads.settle()
+        threads.settle(spin=arguments.verb in GROUPS["train and score"])
         _say(_stage(arguments) if arguments.verb in STAGES else _command(**vars(arguments)))
     except FAULTS as error:
         return refused(f"skelift {arguments.verb}", error)

@@ -18,6 +18,12 @@ def cores(root: Path = Path("/")) -> int:
     return _own_cores() if limit is None else min(_own_cores(), max(math.ceil(limit), 1))
 
 
+def unlimited_cores(root: Path = Path("/")) -> int:
+    """Cores of this process where it may keep all of them busy at once; 0 where it may not."""
+    limit = quota(root)
+    return _own_cores() if limit is None or limit >= _own_cores() else 0
+
+
 def _own_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

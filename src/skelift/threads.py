@@ -1,9 +1,9 @@
 """How many threads torch, numba, OpenCV and NumPy use, and how these wait for each other.
 
 They read it from the environment as they are loaded, so whoever starts a process calls ``settle``
-first. A training step has thousands of tiny parallel parts a second. Threads that spin while they
-wait keep a core busy that a neighbour could use, and where there are more of them than cores, or
-than a container's CPU limit pays for, they keep out the very thread that they wait for.
+first. Threads that spin while they wait keep a core busy that a neighbour could use, and where
+there are more of them than cores, or than a container's CPU limit pays for, they keep out the very
+thread that they wait for. So they sleep, or spin where ``neighbours`` looks out for others.
 """
 
 import os
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from skelift.errors import InputError
-from skelift.processes import cores
+from skelift.processes import cores, unlimited_cores
 
 VARIABLE = "SKELIFT_THREADS"
 _COUNTS = {  # each is read by its library as that is loaded
@@ -20,11 +20,16 @@ _COUNTS = {  # each is read by its library as that is loaded
     "numba": "NUMBA_NUM_THREADS",
     "cv2": "OPENCV_FOR_THREADS_NUM",
 }
-_WAITING = {"OMP_WAIT_POLICY": "passive"}
+_WAITING, _ASLEEP = "OMP_WAIT_POLICY", "passive"
+_SPIN, _SOME = "GOMP_SPINCOUNT", "20000"  # about 0.2 ms
 
 
-def settle() -> None:
+def settle(*, spin: bool = False) -> None:
     """Set in the environment what the user has not set, for this process and those it starts.
+
+    Args:
+        spin: threads that wait spin a little before they sleep, if this process may keep all
+            cores busy; for what runs in ``neighbours.beside_others``.
 
     Raises:
         InputError: SKELIFT_THREADS is not a number of threads.
@@ -33,8 +38,15 @@ def settle() -> None:
     for library, variable in _COUNTS.items():
         if library not in sys.modules:
             os.environ.setdefault(variable, str(threads))
-    for variable, value in _WAITING.items():
-        os.environ.setdefault(variable, value)
+    os.environ.setdefault(_WAITING, _ASLEEP)
+    if spin and threads == unlimited_cores():
+        os.environ.setdefault(_SPIN, _SOME)
+
+
+def spins() -> bool:
+    """Whether several threads of torch wait as ``settle(spin=True)`` says."""
+    asked = os.environ.get(_WAITING), os.environ.get(_SPIN)
+    return count() > 1 and asked == (_ASLEEP, _SOME)
 
 
 def count() -> int:

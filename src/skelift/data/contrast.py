@@ -145,9 +145,9 @@ class ContrastBackground:
         ring = _grown(whole, BESIDE * float(np.sqrt(part.area))) & ~_grown(whole, 1)
         if not ring.any():
             return 1.0
-        own = np.median(level[whole > 0])
-        to_background = np.median(self._small_level[whole > 0]) - own
-        return float((np.median(level[ring > 0]) - own) / max(to_background, 1))
+        own = float(np.median(level[whole > 0]))
+        to_background = float(np.median(self._small_level[whole > 0])) - own
+        return (float(np.median(level[ring > 0])) - own) / max(to_background, 1.0)
 
     def _parts(self, small: ImageArray) -> Iterator[Part]:
         """What may be the body: opaque enough for one of the usual level."""

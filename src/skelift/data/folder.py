@@ -342,8 +342,8 @@ def _check_share(faults: MaskFaults, folder: FolderConfig, total: int) -> None:
         f"give data.folder.masks, for people data.folder.background={PERSON} or, for a static "
         f"camera, {' or '.join(BACKGROUNDS)}"
         if NOT_BLACK in faults.first
-        else f"background={folder.background} needs a camera that stands still and steady light; cut "
-        "clips where they change, give data.folder.masks"
+        else f"background={folder.background} needs a camera that stands still and steady light; "
+        "cut clips where they change, or give data.folder.masks"
         if folder.background in BACKGROUNDS and not folder.masks
         else "mark the body with white (above 127), all else with black"
     )

@@ -16,6 +16,7 @@ from skelift.collective import total
 from skelift.device import usable_device
 from skelift.errors import InputError
 from skelift.files import claimed
+from skelift.neighbours import beside_others
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class World:
 
 @contextmanager
 def join(device: str) -> Iterator[World]:
-    """Join the processes that ``torchrun`` started, or be the only one.
+    """Join the processes that ``torchrun`` started, or be the only one, ``beside_others``.
 
     Args:
         device: ``auto`` (CUDA where there is one), or a torch device name.
@@ -77,7 +78,8 @@ def join(device: str) -> Iterator[World]:
     size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     chosen = _own_device(device, int(os.environ.get("LOCAL_RANK", 0)))
     if size == 1:
-        yield World(0, 1, chosen)
+        with beside_others():
+            yield World(0, 1, chosen)
         return
     dist.init_process_group(
         "nccl" if chosen.type == "cuda" else "gloo", store=_store(), rank=rank, world_size=size
