@@ -92,7 +92,8 @@ def _mend(key: str, text: str) -> str:
         return f"texts with such characters stand in quotes; write '{key}=[{quoted}]'"
     if text.startswith("{"):
         return (
-            "a text with such characters stands in quotes, in a mapping too; write, for instance, "
+            "in a mapping, names stand without quotes, and other texts with such characters in "
+            "quotes; write, for instance, "
             f"'{key}={{NAME: [\"KEY=VALUE\"]}}'"
         )
     return f"a text with such characters stands in quotes; write '{key}={_quoted(text)}'"

@@ -12,10 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 from skelift.errors import InputError
 
 _SAID = {
-    "greater_than_equal": "must be {ge:g} or more",
-    "greater_than": "must be above {gt:g}",
-    "less_than_equal": "must be {le:g} or less",
-    "less_than": "must be below {lt:g}",
+    "greater_than_equal": "must be {ge:.10g} or more",
+    "greater_than": "must be above {gt:.10g}",
+    "less_than_equal": "must be {le:.10g} or less",
+    "less_than": "must be below {lt:.10g}",
     "dataclass_type": "must be a mapping of keys to values",
 }
 _adapter = cache(TypeAdapter)
