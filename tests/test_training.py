@@ -396,7 +396,7 @@ def test_pose_facing_learns_from_unpaired_poses(home: Path) -> None:
     seen = FitData(core, data.split("train"), poses, facing, 16)
     head = fit_head("pose_facing", seen, 100, seed=0, title="")
     assert isinstance(head, PoseFacing)
-    logits = head.facing_logits(torch.zeros(1), poses)
+    logits = head.facing_logits(torch.zeros(1), poses, core.phi)
     assert ((logits > 0) == facing).float().mean() > 0.95
 
 
@@ -420,7 +420,7 @@ def test_front_back_learns_who_approaches(tmp_path: Path, home: Path) -> None:
     )
     assert isinstance(head, FrontBack)
     x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
-    logits = head.facing_logits(x, core.omega(core.phi(x))).detach().numpy()
+    logits = head.facing_logits(x, core.omega(core.phi(x)), core.phi).detach().numpy()
     np.testing.assert_array_equal(logits > 0, nearer)
 
 
@@ -438,7 +438,7 @@ def test_front_back_learns_from_what_the_pipeline_shows_it(
     assert isinstance(head, FrontBack)
     shown: list[torch.Tensor] = []
 
-    def watched(x: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+    def watched(x: torch.Tensor, read: torch.Tensor, phi: Phi) -> torch.Tensor:
         shown.append(head.head_patches(x, read))
         return torch.zeros(len(x))
 

@@ -199,7 +199,7 @@ class People(Cast):
         other: NDArray[np.int64],
         seconds: float,
     ) -> tuple[Moment, Moment] | None:
-        """The moments so many seconds before and after, within the clips; None where nobody's place is known."""
+        """The moments ``seconds`` before and after, within the clips; None: no place is known."""
         motion, hips = self.motion, self.motion.hips
         if hips is None:
             return None

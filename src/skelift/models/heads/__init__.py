@@ -16,4 +16,13 @@ HEADS: dict[str, type[Head]] = {
     "joint_facing": JointFacing,
 }
 
-__all__ = ["HEADS", "FitData", "FrontBack", "Head", "JointFacing", "PoseFacing", "Refiner", "Upright"]
+__all__ = [
+    "HEADS",
+    "FitData",
+    "FrontBack",
+    "Head",
+    "JointFacing",
+    "PoseFacing",
+    "Refiner",
+    "Upright",
+]
