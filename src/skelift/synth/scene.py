@@ -288,9 +288,7 @@ class Studio:
         earlier, later = (self._crops_then(scenes, then) for then in scenes.film)
         return radial_motion(earlier, later).astype(np.float32)
 
-    def _steady_motion(
-        self, scenes: Scenes, crops: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def _steady_motion(self, scenes: Scenes, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         """(B,) the same over the long film, NaN where the body passes the camera in it."""
         if scenes.long_film is None:
             return np.full(len(scenes), np.nan, dtype=np.float32)
