@@ -299,7 +299,7 @@ class Studio:
         """(B, 3) crop boxes a little before or after, NaN where the body passes the camera."""
         posed = self._before_camera(scenes, then.rotations, then.moved)
         crops = np.full((len(scenes), 3), np.nan, dtype=np.float32)
-        for row in np.flatnonzero(posed.joints[..., 2].min(axis=1) >= PASSES_M):
+        for row in np.flatnonzero(posed.joints[..., 2].min(axis=1) >= PASSES_M).tolist():
             crops[row] = self._see(scenes, posed, row)
         return crops
 
