@@ -50,7 +50,7 @@ def main() -> None:
     scenes = studio.cast.scenes(TRAIN, rows)
     with tempfile.TemporaryDirectory() as folder:
         writer = DatasetWriter(Path(folder), info)
-        writer.allocate_split(TRAIN, args.rows, with_2d=True, with_3d=True, with_radial_motion=True)
+        writer.allocate_split(TRAIN, args.rows, with_2d=True, with_3d=True, with_motion=True)
         calls: dict[str, Callable[[], object]] = {
             "draw": lambda: studio.cast.scenes(TRAIN, rows),
             "pose_and_skin": lambda: studio.label(scenes),

@@ -17,7 +17,7 @@ dry=(
   model.disc_width=4 model.disc_scales=1 model.lifter_width=32 loss.lifted_prior=32 train.batch=8
   train.steps=20 train.interval=10 train.checkpoint_every=10 train.snapshot_every=0 flow.steps=20
   heads.upright.steps=20 heads.refiner.steps=20 heads.pose_facing.steps=20
-  heads.front_back.steps=20 evaluate.shown=2
+  heads.front_back.steps=20 heads.joint_facing.steps=20 evaluate.shown=2
   'evaluate.baselines=[mean_pose]'
 )
 if [ "${1:-}" = --dry ]; then

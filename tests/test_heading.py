@@ -251,7 +251,7 @@ def dog_file(tmp_path: Path) -> Path:
     return tmp_path / "dog.yaml"
 
 
-@pytest.mark.parametrize("head", ["front_back", "pose_facing"])
+@pytest.mark.parametrize("head", ["front_back", "pose_facing", "joint_facing"])
 def test_naming_sides_from_behind_is_refused_for_a_dog(dog_file: Path, head: str) -> None:
     own = [f"skeleton={dog_file}", "data=folder", "flow.pca=16"]
     assert compose(own).body.axis == ("tail_base", "withers")

@@ -1,6 +1,7 @@
 """The networks: sizes known from the code bases they come from, read-out, normalisation."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from skelift.models import layers
 from skelift.models.discriminator import Discriminator
 from skelift.models.heads import Refiner
 from skelift.models.heads.front_back import WRONG_LABELS, FrontBack
+from skelift.models.heads.joint_facing import JointFacing
 from skelift.models.heads.pose_facing import PoseFacing
 from skelift.models.layers import GlobalBatchNorm
 from skelift.models.lifter import Lifter
@@ -230,7 +232,7 @@ def test_sides_of_bodies_that_face_the_camera_are_swapped(pose: PoseNet) -> None
     rgb, boxes, focal = crops(6, *[(500.0, 500.0, 450.0)] * 6)
     x = rgb.permute(0, 3, 1, 2) / 255
     read, spread = pose.omega.soft_argmax(pose.phi(x))
-    logits = head.facing_logits(x, read).detach()
+    logits = head.facing_logits(x, read, pose.phi).detach()
     head.network[-1].bias.data -= logits.sort().values[2:4].mean() * (1 - 2 * WRONG_LABELS)
     front = logits.argsort(descending=True)[:3].tolist()  # three of six
     pipeline = PosePipeline(pose, {"front_back": head}).eval()
@@ -275,7 +277,7 @@ def test_flip_reads_the_mirrored_image_too(pose: PoseNet) -> None:
     torch.testing.assert_close(mirrored[:, list(SKELETON.swap)] * torch.tensor([-1, 1]), y)
 
 
-def test_front_back_sees_the_head_and_a_mirror_changes_nothing() -> None:
+def test_front_back_sees_the_head_and_a_mirror_changes_nothing(pose: PoseNet) -> None:
     head = FrontBack(SKELETON).eval()
     x = torch.rand(2, 3, 48, 48)
     y = torch.zeros(2, 17, 2)
@@ -289,9 +291,28 @@ def test_front_back_sees_the_head_and_a_mirror_changes_nothing() -> None:
     )
     elsewhere = x.clone()
     elsewhere[:, :, 24:] = 0
-    logits = head.facing_logits
+    logits = partial(head.facing_logits, phi=pose.phi)
     assert torch.equal(logits(elsewhere, y), logits(x, y))
     torch.testing.assert_close(logits(x.flip(3), y * torch.tensor([-1.0, 1])), logits(x, y))
+
+
+def test_joint_facing_sees_the_joints_and_a_mirror_changes_nothing(pose: PoseNet) -> None:
+    head, x = JointFacing.of(pose).eval(), torch.rand(2, 3, 32, 32)
+    y = torch.full((2, 17, 2), -0.875)  # pixels 2 of 32, 1 of 16, ...: corners of four cells
+    y[:, 3] = torch.tensor([0.25, -0.75])
+    maps = pose.phi.encoder(x)[1:]
+    by_hand = []
+    for m in maps:  # joint 3 lies among the cells (column, row) of the 16, 8 and 4 px wide maps
+        column, row = (round(float((v + 1) / 2 * m.shape[-1])) for v in y[0, 3])
+        by_hand.append(m[0, :, row - 1 : row + 1, column - 1 : column + 1].mean((1, 2)))
+    seen = head.seen_twice(x, y, pose.phi)
+    wide = seen.shape[-1] // 17
+    fine = slice(3 * wide, 3 * wide + 2 * pose.phi.width)  # of the finest map
+    torch.testing.assert_close(seen[0, 0, fine], by_hand[0])
+    mirrored = y[:, list(SKELETON.swap)] * torch.tensor([-1.0, 1])
+    same = head.facing_logits(x.flip(3), mirrored, pose.phi)
+    torch.testing.assert_close(same, head.facing_logits(x, y, pose.phi), atol=1e-6, rtol=0)
+    assert (head.seen_twice(x, -y, pose.phi) - seen).abs().max() > 1e-3
 
 
 def test_poses_in_mm_are_of_a_typical_body(pose: PoseNet) -> None:
@@ -327,8 +348,10 @@ def test_log_odds_of_facing_heads_are_added(pose: PoseNet) -> None:
         torch.testing.assert_close(pipeline.predict_2d(x)[1].detach(), named)
 
 
-def test_pose_facing_is_the_same_for_the_mirrored_pose() -> None:
+def test_pose_facing_is_the_same_for_the_mirrored_pose(pose: PoseNet) -> None:
     head, y = PoseFacing(SKELETON), torch.randn(5, 17, 2)
     x = torch.zeros(5, 3, 8, 8)
     mirrored = y[:, list(SKELETON.swap)] * torch.tensor([-1.0, 1])
-    torch.testing.assert_close(head.facing_logits(x, mirrored), head.facing_logits(x, y))
+    torch.testing.assert_close(
+        head.facing_logits(x, mirrored, pose.phi), head.facing_logits(x, y, pose.phi)
+    )

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from skelift.config import compose
 from skelift.data.crop import CropBox
 from skelift.data.format import SAMPLE, Split
-from skelift.data.motion_cue import REACH, radial_motion, radial_motion_of
+from skelift.data.motion_cue import (
+    REACH,
+    STEADY_TIMES,
+    radial_motion,
+    radial_motion_of,
+    steady_motion,
+    steady_motion_of,
+)
 from skelift.synth.generate import open_studio
 from skelift.synth.parts import PARTS
 from skelift.synth.people import People
@@ -52,6 +59,32 @@ def test_going_sideways_jumping_and_raising_an_arm_are_no_approach() -> None:
     raised = box_of((0, 5.0), height=2.2)
     for later in (box_of((0.5, 5.0)), jumped, raised):
         assert abs(radial_motion(stands, later)) < 0.2 * nearer
+
+
+def test_steady_motion_is_what_both_halves_show() -> None:
+    far, middle, near = (box_of((0, away)) for away in (6.0, 5.0, 4.2))
+    assert steady_motion(far, middle, near) == radial_motion(far, near) > 0.15
+    assert steady_motion(near, middle, far) == radial_motion(near, far) < -0.15
+    for now in (
+        near,
+        far,
+        box_of((0, 7.0)),
+        box_of((0, 4.0)),
+    ):  # all in one half, or back
+        assert steady_motion(far, now, near) == 0
+    assert np.isnan(steady_motion(far, np.full(3, np.nan), near))
+
+
+def test_steady_motion_of_a_film_reaches_further(tmp_path: Path) -> None:
+    samples = np.zeros(40, dtype=SAMPLE)
+    samples["frame"] = np.arange(40)
+    samples["crop"] = [box_of((0, 8 - 0.1 * frame)) for frame in range(40)]
+    found, reach = steady_motion_of(film_split(tmp_path, samples)), STEADY_TIMES * REACH
+    boxes = samples["crop"].astype(float)
+    for row in range(reach, 40 - reach):
+        whole = radial_motion(boxes[row - reach], boxes[row + reach])
+        assert found[row] == pytest.approx(whole, rel=1e-5)
+    assert found[0] == 0  # nothing is known of before
 
 
 def film_split(folder: Path, samples: NDArray) -> Split:
@@ -118,6 +151,15 @@ def test_rendered_people_who_walk_come_nearer_or_go_away() -> None:
     fast = inner & (np.abs(towards) > 0.1)
     assert fast.sum() > 20
     np.testing.assert_array_equal(found[fast] > 0, towards[fast] < 0)
+    assert scenes.long_film is not None
+    before, after = scenes.long_film
+    crops = studio._crops(scenes, studio._before_camera(scenes, scenes.rotations))
+    steady = studio._steady_motion(scenes, crops)
+    long = 3 * reach <= scenes.samples["frame"]
+    inside = long & np.isfinite(steady) & (np.abs(steady) > 0.15)
+    way = ((after.moved - before.moved)[:, None] @ scenes.view.transpose(0, 2, 1))[:, 0, 2]
+    assert inside.sum() >= 3
+    np.testing.assert_array_equal(steady[inside] > 0, way[inside] < 0)
     still = replace(cast.motion, hips=np.zeros_like(cast.motion.hips))
     cast.motion = still
     np.testing.assert_array_equal(studio._radial_motion(cast.scenes("train", range(8))), 0)

@@ -35,7 +35,7 @@ from skelift.cli import main
 from skelift.config import Mpi3dhpConfig, compose
 from skelift.data.crop import CropBox, cut_body, to_crop, to_source
 from skelift.data.format import Dataset, Split
-from skelift.data.motion_cue import radial_motion_of
+from skelift.data.motion_cue import radial_motion_of, steady_motion_of
 from skelift.data.sources.recordings import PRIOR_MARK
 from skelift.data.videos import read_frames
 from skelift.errors import InputError
@@ -678,9 +678,10 @@ def test_mixture_of_both(h36m_data: Dataset, mpi_data: Dataset, tmp_path: Path) 
     np.testing.assert_array_equal(ours.images[:12], first.images[:])
     np.testing.assert_array_equal(ours.images[np.arange(12, 32)], second.images[:])
     np.testing.assert_array_equal(ours.joints_3d_mm[12:], second.joints_3d_mm)
-    films = [radial_motion_of(first), radial_motion_of(second)]
-    assert np.isfinite(np.concatenate(films)).any()
-    np.testing.assert_array_equal(radial_motion_of(ours), np.concatenate(films))
+    for motion_of in (radial_motion_of, steady_motion_of):
+        films = [motion_of(first), motion_of(second)]
+        assert np.isfinite(np.concatenate(films)).any()
+        np.testing.assert_array_equal(motion_of(ours), np.concatenate(films))
     np.testing.assert_array_equal(both.prior.poses_2d, mpi_data.prior.poses_2d)
     assert both.skeleton.evaluated == mpi_data.skeleton.evaluated
     with pytest.raises(InputError, match="make both alike"):

@@ -25,8 +25,18 @@ from skelift.data.loading import EpochSampler, name_canonical_sides
 from skelift.data.motion_cue import radial_motion_of
 from skelift.errors import InputError
 from skelift.models.discriminator import Discriminator
-from skelift.models.heads import FitData, FrontBack, Head, PoseFacing, Refiner, Upright
+from skelift.models.heads import (
+    FitData,
+    FrontBack,
+    Head,
+    JointFacing,
+    PoseFacing,
+    Refiner,
+    Upright,
+)
 from skelift.models.heads.front_back import moving_images
+from skelift.models.heads.head import FacingHead
+from skelift.models.phi import Phi
 from skelift.models.pipeline import PosePipeline
 from skelift.models.posenet import PoseNet
 from skelift.skeleton import Skeleton
@@ -396,31 +406,39 @@ def test_pose_facing_learns_from_unpaired_poses(home: Path) -> None:
     seen = FitData(core, data.split("train"), poses, facing, 16)
     head = fit_head("pose_facing", seen, 100, seed=0, title="")
     assert isinstance(head, PoseFacing)
-    logits = head.facing_logits(torch.zeros(1), poses)
+    logits = head.facing_logits(torch.zeros(1), poses, core.phi)
     assert ((logits > 0) == facing).float().mean() > 0.95
 
 
-def test_front_back_learns_who_approaches(tmp_path: Path, home: Path) -> None:
-    """White heads approach, black ones recede; half of the images have pseudo-labels."""
+@pytest.mark.parametrize(
+    ("head", "kind", "cue"),
+    [
+        ("front_back", FrontBack, "radial_motion"),
+        ("joint_facing", JointFacing, "steady_motion"),
+    ],
+)
+def test_front_and_back_are_learnt_from_who_approaches(
+    tmp_path: Path, home: Path, head: str, kind: type[FacingHead], cue: str
+) -> None:
+    """White bodies approach, black ones recede; half of the images have pseudo-labels."""
     rng = np.random.default_rng(0)
     nearer = rng.random(200) < 0.5
     images = np.zeros((200, 32, 32, 3), dtype=np.uint8)
     images[nearer] = 255
-    moved = np.where(nearer, 0.1, -0.1)
+    moved = np.where(nearer, 0.2, -0.2)
     moved[::2] = [np.nan, 0] * 50
     samples = np.zeros(200, dtype=SAMPLE)
     samples["crop"], samples["focal"] = 100, 1000
     arrays = {"images-00000": images, "masks-00000": images[..., 0], "samples": samples}
-    for name, array in (arrays | {"radial_motion": moved.astype(np.float32)}).items():
+    for name, array in (arrays | {cue: moved.astype(np.float32)}).items():
         np.save(tmp_path / f"{name}.npy", array)
     split = Split(tmp_path)
     core = PoseNet(compose(overrides(home, "heads")).model, load_skeleton("h36m17"), 1.0).eval()
-    head = fit_head(
-        "front_back", FitData(core, split, torch.zeros(1), torch.zeros(1), 64), 60, seed=0, title=""
-    )
-    assert isinstance(head, FrontBack)
+    seen = FitData(core, split, torch.zeros(1), torch.zeros(1), 64)
+    fitted = fit_head(head, seen, 60, seed=0, title="")
+    assert isinstance(fitted, kind)
     x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
-    logits = head.facing_logits(x, core.omega(core.phi(x))).detach().numpy()
+    logits = fitted.facing_logits(x, core.omega(core.phi(x)), core.phi).detach().numpy()
     np.testing.assert_array_equal(logits > 0, nearer)
 
 
@@ -438,7 +456,7 @@ def test_front_back_learns_from_what_the_pipeline_shows_it(
     assert isinstance(head, FrontBack)
     shown: list[torch.Tensor] = []
 
-    def watched(x: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+    def watched(x: torch.Tensor, read: torch.Tensor, phi: Phi) -> torch.Tensor:
         shown.append(head.head_patches(x, read))
         return torch.zeros(len(x))
 

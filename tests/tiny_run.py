@@ -73,7 +73,7 @@ def random_model(folder: Path, margin: float = 0.13, heads: Sequence[str] = ()) 
     skeleton = load_skeleton("h36m17")
     config = ModelConfig(width=4, disc_width=8, lifter_width=32)
     core = PoseNet(config, skeleton, scale=0.1)
-    pipeline = PosePipeline(core, {name: HEADS[name](skeleton) for name in heads})
+    pipeline = PosePipeline(core, {name: HEADS[name].of(core) for name in heads})
     data = DatasetInfo("tiny", skeleton, 32, margin, True, "drawn for tests", "Apache-2.0")
     save_model(folder, pipeline, config, data, {}, name="tiny", crop_side=0.4)
     return folder

@@ -74,15 +74,19 @@ def check_relations(c: Config) -> None:
             not c.loss.canonical_sides or not c.body.axis,
             "loss.canonical_sides=true names sides as if bodies stood and were seen from behind; "
             f"skeleton {c.body.name} has an axis: its bodies lie and show their sides; set it to "
-            "false, with heads.front_back.enabled and heads.pose_facing.enabled",
+            "false, with heads.front_back.enabled, heads.pose_facing.enabled and "
+            "heads.joint_facing.enabled",
         ),
-        (
-            not c.heads.front_back.enabled or c.loss.canonical_sides,
-            "heads.front_back.enabled=true needs loss.canonical_sides=true: it swaps them",
-        ),
-        (
-            not c.heads.pose_facing.enabled or c.loss.canonical_sides,
-            "heads.pose_facing.enabled=true needs loss.canonical_sides=true: it swaps them",
+        *(
+            (
+                not head.enabled or c.loss.canonical_sides,
+                f"heads.{name}.enabled=true needs loss.canonical_sides=true: it swaps them",
+            )
+            for name, head in (
+                ("front_back", c.heads.front_back),
+                ("pose_facing", c.heads.pose_facing),
+                ("joint_facing", c.heads.joint_facing),
+            )
         ),
         (
             c.loss.lift_images_from is not None

@@ -467,8 +467,8 @@ class HeadConfig:
 
 
 @dataclass
-class FrontBackConfig(HeadConfig):
-    """See ``skelift.models.heads.front_back``."""
+class FilmHeadConfig(HeadConfig):
+    """A head that learns from bodies that move: ``front_back`` or ``joint_facing``."""
 
     steps: Whole = 1500
 
@@ -488,7 +488,11 @@ class HeadsConfig:
     pose_facing: HeadConfig = field(default_factory=HeadConfig)
     # Tells front from back by the head; its pseudo-labels (64 images per step) come from people who
     # approach a static camera or recede from it. Needs loss.canonical_sides.
-    front_back: FrontBackConfig = field(default_factory=FrontBackConfig)
+    front_back: FilmHeadConfig = field(default_factory=FilmHeadConfig)
+    # Tells front from back by what Phi sees at the joints; its pseudo-labels (128 images per step)
+    # come from people who steadily approach a static camera or recede from it. Needs
+    # loss.canonical_sides; adds to the two above.
+    joint_facing: FilmHeadConfig = field(default_factory=FilmHeadConfig)
 
 
 @dataclass

@@ -10,6 +10,7 @@ A data set is a folder::
         joints_2d.npy            (N, J, 2) float32 pixels of the crop   (where known)
         joints_3d_mm.npy         (N, J, 3) float32 mm, camera frame     (where known)
         radial_motion.npy        (N,) float32, data/motion_cue.py  (where samples do not tell)
+        steady_motion.npy        (N,) the same over a longer time
     prior/
         poses_2d.npy             (M, J, 2) float32 pixels of the crop, of no image in the set
         samples.npy              (M,) records of dtype SAMPLE
@@ -143,6 +144,11 @@ class Split:
     def radial_motion(self) -> NDArray[np.float32] | None:
         """(N,) how much nearer the body comes, NaN without film; None where ``samples`` tell."""
         return self._optional("radial_motion")
+
+    @cached_property
+    def steady_motion(self) -> NDArray[np.float32] | None:
+        """(N,) the same over a longer time, 0 where it is not steady."""
+        return self._optional("steady_motion")
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -286,7 +292,7 @@ class DatasetWriter:
         *,
         with_2d: bool,
         with_3d: bool,
-        with_radial_motion: bool = False,
+        with_motion: bool = False,
     ) -> None:
         """Create the arrays of a split of ``count`` images."""
         folder, size, joints = self.folder / name, self.info.size, len(self.info.skeleton)
@@ -301,8 +307,9 @@ class DatasetWriter:
             _create_npy(folder / "joints_2d.npy", (count, joints, 2), np.float32)
         if with_3d:
             _create_npy(folder / "joints_3d_mm.npy", (count, joints, 3), np.float32)
-        if with_radial_motion:
+        if with_motion:
             _create_npy(folder / "radial_motion.npy", (count,), np.float32)
+            _create_npy(folder / "steady_motion.npy", (count,), np.float32)
 
     def trim_split(self, name: str, count: int) -> None:
         """Keep the first ``count`` rows of a split that was allocated for more."""

@@ -62,6 +62,7 @@ def _arrays_table(data: Dataset) -> Table:
         "joints_2d": (joints, 2),
         "joints_3d_mm": (joints, 3),
         "radial_motion": (),
+        "steady_motion": (),
     }
     folders: dict[str, Split | Prior] = {name: data.split(name) for name in data.splits}
     folders |= {"prior": data.prior} if data.has_prior else {}

@@ -14,6 +14,9 @@ from skelift.data.takes import films
 REACH = 3  # images before and after an image that it is compared over
 MIN_RADIAL_MOTION = 0.02  # of this and more a sign is worth learning from
 SECONDS = 1 / 3  # the same for what is rendered
+STEADY_TIMES = 3  # as far before and after, for motion that is steady
+MIN_STEADY_MOTION = 0.15  # of this and more nearly every sign is right
+LEAST_HALF = 0.25  # of the whole motion that either half must show
 
 
 def radial_motion(
@@ -37,6 +40,35 @@ def radial_motion(
     lesser = np.minimum(np.abs(growth), np.abs(sinking))
     nearer: NDArray[np.floating] = np.where(growth * sinking > 0, lesser * np.sign(growth), 0.0)
     return nearer
+
+
+def steady_motion(
+    earlier: NDArray[np.floating], now: NDArray[np.floating], later: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """``radial_motion`` from ``earlier`` to ``later``, 0 unless both halves show it, too.
+
+    Who turns round, bends down or stretches an arm changes the box for a moment; who walks
+    changes it all the time. Crop boxes as for ``radial_motion``; NaN where one of them is.
+    """
+    whole = radial_motion(earlier, later)
+    halves = np.stack([radial_motion(earlier, now), radial_motion(now, later)])
+    steady = (halves * np.sign(whole) >= LEAST_HALF * np.abs(whole)).all(0)
+    unknown = np.isnan(earlier[..., 2] + now[..., 2] + later[..., 2])
+    found: NDArray[np.floating] = np.where(unknown, np.nan, np.where(steady, whole, 0.0))
+    return found
+
+
+def steady_motion_of(split: Split) -> NDArray[np.float32]:
+    """(N,) ``steady_motion`` of each image of a split, NaN where no film is known around it.
+
+    It is the split's own ``steady_motion.npy`` (rendered images) or, without one, that of the
+    images of the same person, clip and camera up to ``STEADY_TIMES`` x ``REACH`` before and after.
+    """
+    if split.steady_motion is not None:
+        return np.array(split.steady_motion)
+    earlier, later, known = _around(split.samples, STEADY_TIMES * REACH)
+    now = split.samples["crop"].astype(np.float64)
+    return np.where(known, steady_motion(earlier, now, later), np.nan).astype(np.float32)
 
 
 def radial_motion_of(split: Split) -> NDArray[np.float32]:
@@ -79,9 +111,9 @@ def heading_motion_of(split: Split) -> NDArray[np.float32]:
 
 
 def _around(
-    samples: NDArray[np.void],
+    samples: NDArray[np.void], reach: int = REACH
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Crop boxes (N, 3) up to ``REACH`` images before and after each of N images.
+    """Crop boxes (N, 3) up to ``reach`` images before and after each of N images.
 
     The last array (N,) says where there are two images of a film (``films``), not photos that
     share a folder. Where there is one, both boxes are its own.
@@ -91,7 +123,7 @@ def _around(
     parted = np.any([name[order][1:] != name[order][:-1] for name in names], axis=0)
     film = np.r_[0, parted.cumsum()]
     first, last = np.searchsorted(film, film), np.searchsorted(film, film, "right") - 1
-    before, after = np.maximum(place - REACH, first), np.minimum(place + REACH, last)
+    before, after = np.maximum(place - reach, first), np.minimum(place + reach, last)
     back = np.argsort(order)
     crops = samples["crop"][order].astype(np.float64)
     known = np.asarray(last > first)[back] & films(samples)

@@ -107,7 +107,7 @@ def load_model(
     card, skeleton = load_card(folder)
     config = read(ModelConfig, card["model"])
     core = PoseNet(config, skeleton, float(card["scale"]))
-    heads: dict[str, Head] = {name: HEADS[name](skeleton) for name in card["heads"]}
+    heads: dict[str, Head] = {name: HEADS[name].of(core) for name in card["heads"]}
     pipeline = PosePipeline(core, heads, config.flip_test)
     load_weights(pipeline, load_tensors(folder / WEIGHTS, MADE_BY)[0], folder / WEIGHTS, MADE_BY)
     if snapshot:

@@ -14,6 +14,7 @@ class Phi(nn.Module):
 
     def __init__(self, channels: int, width: int = 32) -> None:
         super().__init__()
+        self.width = width
         w, norm = width, BatchNormReLU
         self.encoder = Encoder(3, w, norm)
         self.at_eighth = nn.Sequential(unit(8 * w, 8 * w, norm), unit(8 * w, 8 * w, norm))

@@ -81,7 +81,7 @@ class PosePipeline(nn.Module):
             y, spread = head(x, read, y, spread)
         facing = [head for head in self.heads.values() if isinstance(head, FacingHead)]
         if facing:
-            logits = torch.stack([head.facing_logits(x, read) for head in facing])
+            logits = torch.stack([head.facing_logits(x, read, self.core.phi) for head in facing])
             front = (logits.sum(0) > 0)[:, None]
             y = torch.where(front[..., None], y[:, self.core.swap], y)
             spread = torch.where(front, spread[:, self.core.swap], spread)

@@ -39,7 +39,7 @@ def prepare(config: Config) -> Path:
     with write_dataset(folder, info) as writer:
         for split in (TRAIN, TEST):
             writer.allocate_split(
-                split, counts[split], with_2d=True, with_3d=True, with_radial_motion=True
+                split, counts[split], with_2d=True, with_3d=True, with_motion=True
             )
         prior = _all_cores(studio, writer.folder, counts, synth.workers)
         writer.write_prior(

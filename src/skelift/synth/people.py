@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import SynthConfig
-from skelift.data.motion_cue import SECONDS
+from skelift.data.motion_cue import SECONDS, STEADY_TIMES
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth import looks
@@ -175,7 +175,8 @@ class People(Cast):
                 frame=frame - motion.first_frames[clip],
                 camera=view_names,
             ),
-            film=self._film(person, variation, frame, other),
+            film=self._film(person, variation, frame, other, SECONDS),
+            long_film=self._film(person, variation, frame, other, STEADY_TIMES * SECONDS),
             **place,
         )
 
@@ -196,8 +197,9 @@ class People(Cast):
         variation: Variation,
         frame: NDArray[np.int64],
         other: NDArray[np.int64],
+        seconds: float,
     ) -> tuple[Moment, Moment] | None:
-        """The moments before and after, within the clips; None where nobody's place is known."""
+        """The moments ``seconds`` before and after, within the clips; None: no place is known."""
         motion, hips = self.motion, self.motion.hips
         if hips is None:
             return None
@@ -209,7 +211,7 @@ class People(Cast):
             rotations = variation.poses(motion.rotations[then], motion.rotations[upper])
             return Moment(rotations, variation.places(moved))
 
-        reach = max(round(motion.fps * SECONDS), 1)
+        reach = max(round(motion.fps * seconds), 1)
         return moment(-reach), moment(reach)
 
     def details(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from skelift.config import CameraConfig, SynthConfig
 from skelift.data.crop import CropBox, to_crop
 from skelift.data.format import SAMPLE
-from skelift.data.motion_cue import radial_motion
+from skelift.data.motion_cue import radial_motion, steady_motion
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton
 from skelift.synth import kernels
@@ -23,6 +23,7 @@ from skelift.synth.rotation import about, rotate
 from skelift.synth.splits import BRANCHES, STREAMS, split_persons
 
 NEAREST_M = 0.1
+PASSES_M = 0.5  # joints nearer than this before or after: the body leaves the image
 FITS_M = 2.2  # what fits across the source image where it cuts somebody
 # Camera frame of someone who stands at -Y and looks along +Y.
 FRONT_VIEW = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
@@ -96,6 +97,7 @@ class Scenes:
     light: Light
     samples: NDArray[np.void]  # (B,) SAMPLE: who, what, from where; the studio adds the camera
     film: tuple[Moment, Moment] | None = None  # before and after, where known
+    long_film: tuple[Moment, Moment] | None = None  # further before and after
 
     def __len__(self) -> int:
         return len(self.person)
@@ -180,6 +182,7 @@ class Labels:
     samples: NDArray[np.void]  # (B,) complete SAMPLE records
     # (B,) how much nearer they come (data/motion_cue.py), NaN without film; None: not rendered
     radial_motion: NDArray[np.float32] | None = None
+    steady_motion: NDArray[np.float32] | None = None  # (B,) the same over a longer time
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """What is known."""
@@ -238,7 +241,15 @@ class Studio:
                 self._keep_frame(crops[row])
             paint(row, pixels, faces, self._face, normals, images[row], masks[row])
         labels = self._labels(scenes, posed.joints, crops)
-        return images, masks, replace(labels, radial_motion=self._radial_motion(scenes))
+        return (
+            images,
+            masks,
+            replace(
+                labels,
+                radial_motion=self._radial_motion(scenes),
+                steady_motion=self._steady_motion(scenes, crops),
+            ),
+        )
 
     def _painter(self, scenes: Scenes, posed: _Posed) -> Callable[..., None]:
         """A function that shades one row: what was rasterised -> an image and a mask."""
@@ -274,11 +285,23 @@ class Studio:
         """(B,) radial motion of the body between the moments before and after; NaN without film."""
         if scenes.film is None:
             return np.full(len(scenes), np.nan, dtype=np.float32)
-        earlier, later = (
-            self._crops(scenes, self._before_camera(scenes, then.rotations, then.moved))
-            for then in scenes.film
-        )
+        earlier, later = (self._crops_then(scenes, then) for then in scenes.film)
         return radial_motion(earlier, later).astype(np.float32)
+
+    def _steady_motion(self, scenes: Scenes, crops: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(B,) the same over the long film, NaN where the body passes the camera in it."""
+        if scenes.long_film is None:
+            return np.full(len(scenes), np.nan, dtype=np.float32)
+        earlier, later = (self._crops_then(scenes, then) for then in scenes.long_film)
+        return steady_motion(earlier, crops, later).astype(np.float32)
+
+    def _crops_then(self, scenes: Scenes, then: Moment) -> NDArray[np.float32]:
+        """(B, 3) crop boxes a little before or after, NaN where the body passes the camera."""
+        posed = self._before_camera(scenes, then.rotations, then.moved)
+        crops = np.full((len(scenes), 3), np.nan, dtype=np.float32)
+        for row in np.flatnonzero(posed.joints[..., 2].min(axis=1) >= PASSES_M).tolist():
+            crops[row] = self._see(scenes, posed, row)
+        return crops
 
     def _before_camera(
         self,

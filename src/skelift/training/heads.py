@@ -55,7 +55,7 @@ def fit_head(name: str, data: FitData, steps: int, seed: int, title: str) -> Hea
     """
     device = data.poses.device
     torch.manual_seed(seed)
-    head = HEADS[name](data.core.skeleton).to(device)
+    head = HEADS[name].of(data.core).to(device)
     examples = head.examples(data)
     order = EpochSampler(len(examples[0]), head.batch, seed)
     rng = torch.Generator().manual_seed(seed)

@@ -13,7 +13,7 @@ import numpy as np
 
 from skelift.config import Config
 from skelift.data.format import Dataset, DatasetInfo, Split, recorded, write_dataset
-from skelift.data.motion_cue import radial_motion_of
+from skelift.data.motion_cue import radial_motion_of, steady_motion_of
 from skelift.errors import InputError
 
 COLUMNS = ("samples", "joints_2d", "joints_3d_mm")
@@ -69,9 +69,11 @@ def _join(splits: Sequence[Split], folder: Path) -> None:
         if all(column is not None for column in columns):
             np.save(folder / f"{name}.npy", np.concatenate(columns))
     # Read off each by itself: two sets may have persons and clips of the same names.
-    np.save(
-        folder / "radial_motion.npy", np.concatenate([radial_motion_of(split) for split in splits])
-    )
+    for name, motion_of in (
+        ("radial_motion", radial_motion_of),
+        ("steady_motion", steady_motion_of),
+    ):
+        np.save(folder / f"{name}.npy", np.concatenate([motion_of(split) for split in splits]))
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from skelift.models.heads.front_back import FrontBack
 from skelift.models.heads.head import FitData, Head
+from skelift.models.heads.joint_facing import JointFacing
 from skelift.models.heads.pose_facing import PoseFacing
 from skelift.models.heads.refiner import Refiner
 from skelift.models.heads.upright import Upright
@@ -12,6 +13,16 @@ HEADS: dict[str, type[Head]] = {
     "refiner": Refiner,
     "pose_facing": PoseFacing,
     "front_back": FrontBack,
+    "joint_facing": JointFacing,
 }
 
-__all__ = ["HEADS", "FitData", "FrontBack", "Head", "PoseFacing", "Refiner", "Upright"]
+__all__ = [
+    "HEADS",
+    "FitData",
+    "FrontBack",
+    "Head",
+    "JointFacing",
+    "PoseFacing",
+    "Refiner",
+    "Upright",
+]

@@ -16,6 +16,7 @@ from skelift.geometry import turn_2d, turn_image
 from skelift.models.heads.head import FacingHead, FitData
 from skelift.models.heads.upright import Upright
 from skelift.models.layers import unit
+from skelift.models.phi import Phi
 from skelift.skeleton import Skeleton
 
 PATCH = 16  # pixels
@@ -64,7 +65,7 @@ class FrontBack(FacingHead):
         if config.heads.front_back.steps:
             moving_images(data.split("train"))
 
-    def facing_logits(self, x: Tensor, read: Tensor) -> Tensor:
+    def facing_logits(self, x: Tensor, read: Tensor, phi: Phi) -> Tensor:
         """See ``FacingHead``."""
         patches = self.head_patches(x, read)
         # A mirrored body faces the same way.

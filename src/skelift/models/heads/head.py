@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from skelift.config import Config
 from skelift.data.format import Dataset, Split
 from skelift.errors import InputError
+from skelift.models.phi import Phi
 from skelift.models.posenet import PoseNet
 from skelift.skeleton import Skeleton
 
@@ -35,6 +36,11 @@ class Head(nn.Module, ABC):
 
     def __init__(self, skeleton: Skeleton) -> None:
         super().__init__()
+
+    @classmethod
+    def of(cls, core: PoseNet) -> Self:
+        """An unfitted head for a core."""
+        return cls(core.skeleton)
 
     @classmethod
     def check(cls, config: Config, data: Dataset) -> None:
@@ -87,5 +93,8 @@ class FacingHead(Head):
         return y, spread
 
     @abstractmethod
-    def facing_logits(self, x: Tensor, read: Tensor) -> Tensor:
-        """Images (B, 3, S, S), poses as Omega reads them (B, J, 2) -> (B,) log-odds of a front."""
+    def facing_logits(self, x: Tensor, read: Tensor, phi: Phi) -> Tensor:
+        """Images (B, 3, S, S), poses as Omega reads them (B, J, 2) -> (B,) log-odds of a front.
+
+        ``phi`` is the core's, for a head that asks what it sees.
+        """

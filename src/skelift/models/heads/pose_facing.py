@@ -12,6 +12,7 @@ from skelift.models.heads.head import FacingHead, FitData
 from skelift.models.heads.refiner import noisy
 from skelift.models.heads.upright import Upright
 from skelift.models.layers import mlp
+from skelift.models.phi import Phi
 from skelift.skeleton import Skeleton
 
 READINGS = 512  # training images whose poses are compared with the unpaired ones
@@ -37,8 +38,8 @@ class PoseFacing(FacingHead):
         self._upright: list[Upright] = []
         self._read: Tensor | None = None
 
-    def facing_logits(self, x: Tensor, read: Tensor) -> Tensor:
-        """See ``FacingHead``; ``x`` is not looked at."""
+    def facing_logits(self, x: Tensor, read: Tensor, phi: Phi) -> Tensor:
+        """See ``FacingHead``; neither ``x`` nor ``phi`` is looked at."""
         y = read.float()
         return (self.logits(y) + self.logits(mirror_pose(y, self.swap))) / 2
 
