@@ -19,9 +19,8 @@ Examples:
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,12 +32,12 @@ from skelift.numbers import count, positive
 if TYPE_CHECKING:
     from skelift.config import Contrast
     from skelift.data.cameras import Camera
-    from skelift.data.mask_checks import MaskFaults
     from skelift.inference.cropping import Box
+    from skelift.inference.drawings import Drawings
+    from skelift.inference.engines import Engine
     from skelift.inference.frames import Frame, Source
     from skelift.inference.pose_files import Entry, Header
-
-NOBODY = "nobody"
+    from skelift.inference.tally import Tally
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -130,79 +129,93 @@ def run(
         InputError: an image, mask or the model is missing or broken; nothing is written then.
         RunError: the endpoint does not answer; nothing is written then.
     """
-    from skelift.data.mask_checks import MaskFaults, mask_fault
-    from skelift.data.static_camera import PERSON
-    from skelift.files import check_file, check_folder, staged_folder
-    from skelift.inference.cropping import REMOVE
-    from skelift.inference.drawings import drawing, drawn_names
-    from skelift.inference.engines import choose_engine, predict_frames
-    from skelift.inference.frames import find_sources, left_out
+    from skelift.files import check_file, check_folder
+    from skelift.inference.drawings import drawn_names, staged_drawings
+    from skelift.inference.engines import choose_engine
+    from skelift.inference.frames import find_sources
     from skelift.inference.pose_files import check_suffix, write_poses
-    from skelift.progress import progress_bar
+    from skelift.inference.tally import Tally
 
     check_suffix(out)
-    if box is not None and background not in (PERSON, REMOVE):
-        raise InputError("--box: needs --background person or remove; a mask has its own place")
-    if box is not None and masks:
-        raise InputError("--box and --masks: a mask has its own place; give one")
-    if camera and focal is not None:
-        raise InputError("--camera and --focal: a calibration has its focal length; give one")
-    if contrast != "any" and background != "median":
-        raise InputError("--contrast: says how the body is searched for; give --background median")
-    if contrast != "any" and masks:
-        raise InputError("--contrast and --masks: a mask needs no search; give one")
-    if turn and not draw:
-        raise InputError("--turn: says how to draw; give --draw DIR too")
+    _check_options(background, box, contrast, masks, camera, focal, draw, turn)
     check_file(out)
     if draw:
         check_folder(draw)
     sources = find_sources(images, masks, every)
-    cameras = [_camera_of(source, camera) if camera else None for source in sources]
+    frames = [source.frames(background, box, contrast) for source in sources]
+    if camera:
+        cameras = [_camera_of(source, camera) for source in sources]
+        frames = [_seen_by(*pair) for pair in zip(cameras, frames, strict=True)]
     names = drawn_names(sources, turning=turn) if draw else {}
     engine, _ = choose_engine(model, endpoint)
-    counts: Counter[str] = Counter()
-    masks_from: Counter[str] = Counter()
-    faults = MaskFaults()
-
-    def poses() -> "Iterator[tuple[Header, Entry]]":
-        staging = staged_folder(draw) if draw else nullcontext()
-        with staging as staged, progress_bar() as bar:
-            task = bar.add_task("Predicting", total=sum(len(s.clip.indices) for s in sources))
-            for source, own in zip(sources, cameras, strict=True):
-                drawn = drawing(source, staged, names, turning=turn) if staged else nullcontext()
-                with drawn as drawer:
-                    found = source.frames(background, box, contrast)
-                    frames = _seen_by(own, found) if own else found
-                    for frame, header, entry in predict_frames(engine, frames, focal):
-                        counts[entry["crop"]["from"] if entry else NOBODY] += 1
-                        if entry:
-                            masks_from[entry["mask"]] += 1
-                        if entry and entry["warnings"] and frame.mask is not None:
-                            faults.add(frame.label, mask_fault(frame.mask))
-                        if drawer:
-                            drawer(frame, entry, header)
-                        if entry:
-                            yield header, entry
-                        bar.advance(task)
-            if counts[NOBODY] == counts.total():
-                fix = (
-                    "give masks"
-                    if background == PERSON
-                    else (
-                        "a mask marks it with 255, and before a static camera (median, "
-                        "subtractor) it has to move"
-                    )
-                )
-                raise InputError(f"{images[0]}: no body in any of {counts[NOBODY]} images; {fix}")
-
-    write_poses(out, poses())
-    _report(counts, faults)
-    if background == PERSON:
-        used = ", ".join(f"{source} ({count})" for source, count in masks_from.most_common())
-        print(f"masks used: {used}", file=sys.stderr)
-    for line in left_out(images):
+    drawings, tally = staged_drawings(draw, names, turning=turn), Tally(images, background)
+    films = list(zip(sources, frames, strict=True))
+    write_poses(out, _predict(engine, films, focal, drawings, tally))
+    for line in tally.report():
         print(line, file=sys.stderr)
     return out
+
+
+def _check_options(
+    background: str,
+    box: "Box | None",
+    contrast: str,
+    masks: Path | None,
+    camera: str | None,
+    focal: float | None,
+    draw: Path | None,
+    turn: bool,
+) -> None:
+    """InputError with the first pair of options that contradict each other."""
+    from skelift.data.static_camera import PERSON
+    from skelift.inference.cropping import REMOVE
+
+    for wrong, message in (
+        (
+            box is not None and background not in (PERSON, REMOVE),
+            "--box: needs --background person or remove; a mask has its own place",
+        ),
+        (box is not None and masks, "--box and --masks: a mask has its own place; give one"),
+        (
+            camera and focal is not None,
+            "--camera and --focal: a calibration has its focal length; give one",
+        ),
+        (
+            contrast != "any" and background != "median",
+            "--contrast: says how the body is searched for; give --background median",
+        ),
+        (
+            contrast != "any" and masks,
+            "--contrast and --masks: a mask needs no search; give one",
+        ),
+        (turn and not draw, "--turn: says how to draw; give --draw DIR too"),
+    ):
+        if wrong:
+            raise InputError(message)
+
+
+def _predict(
+    engine: "Engine",
+    films: "Sequence[tuple[Source, Iterator[Frame]]]",
+    focal: float | None,
+    drawings: "AbstractContextManager[Drawings]",
+    tally: "Tally",
+) -> "Iterator[tuple[Header, Entry]]":
+    """Poses of all frames, which are drawn and counted while they pass."""
+    from skelift.inference.engines import predict_frames
+    from skelift.progress import progress_bar
+
+    with drawings as drawing_of, progress_bar() as bar:
+        task = bar.add_task("Predicting", total=sum(len(s.clip.indices) for s, _ in films))
+        for source, frames in films:
+            with drawing_of(source) as draw:
+                for frame, header, entry in predict_frames(engine, frames, focal):
+                    tally.add(frame, entry)
+                    draw(frame, entry, header)
+                    if entry:
+                        yield header, entry
+                    bar.advance(task)
+        tally.check()
 
 
 def _seen_by(camera: "Camera", frames: "Iterator[Frame]") -> "Iterator[Frame]":
@@ -229,24 +242,3 @@ def _camera_of(source: "Source", given: str) -> "Camera":
     first = source.clip.files[0]
     own = first.stem if is_video_file(first) else first.parent.name
     return find_camera(cameras, name or ("" if len(cameras) == 1 else own), path)
-
-
-def _report(counts: Counter[str], faults: "MaskFaults") -> None:
-    """Say on stderr which images have no pose, or one that is not to be trusted."""
-    from skelift.inference.cropping import WHOLE_IMAGE
-
-    if faults.first:
-        print(
-            f"poses of {faults.summary()} are not to be trusted: a mask marks the body with white "
-            "(above 127)",
-            file=sys.stderr,
-        )
-    if counts[NOBODY]:
-        print(f"images left out, without a body: {counts[NOBODY]}", file=sys.stderr)
-    if counts[WHOLE_IMAGE]:
-        print(
-            f"images taken whole: {counts[WHOLE_IMAGE]}, as nothing marks the body; no model "
-            "is trained for that: give masks, or --background person (of other bodies: median "
-            "before a static camera, or remove)",
-            file=sys.stderr,
-        )

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from skelift.data.listing import is_video_file
 from skelift.errors import InputError, RunError
-from skelift.files import ascii_name, atomic_file
+from skelift.files import ascii_name, atomic_file, staged_folder
 from skelift.inference.frames import Frame, Source
 from skelift.inference.pose_files import Entry, Header
 from skelift.reporting.draw import (
@@ -44,6 +44,7 @@ MOST_FRAMES = 600  # all of them are in memory
 # Draws the frames of a source in their order: a frame, its entry of an answer (None where no body
 # is visible) and the rest of the answer.
 Drawer = Callable[[Frame, Entry | None, Header], None]
+Drawings = Callable[[Source], AbstractContextManager[Drawer]]
 
 
 def drawn_names(sources: list[Source], *, turning: bool = False) -> dict[Path, Path]:
@@ -78,13 +79,25 @@ def drawn_names(sources: list[Source], *, turning: bool = False) -> dict[Path, P
 
 
 @contextmanager
-def drawing(
-    source: Source, folder: Path, names: Mapping[Path, Path], *, turning: bool = False
-) -> Iterator[Drawer]:
-    """A drawer of a source: one picture per image, or one video, below ``folder``.
+def staged_drawings(
+    folder: Path | None, names: Mapping[Path, Path], *, turning: bool = False
+) -> Iterator[Drawings]:
+    """Drawers of sources, one at a time; drawings appear below ``folder`` when the block ends well.
 
-    ``turning`` makes animated pictures of both, in which the 3D pose turns.
+    One picture is drawn per image, one video per video, at ``names``. ``turning`` makes animated
+    pictures of both, in which the 3D pose turns. Without a folder nothing is drawn.
     """
+    if not folder:
+        yield lambda source: nullcontext(lambda frame, entry, header: None)
+        return
+    with staged_folder(folder) as staged:
+        yield lambda source: _drawing(source, staged, names, turning)
+
+
+@contextmanager
+def _drawing(
+    source: Source, folder: Path, names: Mapping[Path, Path], turning: bool
+) -> Iterator[Drawer]:
     if not source.clip.is_video:
         yield lambda frame, entry, header: _draw_image(
             folder / names[frame.file], frame, entry, header, turning
