@@ -93,6 +93,21 @@ class Lifting(nn.Module):
         )
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What kappa, Phi and Omega make of poses u of the prior, and of images x."""
+
+    u: Tensor  # (B, J, 2)
+    w: Tensor  # kappa(u)
+    read: Tensor  # Omega(w)
+    s: Tensor  # Phi(x), of mirrored images too with ``loss.mirror``
+    s_painted: Tensor  # Phi of painted bodies
+    redrawn: Tensor  # kappa(Omega(s))
+    by_d: Tensor  # s or redrawn: see ``loss.disc_input``
+    y: Tensor  # (B, J, 2) Omega(s)
+    y_mirrored: Tensor  # the same of the mirrored images, if there are any
+
+
 class SelfSupervised(nn.Module):
     """Eq. 12 as Phi, Omega and Lambda see it."""
 
@@ -137,32 +152,64 @@ class SelfSupervised(nn.Module):
             do (``poses/variety``: 0 where all have collapsed to one), and what D learns from:
             kappa(u) and Phi(x) (or kappa(y)), both detached.
         """
-        c, count = self.config, len(images.x)
-        x = torch.cat([images.x, images.x.flip(3)]) if c.mirror else images.x
+        seen = self._see(images.x, u, painted)
+        terms = self._of_the_paper(seen, discriminator)
+        if self.painter:
+            self.painter.look(seen.y.detach(), images)
+        terms |= self._departures(seen, images)
+        terms["poses/variety"] = _relative_variety(seen.y, u)
+        lifted = [lifted_prior]
+        if lift_images:
+            lifted.append(self._normalised(seen.y, images))
+        if any(map(len, lifted)):
+            terms |= self.lifting(torch.cat(lifted), noise, flow, cycle_weight)
+        return terms, seen.w.detach(), seen.by_d.detach().float()
+
+    def _see(self, x: Tensor, u: Tensor, painted: Tensor | None) -> Seen:
+        """Pass a step's images and poses through the networks, all at once."""
+        count = len(x)
+        x = torch.cat([x, x.flip(3)]) if self.config.mirror else x
         w = self.kappa(u)
         painted = x[:0] if painted is None else painted
         s, s_painted = self.pose.phi(torch.cat([x, painted])).split([len(x), len(painted)])
         y, read = self.pose.omega(s, w.to(s.dtype)).split([len(s), len(u)])
         redrawn = self.kappa(y)
-        seen_by_d = redrawn if c.disc_input == "redrawn" else s
-        terms = _weighted(
+        return Seen(
+            u=u,
+            w=w,
+            read=read,
+            s=s,
+            s_painted=s_painted,
+            redrawn=redrawn,
+            by_d=redrawn if self.config.disc_input == "redrawn" else s,
+            y=y[:count],
+            y_mirrored=y[count:],
+        )
+
+    def _of_the_paper(self, seen: Seen, discriminator: Discriminator) -> Terms:
+        """The terms of the images in Eq. 12."""
+        c = self.config
+        return _weighted(
             {
                 "gan": (
                     c.gan,
-                    lambda: losses.adversarial_loss(discriminator(seen_by_d), c.gan_form),
+                    lambda: losses.adversarial_loss(discriminator(seen.by_d), c.gan_form),
                 ),
-                "omega": (c.omega, lambda: losses.pose_from_skeleton_loss(read, u)),
-                "render": (c.render, lambda: losses.redraw_loss(redrawn, s)),
+                "omega": (c.omega, lambda: losses.pose_from_skeleton_loss(seen.read, seen.u)),
+                "render": (c.render, lambda: losses.redraw_loss(seen.redrawn, seen.s)),
             }
         )
-        y, y_mirrored = y[:count], y[count:]
-        if self.painter:
-            self.painter.look(y.detach(), images)
-        terms |= _weighted(
+
+    def _departures(self, seen: Seen, images: ImageBatch) -> Terms:
+        """The terms of the images beyond the paper."""
+        c, y, u = self.config, seen.y, seen.u
+        return _weighted(
             {
                 "painted": (
                     c.painted,
-                    lambda: losses.painted_loss(self.pose.omega(s_painted), u, s_painted, w),
+                    lambda: losses.painted_loss(
+                        self.pose.omega(seen.s_painted), u, seen.s_painted, seen.w
+                    ),
                 ),
                 "silhouette": (
                     c.silhouette,
@@ -173,18 +220,17 @@ class SelfSupervised(nn.Module):
                     lambda: losses.moments_loss(gather(y.float()), gather(u)),
                 ),
                 "heading": (c.heading, lambda: self._heading(y, images)),
-                "mirror": (c.mirror, lambda: losses.mirror_loss(y, y_mirrored, self.pose.swap)),
+                "mirror": (
+                    c.mirror,
+                    lambda: losses.mirror_loss(y, seen.y_mirrored, self.pose.swap),
+                ),
             }
         )
-        of_all = variety(gather(y.detach().float())), variety(gather(u))
-        terms["poses/variety"] = of_all[0] / of_all[1].clamp(min=1e-6)
-        lifted = [lifted_prior]
-        if lift_images:
-            scaled = _scale_gradient(y.float(), c.lift_grad_scale)
-            lifted.append(gather(self.pose.normalise(scaled, images.camera)))
-        if any(len(poses) for poses in lifted):
-            terms |= self.lifting(torch.cat(lifted), noise, flow, cycle_weight)
-        return terms, w.detach(), seen_by_d.detach().float()
+
+    def _normalised(self, y: Tensor, images: ImageBatch) -> Tensor:
+        """The poses y of the global batch as Lambda sees them."""
+        scaled = _scale_gradient(y.float(), self.config.lift_grad_scale)
+        return gather(self.pose.normalise(scaled, images.camera))
 
     def _heading(self, y: Tensor, images: ImageBatch) -> Tensor:
         assert images.motion is not None
@@ -207,6 +253,12 @@ class Discrimination(nn.Module):
         ]
         real, fake = ([scale[side] for scale in scales] for side in (0, 1))
         return {"discriminator": losses.discriminator_loss(real, fake, self.form)}
+
+
+def _relative_variety(y: Tensor, u: Tensor) -> Tensor:
+    """How much the poses y of the global batch vary, over how much the poses u do."""
+    of_all = variety(gather(y.detach().float())), variety(gather(u))
+    return of_all[0] / of_all[1].clamp(min=1e-6)
 
 
 def _scale_gradient(y: Tensor, factor: float) -> Tensor:
