@@ -1,7 +1,7 @@
 """One model, from its first step or its last checkpoint to its files."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -28,7 +28,7 @@ from skelift.training.distributed import World
 from skelift.training.heads import check_heads, fit_heads
 from skelift.training.identity import identity
 from skelift.training.loop import Callback, NonFiniteLoss, fit
-from skelift.training.trainer import TrainingData
+from skelift.training.trainer import Trainer, TrainingData
 
 
 def train_model(
@@ -54,96 +54,113 @@ def train_model(
     Returns:
         False where ``reporting`` ended the run; no model is written then.
     """
-    train, checkpoint_folder = config.train, Path(config.paths.checkpoints)
     start = None
-    if train.start:
+    if config.train.start:
         sides = config.loss.canonical_sides
-        start = load_start(train.start, config.model, data.skeleton, canonical_sides=sides)
+        start = load_start(config.train.start, config.model, data.skeleton, canonical_sides=sides)
     check_heads(config, data, start)
-    if start and not train.steps:
+    run = _Run(config, data, world, title, start)
+    if start and not config.train.steps:
         if world.is_main:
-            core = start.core.to(world.device)
-            read = training_data(data, core, config.loss, world.device)
-            _write_model(config, data, core, read, 0, start, title)
+            run.keep_core(start.core.to(world.device))
         return True
-    trainer = build_trainer(config, data, world, start)
+    return run.train(label_free, reporting)
 
-    checkpoints = Checkpoints(checkpoint_folder, trainer, identity(config, data))
-    first = checkpoints.resume()
-    _check_same(first, checkpoint_folder, world)
-    images = spread(data.split("train"), config.evaluate.snapshot_images)
-    validation = Validation(trainer, checkpoints, lambda p: label_free(p, images))
-    curves = None
-    callbacks: list[Callback] = []
-    if world.is_main:
-        curves = Curves(checkpoint_folder, Path(config.paths.model), first, live=train.dvclive)
+
+@dataclass(frozen=True)
+class _Run:
+    """Training of one model; see ``train_model``."""
+
+    config: Config
+    data: Dataset
+    world: World
+    title: str
+    start: PosePipeline | None
+
+    def keep_core(self, core: PoseNet) -> None:
+        """Write a model of a core as it is, with heads fitted on it."""
+        read = training_data(self.data, core, self.config.loss, self.world.device)
+        self._write_model(core, read, 0)
+
+    def train(
+        self, label_free: Callable[[PosePipeline, Split], float], reporting: Reporting | None
+    ) -> bool:
+        """Take the steps that are left, and write the model; False where ``reporting`` ends it."""
+        config, data, world = self.config, self.data, self.world
+        trainer = build_trainer(config, data, world, self.start)
+        checkpoints = Checkpoints(Path(config.paths.checkpoints), trainer, identity(config, data))
+        first = checkpoints.resume()
+        _check_same(first, checkpoints.folder, world)
+        images = spread(data.split("train"), config.evaluate.snapshot_images)
+        validation = Validation(trainer, checkpoints, lambda p: label_free(p, images))
+        curves = self._curves(checkpoints) if world.is_main else None
+        report = SweepReport(trainer, validation, reporting) if reporting else None
+        kept = checkpoints if world.is_main else None
+        callbacks: list[Callback] = [c for c in (curves, kept, validation, report) if c]
+        try:
+            if not validation.should_stop():  # of a run that had ended before it was started again
+                fit(
+                    trainer.step,
+                    config.train.steps,
+                    title=self.title,
+                    batch=config.train.batch,
+                    interval=config.train.interval,
+                    first=first,
+                    callbacks=callbacks,
+                    over_all=world.mean,
+                    show=world.is_main,
+                )
+        except NonFiniteLoss as error:
+            raise NonFiniteLoss(f"{error}; last good checkpoint: {checkpoints.last}") from None
+        if report and report.pruned:
+            return False
+        if curves:
+            curves.finish()
+            self._ship(trainer, validation)
+        return True
+
+    def _curves(self, checkpoints: Checkpoints) -> Curves:
+        """Curves that go on from the checkpoint; of a new run, what another left is removed."""
+        model, first = Path(self.config.paths.model), checkpoints.saved
+        curves = Curves(checkpoints.folder, model, first, live=self.config.train.dvclive)
         if not first:
             checkpoints.clear()
-        callbacks += [curves, checkpoints]
-    callbacks.append(validation)
-    report = SweepReport(trainer, validation, reporting) if reporting else None
-    if report:
-        callbacks.append(report)
+        return curves
 
-    try:
-        if not validation.should_stop():  # of a run that had ended before it was started again
-            fit(
-                trainer.step,
-                train.steps,
-                title=title,
-                batch=train.batch,
-                interval=train.interval,
-                first=first,
-                callbacks=callbacks,
-                over_all=world.mean,
-                show=world.is_main,
-            )
-    except NonFiniteLoss as error:
-        raise NonFiniteLoss(f"{error}; last good checkpoint: {checkpoints.last}") from None
-    if report and report.pruned:
-        return False
-    if curves:
-        curves.finish()
+    def _ship(self, trainer: Trainer, validation: Validation) -> None:
+        """Write the model of the last weights, or of the best snapshot."""
         core, (steps, weights) = trainer.core, validation.shipped()
-        if steps < train.steps:
-            print(f"{title}: the model is the snapshot of step {steps}, the best label-free score")
+        if steps < self.config.train.steps:
+            chosen = f"the snapshot of step {steps}, the best label-free score"
+            print(f"{self.title}: the model is {chosen}")
         core.load_state_dict(dict(weights))
         trainer.undo_mirrored_depth()
-        _write_model(config, data, core, trainer.data, steps, start, title)
-    return True
+        self._write_model(core, trainer.data, steps)
 
-
-def _write_model(
-    config: Config,
-    data: Dataset,
-    core: PoseNet,
-    read: TrainingData,
-    steps: int,
-    start: PosePipeline | None,
-    title: str,
-) -> None:
-    """Fit the heads on the weights that ship, and write the model."""
-    core.eval()
-    facing = faces_us(over_crop(data.prior.poses_2d, data.info.size), data.skeleton)
-    seen = FitData(
-        core, data.split("train"), read.u, facing.to(read.u.device), config.evaluate.batch
-    )
-    with uncompiled():
-        heads = fit_heads(config.heads, seen, config.train.seed, start, title)
-    save_model(
-        Path(config.paths.model),
-        PosePipeline(core, heads, config.model.flip_test),
-        config.model,
-        data.info,
-        {
-            "train": asdict(config.train),
-            "loss": asdict(config.loss),
-            "fit": asdict(config.heads),
-            "steps": steps,
-        },
-        name=config.name,
-        crop_side=read.images.typical_crop_side,
-    )
+    def _write_model(self, core: PoseNet, read: TrainingData, steps: int) -> None:
+        """Fit the heads on the weights that ship, and write the model."""
+        config, data = self.config, self.data
+        core.eval()
+        facing = faces_us(over_crop(data.prior.poses_2d, data.info.size), data.skeleton)
+        seen = FitData(
+            core, data.split("train"), read.u, facing.to(read.u.device), config.evaluate.batch
+        )
+        with uncompiled():
+            heads = fit_heads(config.heads, seen, config.train.seed, self.start, self.title)
+        save_model(
+            Path(config.paths.model),
+            PosePipeline(core, heads, config.model.flip_test),
+            config.model,
+            data.info,
+            {
+                "train": asdict(config.train),
+                "loss": asdict(config.loss),
+                "fit": asdict(config.heads),
+                "steps": steps,
+            },
+            name=config.name,
+            crop_side=read.images.typical_crop_side,
+        )
 
 
 def _check_same(first: int, folder: Path, world: World) -> None:
