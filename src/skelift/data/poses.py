@@ -101,13 +101,7 @@ def read_poses(
     if path.is_dir():
         return _from_dataset(Dataset(path), skeleton, size, margin)
     kind = path.suffix.lower()
-    if layout and (layout not in LAYOUTS or kind != ".npz"):
-        raise InputError(
-            f"data.folder.joints={layout}: choose one of {', '.join(LAYOUTS)}, for the poses of an "
-            ".npz without joint names; other files name their joints"
-        )
-    if category and kind != ".json":
-        raise InputError(f"data.folder.category={category}: {path} is no COCO file; leave it empty")
+    _check_for_kind(path, kind, layout, category)
     found, left_out = _read(path, kind, skeleton, layout, category)
     total = sum(len(poses.places) for poses in found) + left_out.total()
     usable = [_usable(path, skeleton, poses, threshold, most_gaps, left_out) for poses in found]
@@ -128,6 +122,17 @@ def read_poses(
         total=total,
         completed=int(gaps.any(axis=1).sum()),
     )
+
+
+def _check_for_kind(path: Path, kind: str, layout: str, category: str) -> None:
+    """InputError where an option is of files of another kind."""
+    if layout and (layout not in LAYOUTS or kind != ".npz"):
+        raise InputError(
+            f"data.folder.joints={layout}: choose one of {', '.join(LAYOUTS)}, for the poses of an "
+            ".npz without joint names; other files name their joints"
+        )
+    if category and kind != ".json":
+        raise InputError(f"data.folder.category={category}: {path} is no COCO file; leave it empty")
 
 
 def _read(

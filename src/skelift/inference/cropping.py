@@ -112,17 +112,7 @@ def prepare_image(
             or no body is left.
     """
     check_image(image)
-    if focal_px is not None and not (is_real(focal_px) and 1 <= focal_px <= FOCAL_PX[1]):
-        raise RequestError(
-            400, "bad_focal", f"focal_px={focal_px}: must be a number above 0, in pixels (1 to 1e6)"
-        )
-    if camera is not None and not isinstance(camera, Camera):
-        raise InputError("camera must be one of skelift.data.cameras.read_cameras(FILE)")
-    if camera is not None and focal_px is not None:
-        raise InputError("a camera and a focal length are given; the camera has its own, give one")
-    if background not in OF_ONE_IMAGE:
-        choices = ", ".join(OF_ONE_IMAGE)
-        raise RequestError(400, "bad_background", f"background must be one of {choices}")
+    _check_options(focal_px, background, camera)
     height, width = image.shape[:2]
     corners = None if box is None else corners_of(box, width, height)
     given = mask is not None
@@ -148,6 +138,20 @@ def prepare_image(
         size=(width, height),
         mask_fault="" if mask is None else mask_fault(mask),
     )
+
+
+def _check_options(focal_px: Any, background: str, camera: Any) -> None:
+    if focal_px is not None and not (is_real(focal_px) and 1 <= focal_px <= FOCAL_PX[1]):
+        raise RequestError(
+            400, "bad_focal", f"focal_px={focal_px}: must be a number above 0, in pixels (1 to 1e6)"
+        )
+    if camera is not None and not isinstance(camera, Camera):
+        raise InputError("camera must be one of skelift.data.cameras.read_cameras(FILE)")
+    if camera is not None and focal_px is not None:
+        raise InputError("a camera and a focal length are given; the camera has its own, give one")
+    if background not in OF_ONE_IMAGE:
+        choices = ", ".join(OF_ONE_IMAGE)
+        raise RequestError(400, "bad_background", f"background must be one of {choices}")
 
 
 def _prepare_view(
