@@ -458,6 +458,27 @@ def test_predict_searches_by_contrast(tmp_path: Path) -> None:
     assert area("any", "median") > 1.4 * true, "with what the floor mirrors"
 
 
+def test_predict_searches_in_the_box_alone(tmp_path: Path) -> None:
+    """Somebody larger walks behind the arena."""
+    for step in range(30):
+        image = np.random.default_rng(step).normal(140, 3, (HEIGHT, WIDTH, 3))
+        for place, axes in (
+            ((90 + round(60 * np.sin(step / 5)), HEIGHT - 50), (24, 12)),
+            ((WIDTH // 2 + round(80 * np.cos(step / 5)), 45), (60, 30)),
+        ):
+            cv2.ellipse(image, place, axes, 0, 0, 360, (30.0,) * 3, -1)
+        save(tmp_path / f"walk/{step:02d}.png", image.clip(0, 255).astype(np.uint8))
+    (source,) = find_sources([tmp_path / "walk"])
+    arena = (0, HEIGHT - 80, WIDTH, 80)
+
+    def rows_of_bodies(**box: Any) -> set[int]:
+        frames = source.frames("median", contrast="darker", **box)
+        return {int(y) for f in frames if f.mask is not None for y in np.nonzero(f.mask)[0]}
+
+    assert min(rows_of_bodies(box=arena)) >= HEIGHT - 80
+    assert min(rows_of_bodies()) < 45, "the larger one"
+
+
 @pytest.mark.parametrize("contrast", ["darker", "brighter"])
 def test_the_wrong_contrast_is_refused(tmp_path: Path, contrast: Contrast) -> None:
     """Where the body often is it becomes background, and the bare floor was taken for a body."""

@@ -253,7 +253,8 @@ def test_a_start_whose_sides_mean_something_else_is_refused(home: Path, tmp_path
     data = tiny_dataset(tmp_path / "images", size=128)
     own = ["experiment=finetune", "data.name=tiny", f"paths.data={data}"]
     own += ["loss.canonical_sides=false", "heads.pose_facing.enabled=false"]
-    own += ["heads.front_back.enabled=false", f"paths.checkpoints={tmp_path / 'checkpoints'}"]
+    own += ["heads.front_back.enabled=false", "heads.joint_facing.enabled=false"]
+    own += [f"paths.checkpoints={tmp_path / 'checkpoints'}"]
     with pytest.raises(InputError, match=r"its loss\.canonical_sides is True; set the same"):
         train.run(compose(own))
 

@@ -77,7 +77,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs=4,
         type=float,
         metavar=("X", "Y", "WIDTH", "HEIGHT"),
-        help="around the body in every image, in pixels; for --background person and remove",
+        help="around the body in every image, in pixels, for --background person and remove; with "
+        "--contrast: where the body can be",
     )
     parser.add_argument(
         "--every", type=count, default=1, metavar="N", help="every n-th frame of a video"
@@ -172,8 +173,8 @@ def _check_options(
 
     for wrong, message in (
         (
-            box is not None and background not in (PERSON, REMOVE),
-            "--box: needs --background person or remove; a mask has its own place",
+            box is not None and background not in (PERSON, REMOVE) and contrast == "any",
+            "--box: needs --background person or remove, or a --contrast; a mask has its own place",
         ),
         (box is not None and masks, "--box and --masks: a mask has its own place; give one"),
         (

@@ -70,7 +70,7 @@ class Source:
                 ``subtractor``: the camera is static and the body moves. An image's own mask
                 comes before these.
             box: x and y of the upper left corner, width and height around the body in every image,
-                for ``person`` and ``remove``.
+                for ``person`` and ``remove``; for ``median`` with a contrast, of where it can be.
             contrast: what the body is against its background; for ``median``.
 
         Raises:
@@ -80,7 +80,7 @@ class Source:
         if box is not None:
             _, first, _ = next(self.clip.frames([self.clip.indices[0]]))
             corners, size = corners_of(box, *first.shape[1::-1]), first.shape
-        search = Search(background, box=corners, body=BodyConfig(contrast=contrast))
+        search = Search(background, box=corners, body=_body(contrast, corners))
         times = frame_times(self.clip.files[0]) if self.clip.is_video else ()
         for index, image, mask, source in masked_frames(self.clip, search):
             if corners is not None and image.shape != size:
@@ -143,6 +143,16 @@ def _source(files: tuple[Path, ...], base: Path, masks: Path | None, every: int)
     is_video = is_video_file(files[0])
     indices = range(0, frame_count(files[0]), every) if is_video else range(len(files))
     return Source(Clip(base.name, "", "", "", files, found, indices), base)
+
+
+def _body(contrast: Contrast, corners: Corners | None) -> BodyConfig:
+    """A body of a contrast, searched for between two corners or everywhere."""
+    if corners is None:
+        return BodyConfig(contrast=contrast)
+    (left, top), (right, bottom) = np.floor(corners[0]), np.ceil(corners[1]) - 1
+    return BodyConfig(
+        contrast=contrast, regions={"*": [int(c) for c in (left, top, right, bottom)]}
+    )
 
 
 def _cut_out(image: NDArray[np.uint8], corners: Corners | None) -> NDArray[np.uint8]:
