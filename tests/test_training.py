@@ -61,7 +61,16 @@ DEPARTURES = [("home", OF_ANY), ("dogs", OF_DOGS)]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pretrained(tmp_path_factory.mktemp("training"))
+    folder = pretrained(tmp_path_factory.mktemp("training"))
+    know_motion(folder / "data")
+    return folder
+
+
+def know_motion(data: Path) -> None:
+    """Write random motion beside the training images, as for rendered ones."""
+    motion = np.random.default_rng(0).normal(0, 0.1, len(Dataset(data).split("train")))
+    for kind in ("radial", "steady"):
+        np.save(data / "train" / f"{kind}_motion.npy", motion.astype(np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +262,8 @@ def test_a_start_whose_sides_mean_something_else_is_refused(home: Path, tmp_path
     data = tiny_dataset(tmp_path / "images", size=128)
     own = ["experiment=finetune", "data.name=tiny", f"paths.data={data}"]
     own += ["loss.canonical_sides=false", "heads.pose_facing.enabled=false"]
-    own += ["heads.front_back.enabled=false", f"paths.checkpoints={tmp_path / 'checkpoints'}"]
+    own += ["heads.front_back.enabled=false", "heads.joint_facing.enabled=false"]
+    own += [f"paths.checkpoints={tmp_path / 'checkpoints'}"]
     with pytest.raises(InputError, match=r"its loss\.canonical_sides is True; set the same"):
         train.run(compose(own))
 
