@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 from threading import Event
+from threading import enumerate as enumerate_threads
 
 import pytest
 
 from skelift import neighbours
 from skelift.neighbours import Use, beside_others, busy_seconds
+from skelift.processes import unlimited_cores
+from skelift.training import distributed
 
 STAT = """\
 cpu  9000 900 900 9000 900 90 90 90 0 0
@@ -117,7 +120,7 @@ print(spinning, asleep, cpu_seconds_of_waiting())
 """
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) != 2, reason="of two threads on two cores")
+@pytest.mark.skipif(unlimited_cores() != 2, reason="of two threads on two cores")
 def test_an_idle_team_puts_the_threads_of_openmp_to_sleep() -> None:
     """Of threads that would spin for minutes; by the processor time that they take."""
     environment = os.environ | {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "30000000000"}
@@ -126,3 +129,18 @@ def test_an_idle_team_puts_the_threads_of_openmp_to_sleep() -> None:
     )
     spinning, asleep, again = map(float, done.stdout.split())
     assert asleep < 0.05 < 0.1 < min(spinning, again)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_each_process_of_a_training_looks_out(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process per machine may spin on all of its cores, too."""
+    monkeypatch.setenv("WORLD_SIZE", str(size))
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr(distributed, "_store", lambda: None)
+    for name in ("init_process_group", "destroy_process_group"):
+        monkeypatch.setattr(distributed.dist, name, lambda *_, **__: None)
+    monkeypatch.setattr(neighbours, "spins", lambda: True)
+    with distributed.join("cpu") as world:
+        assert world.size == size
+        assert any(thread.name == "neighbours" for thread in enumerate_threads())
+    assert all(thread.name != "neighbours" for thread in enumerate_threads())

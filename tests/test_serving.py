@@ -31,6 +31,7 @@ from skelift.errors import InputError, RunError
 from skelift.files import locked
 from skelift.inference.cropping import Query
 from skelift.inference.predictor import GRAPH, Predictor
+from skelift.models.heads import HEADS
 from skelift.serving import server
 from skelift.serving.archive import package
 from skelift.serving.client import Client
@@ -79,7 +80,7 @@ def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-@pytest.mark.parametrize("heads", [[], ["front_back"]])
+@pytest.mark.parametrize("heads", [[], ["front_back"], list(HEADS)])
 def test_exported_graph_equals_the_networks(tmp_path: Path, heads: list[str]) -> None:
     model = random_model(tmp_path / "model", heads=heads)
     export_onnx(model, model / GRAPH)

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from skelift.cli import main
 from skelift.config import Mpi3dhpConfig, compose
+from skelift.data import takes
 from skelift.data.crop import CropBox, cut_body, to_crop, to_source
 from skelift.data.format import Dataset, Split
 from skelift.data.motion_cue import radial_motion_of, steady_motion_of
@@ -663,7 +664,10 @@ def test_handdb_annotation_faults(tmp_path: Path, capsys: pytest.CaptureFixture[
 # Table 2's settings.
 
 
-def test_mixture_of_both(h36m_data: Dataset, mpi_data: Dataset, tmp_path: Path) -> None:
+def test_mixture_of_both(
+    h36m_data: Dataset, mpi_data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(takes, "FEWEST", 2)  # images of a film
     options = [
         f"data.mix.train=[{h36m_data.folder},{mpi_data.folder}]",
         f"data.mix.prior={mpi_data.folder}",

@@ -61,7 +61,16 @@ DEPARTURES = [("home", OF_ANY), ("dogs", OF_DOGS)]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pretrained(tmp_path_factory.mktemp("training"))
+    folder = pretrained(tmp_path_factory.mktemp("training"))
+    know_motion(folder / "data")
+    return folder
+
+
+def know_motion(data: Path) -> None:
+    """Write random motion beside the training images, as for rendered ones."""
+    motion = np.random.default_rng(0).normal(0, 0.1, len(Dataset(data).split("train")))
+    for kind in ("radial", "steady"):
+        np.save(data / "train" / f"{kind}_motion.npy", motion.astype(np.float32))
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from skelift.skeleton import Skeleton
 MARGIN = 0.13
 SOURCE_SIZE = 1000
 FOCAL = 1145.0
-FRAMES_A_CLIP = 4
 ACTIVITIES = ("walk", "run", "jump")
 # Rest directions (x right of the image, y down, z forward) of the bones to these joints, by
 # name; other bones go on in their parent's direction.
@@ -56,12 +55,13 @@ def tiny_dataset(
     with_3d: bool = True,
     with_2d: bool = True,
     stride_mm: float = 0.0,
+    frames: int = 4,
 ) -> Path:
     """Write a data set of stick people and return its folder.
 
     Images, masks, 2D, 3D, crop boxes and cameras agree with one another; persons and clips of
-    train, test and prior are distinct; the same arguments give the same bytes. From frame to frame
-    bodies go ``stride_mm`` to the right.
+    train, test and prior are distinct; the same arguments give the same bytes. Clips have
+    ``frames`` frames, from which to which bodies go ``stride_mm`` to the right.
     """
     body = load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
     info = DatasetInfo(
@@ -78,8 +78,8 @@ def tiny_dataset(
         for name, count in {"train": train, "test": test}.items():
             columns = {"joints_2d": with_2d, "joints_3d_mm": with_3d}
             writer.allocate_split(name, count, with_2d=with_2d, with_3d=with_3d)
-            _fill_split(writer, name, count, columns, rng, stride_mm)
-        drawn = [_sample(body, size, "prior", row, rng) for row in range(prior)]
+            _fill_split(writer, name, count, columns, rng, stride_mm, frames)
+        drawn = [_sample(body, size, "prior", row, rng, frames) for row in range(prior)]
         writer.write_prior(
             np.stack([joints_2d for _, joints_2d, _ in drawn]),
             np.array([record for *_, record in drawn], dtype=SAMPLE),
@@ -123,10 +123,11 @@ def _fill_split(
     columns: dict[str, bool],
     rng: np.random.Generator,
     stride_mm: float,
+    frames: int,
 ) -> None:
     body, size = writer.info.skeleton, writer.info.size
     for row in range(count):
-        joints_3d, joints_2d, record = _sample(body, size, name, row, rng, stride_mm)
+        joints_3d, joints_2d, record = _sample(body, size, name, row, rng, frames, stride_mm)
         colour = tuple(int(c) for c in rng.integers(80, 256, size=3))
         image, mask = draw(body, joints_2d, size, colour)
         known = {"images": image, "masks": mask, "samples": record}
@@ -141,19 +142,20 @@ def _sample(
     split: str,
     row: int,
     rng: np.random.Generator,
+    frames: int,
     stride_mm: float = 0.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.void]]:
     """(J, 3) mm in the camera frame, (J, 2) crop pixels and the SAMPLE record of one image."""
     pose = random_pose(body, rng)
     elevation = np.radians(rng.normal(8, 6))
     distance = np.ptp(pose, axis=0).max() * rng.uniform(2.5, 3.5)
-    frame = row % FRAMES_A_CLIP
-    right = stride_mm * (frame - (FRAMES_A_CLIP - 1) / 2)
+    frame = row % frames
+    right = stride_mm * (frame - (frames - 1) / 2)
     pose = pose @ _rotation_x(elevation).T + [right, 0, distance]
     pixels = pose[:, :2] / pose[:, 2:] * FOCAL + SOURCE_SIZE / 2
     reach = 0.04 * np.ptp(pixels, axis=0).max()
     box = CropBox.around(pixels.min(0) - reach, pixels.max(0) + reach, MARGIN)
-    clip = row // FRAMES_A_CLIP
+    clip = row // frames
     record = np.zeros((), dtype=SAMPLE)
     record["person"] = f"{split}_person{clip % 3}"
     record["clip"] = f"{split}_clip{clip}"

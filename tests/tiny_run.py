@@ -62,7 +62,9 @@ def pretrained(home: Path) -> Path:
 def pretrained_on_dogs(home: Path) -> Path:
     """The same of bodies that lie, have flesh and walk."""
     home.joinpath("skeleton.yaml").write_text(yaml.safe_dump(FLESHY_DOG))
-    tiny_dataset(home / "data", Skeleton.from_mapping(FLESHY_DOG), size=32, stride_mm=600)
+    tiny_dataset(
+        home / "data", Skeleton.from_mapping(FLESHY_DOG), train=32, stride_mm=600, frames=16
+    )
     pretrain_flow.run(compose(overrides(home, "none")))
     return home
 

@@ -38,8 +38,8 @@ def settle(*, spin: bool = False) -> None:
     for library, variable in _COUNTS.items():
         if library not in sys.modules:
             os.environ.setdefault(variable, str(threads))
-    os.environ.setdefault(_WAITING, _ASLEEP)
-    if spin and threads == unlimited_cores():
+    waiting = os.environ.setdefault(_WAITING, _ASLEEP)
+    if spin and waiting == _ASLEEP and threads == unlimited_cores():
         os.environ.setdefault(_SPIN, _SOME)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skelift.data.format import Split
 from skelift.data.takes import films
+from skelift.errors import InputError
 
 REACH = 3  # images before and after an image that it is compared over
 MIN_RADIAL_MOTION = 0.02  # of this and more a sign is worth learning from
@@ -63,9 +64,17 @@ def steady_motion_of(split: Split) -> NDArray[np.float32]:
 
     It is the split's own ``steady_motion.npy`` (rendered images) or, without one, that of the
     images of the same person, clip and camera up to ``STEADY_TIMES`` x ``REACH`` before and after.
+
+    Raises:
+        InputError: an older version rendered the images: no two of them are of one film.
     """
     if split.steady_motion is not None:
         return np.array(split.steady_motion)
+    if split.radial_motion is not None:
+        raise InputError(
+            f"{split.folder}: radial_motion.npy without steady_motion.npy, so an older version "
+            "made it; recreate the data set with `skelift prepare`"
+        )
     earlier, later, known = _around(split.samples, STEADY_TIMES * REACH)
     now = split.samples["crop"].astype(np.float64)
     return np.where(known, steady_motion(earlier, now, later), np.nan).astype(np.float32)

@@ -58,10 +58,10 @@ def films(samples: NDArray[np.void]) -> NDArray[np.bool_]:
     """(N,) whether an image's take is a film: the body is near to where it was an image before.
 
     Photos that have nothing to do with one another are none. They are told by the mean squared
-    step of a person's crop from image to image over twice its variance (von Neumann 1941). Samples
-    of takes with few images are True.
+    step of a person's crop from image to image over twice its variance (von Neumann 1941). Of few
+    images nothing can be told: they are none either.
     """
-    found = np.ones(len(samples), dtype=bool)
+    found = np.zeros(len(samples), dtype=bool)
     for rows in _takes(samples, (*TAKE, "person")):
         crop = samples["crop"][rows].astype(np.float64)
         step = np.square(np.diff(crop, axis=0)).mean(axis=0).sum()

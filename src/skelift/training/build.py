@@ -78,8 +78,8 @@ def training_data(
     if loss.heading and not images.shows_motion:
         raise InputError(
             f"{split.folder}: no images before and after (of the same person, clip and camera) "
-            "show the body move (photos in one folder are no film); prepare the frames of videos, "
-            "or set loss.heading=0"
+            "show the body move (photos, or fewer than 8 images, are no film); prepare the "
+            "frames of videos, or set loss.heading=0"
         )
     if core.units == "camera" and not images.focal_known:
         raise InputError(

@@ -70,22 +70,28 @@ class World:
 
 @contextmanager
 def join(device: str) -> Iterator[World]:
-    """Join the processes that ``torchrun`` started, or be the only one, ``beside_others``.
+    """Join the processes that ``torchrun`` started, or be the only one; each ``beside_others``.
 
     Args:
         device: ``auto`` (CUDA where there is one), or a torch device name.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     chosen = _own_device(device, int(os.environ.get("LOCAL_RANK", 0)))
+    with beside_others(), _group(chosen, rank, size):
+        yield World(rank, size, chosen)
+
+
+@contextmanager
+def _group(device: torch.device, rank: int, size: int) -> Iterator[None]:
+    """Connect this process to the others, if there are any."""
     if size == 1:
-        with beside_others():
-            yield World(0, 1, chosen)
+        yield
         return
     dist.init_process_group(
-        "nccl" if chosen.type == "cuda" else "gloo", store=_store(), rank=rank, world_size=size
+        "nccl" if device.type == "cuda" else "gloo", store=_store(), rank=rank, world_size=size
     )
     try:
-        yield World(rank, size, chosen)
+        yield
     finally:
         dist.destroy_process_group()
 

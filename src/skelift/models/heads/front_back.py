@@ -123,8 +123,8 @@ def moving_images(split: Split) -> tuple[Split, NDArray[np.float32]]:
     if not len(rows):
         raise InputError(
             f"{split.folder}: no images before and after (of the same person, clip and camera) "
-            "show anyone approach or recede (photos in one folder are no film); prepare the frames "
-            "of videos, or set heads.front_back.enabled=false"
+            "show anyone approach or recede (photos, or fewer than 8 images, are no film); "
+            "prepare the frames of videos, or set heads.front_back.enabled=false"
         )
     rows = rows[:: -(-len(rows) // MAX_IMAGES)]
     return split.subset(rows), motion[rows]

@@ -125,9 +125,8 @@ def walking_images(split: Split) -> tuple[Split, NDArray[np.float32]]:
     if not len(rows):
         raise InputError(
             f"{split.folder}: no images well before and after (of the same person, clip and "
-            "camera) show anyone steadily approach or recede (photos in one folder are no film); "
-            "prepare the frames of videos, or rendered people again, or set "
-            "heads.joint_facing.enabled=false"
+            "camera) show anyone steadily approach or recede (photos, or fewer than 8 images, are "
+            "no film); prepare the frames of videos, or set heads.joint_facing.enabled=false"
         )
     rows = rows[:: -(-len(rows) // MAX_IMAGES)]
     return split.subset(rows), motion[rows]
