@@ -9,8 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
-from tiny import draw, load_skeleton, random_pose
+from tiny import draw, load_skeleton, random_pose, tiny_dataset
 from tiny_run import overrides, random_model
 
 from skelift.config import compose
@@ -19,10 +20,13 @@ from skelift.data.format import Dataset
 from skelift.data.measures import measure_dataset
 from skelift.data.truth import read_truth
 from skelift.errors import InputError
+from skelift.evaluation.baselines import own_lifter
 from skelift.evaluation.bootstrap import interval
 from skelift.evaluation.mean_pose import labelled_mean_pose, procrustes_mean_pose
 from skelift.evaluation.metrics import p_mpjpe
+from skelift.evaluation.predictions import Predicted
 from skelift.evaluation.scores import facing, measure, score
+from skelift.models.io import load_model
 from skelift.stages import evaluate, pretrain_flow, train
 
 BODY = load_skeleton("h36m17")
@@ -394,7 +398,8 @@ def test_a_set_to_test_on_needs_no_prior(tmp_path: Path) -> None:
     paths.append("data.name=folder")
     evaluate.run(compose([*paths, "data.size=32", f"paths.model={model}"]))
     metrics = json.loads((tmp_path / "reports/metrics.json").read_text())
-    assert list(metrics["rows"]) == ["skelift", "test_mean_pose"]
+    assert list(metrics["rows"]) == ["skelift", "test_mean_pose", "own_lifter"]
+    assert metrics["rows"]["own_lifter"]["overall"]["error_2d_px"] == 0
     row = metrics["rows"]["skelift"]
     assert set(row["per_camera"]) == set(CAMERAS)
     both = np.mean([row["per_camera"][c]["p_mpjpe_mm"] for c in CAMERAS])
@@ -411,9 +416,26 @@ def test_a_set_to_test_on_needs_no_prior(tmp_path: Path) -> None:
         data.split("train")
 
 
-def test_a_model_of_another_skeleton_is_refused(tmp_path: Path) -> None:
-    from tiny import tiny_dataset
+def test_own_lifter_is_given_the_truth(tmp_path: Path) -> None:
+    test = Dataset(tiny_dataset(tmp_path / "set")).split("test")
+    pipeline, _ = load_model(random_model(tmp_path / "model"), torch.device("cpu"))
+    guess = np.full((len(test), len(pipeline.core.skeleton), 2), 7.0, np.float32)
+    lifted = own_lifter(pipeline, test, Predicted(guess, guess), 32)
 
+    crop, focal, principal = (
+        test.samples[f].astype(np.float64) for f in ("crop", "focal", "principal")
+    )
+    joints_2d = np.array(test.joints_2d, dtype=np.float64)
+    px = crop[:, None, :2] + (joints_2d / 32 - 0.5) * crop[:, None, 2:]
+    rays = (px - principal[:, None]) / focal[:, None]
+    y = (rays - rays[:, :1]) / (10 * pipeline.core.scale)  # at depth 10 about 1
+    with torch.no_grad():
+        v = pipeline.in_mm(pipeline.core.lift(torch.from_numpy(y).float())[0]).numpy()
+    np.testing.assert_allclose(lifted.joints_3d_mm, v, atol=0.1)
+    np.testing.assert_array_equal(lifted.joints_2d, test.joints_2d)
+
+
+def test_a_model_of_another_skeleton_is_refused(tmp_path: Path) -> None:
     folder = tiny_dataset(tmp_path / "set", "hand21")
     model = random_model(tmp_path / "model")
     paths = [f"paths.data={folder}", f"paths.model={model}"]

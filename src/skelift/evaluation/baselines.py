@@ -90,6 +90,25 @@ def mean_of_test_poses(test: Split) -> Predicted:
     )
 
 
+@torch.no_grad()
+def own_lifter(pipeline: PosePipeline, test: Split, predicted: Predicted, size: int) -> Predicted:
+    """The model's own Lambda, given true 2D joints; where a joint is not labelled, the model's own.
+
+    What is left of the error is Lambda's, the rest comes from the 2D pose.
+
+    Args:
+        pipeline: the model.
+        test: images with true 2D joints (N, J, 2), NaN where they are not labelled.
+        predicted: what the model sees in them.
+        size: of the crops, in pixels.
+    """
+    assert test.joints_2d is not None
+    core, device = pipeline.core, next(pipeline.parameters()).device
+    joints_2d = np.where(np.isfinite(test.joints_2d), test.joints_2d, predicted.joints_2d)
+    y = core.normalise(over_crop(joints_2d, size).to(device), crop_cameras(test.samples).to(device))
+    return Predicted(joints_2d, pipeline.in_mm(core.lift(y)[0]).cpu().numpy())
+
+
 def supervised_lifter(bench: Bench) -> Predicted:
     """Martinez et al.: Lambda from true 2D to true 3D."""
     evaluate, pose = bench.config.evaluate, bench.network()

@@ -83,6 +83,7 @@ ALIGNED_COLUMNS = tuple(
 BASELINES = {
     "mean_pose": ("Mean pose", "nothing", "true 3D poses"),
     "test_mean_pose": ("Mean of these poses", "nothing", "the true 3D poses that are scored"),
+    "own_lifter": ("Its lifter, true 2D", "true 2D pose where labelled", "as the model"),
     "supervised_lifter": ("Supervised lifter", "true 2D pose", "true 3D poses"),
     "unsupervised_lifter": ("Unsupervised lifter", "true 2D pose", "2D poses"),
     "supervised_image": ("Supervised image net", "image", "images with true 3D poses"),

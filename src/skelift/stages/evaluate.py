@@ -13,7 +13,7 @@ from skelift.data.format import Dataset, Split
 from skelift.data.hold_out import spread
 from skelift.data.measures import has_truth_file
 from skelift.errors import InputError
-from skelift.evaluation.baselines import Bench, mean_of_test_poses
+from skelift.evaluation.baselines import Bench, mean_of_test_poses, own_lifter
 from skelift.evaluation.kept_baselines import predictions
 from skelift.evaluation.label_free import label_free_score
 from skelift.evaluation.metrics import p_mpjpe, relative
@@ -34,9 +34,9 @@ def run(config: Config) -> Path:
 
     Baselines are trained here, on the same data, and scored by the same functions; what they
     predict is kept in ``paths.reports`` for the next model. Where the truth is a file of labels,
-    the mean pose of the test images stands in their place, and scores have intervals. Without true
-    joints there are no baselines, and the label-free scores alone. Writes ``metrics.json`` and
-    ``predictions.npz`` in ``paths.reports``.
+    the mean pose of the test images and the model's own lifter on true 2D stand in their place, and
+    scores have intervals. Without true joints there are no baselines, and the label-free scores
+    alone. Writes ``metrics.json`` and ``predictions.npz`` in ``paths.reports``.
     """
     data = chosen_dataset(config)
     test, reports = data.split("test"), Path(config.paths.reports)
@@ -56,6 +56,9 @@ def run(config: Config) -> Path:
         if test.joints_3d_mm is not None and has_truth_file(data):
             # No training image has a true pose: nothing can learn from them.
             rows["test_mean_pose"] = _scores(data, test, mean_of_test_poses(test))
+            if test.joints_2d is not None:
+                lifted = own_lifter(pipeline, test, predicted, data.info.size)
+                rows["own_lifter"] = _scores(data, test, lifted)
         elif test.joints_3d_mm is not None:
             bench = Bench(config, data, world.device)
             for baseline in config.evaluate.baselines:
