@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from kfp import dsl
-from tiny import tiny_dataset
+from tiny import know_motion, tiny_dataset
 
 from components.configure.component import configure
 from components.evaluate.component import evaluate
@@ -50,7 +50,9 @@ class TinyRun:
     @cached_property
     def data(self) -> dsl.Artifact:
         """A data set of stick people."""
-        return artifact(dsl.Dataset, tiny_dataset(self.folder / "data", size=32), "data")
+        folder = tiny_dataset(self.folder / "data", size=32)
+        know_motion(folder)
+        return artifact(dsl.Dataset, folder, "data")
 
     @cached_property
     def flow(self) -> dsl.Artifact:

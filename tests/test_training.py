@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import load_skeleton, tiny_dataset
+from tiny import know_motion, load_skeleton, tiny_dataset
 from tiny_run import overrides, pretrained, pretrained_on_dogs, random_model
 
 from skelift.config import Config, ModelConfig, TrainConfig, compose
@@ -64,13 +64,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = pretrained(tmp_path_factory.mktemp("training"))
     know_motion(folder / "data")
     return folder
-
-
-def know_motion(data: Path) -> None:
-    """Write random motion beside the training images, as for rendered ones."""
-    motion = np.random.default_rng(0).normal(0, 0.1, len(Dataset(data).split("train")))
-    for kind in ("radial", "steady"):
-        np.save(data / "train" / f"{kind}_motion.npy", motion.astype(np.float32))
 
 
 @pytest.fixture(scope="module")

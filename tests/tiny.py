@@ -9,7 +9,14 @@ import yaml
 from numpy.typing import NDArray
 
 from skelift.data.crop import CropBox, to_crop
-from skelift.data.format import SAMPLE, DatasetInfo, DatasetWriter, fill_rows, write_dataset
+from skelift.data.format import (
+    SAMPLE,
+    Dataset,
+    DatasetInfo,
+    DatasetWriter,
+    fill_rows,
+    write_dataset,
+)
 from skelift.skeleton import Skeleton
 
 MARGIN = 0.13
@@ -85,6 +92,13 @@ def tiny_dataset(
             np.array([record for *_, record in drawn], dtype=SAMPLE),
         )
     return Path(path)
+
+
+def know_motion(data: Path) -> None:
+    """Write random motion beside the training images, as for rendered ones."""
+    motion = np.random.default_rng(0).normal(0, 0.1, len(Dataset(data).split("train")))
+    for kind in ("radial", "steady"):
+        np.save(data / "train" / f"{kind}_motion.npy", motion.astype(np.float32))
 
 
 def random_pose(body: Skeleton, rng: np.random.Generator) -> NDArray[np.float64]:
