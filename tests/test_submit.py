@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from kfp_api_test_double import KfpApiTestDouble, complaints, serve
-from tiny import tiny_dataset
+from tiny import know_motion, tiny_dataset
 
 from components.conftest import TINY
 from skelift.cli import main
@@ -174,7 +174,7 @@ def test_the_projects_own_pipeline_is_compiled_and_accepted(
 def test_the_projects_own_pipeline_is_executed_to_an_archive(
     double: KfpApiTestDouble, host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tiny_dataset(tmp_path / "data", size=32)
+    know_motion(tiny_dataset(tmp_path / "data", size=32))
     own = Path(__file__).parents[1] / "pipelines" / "skelift.py"
     arguments = [
         f"data_uri={tmp_path / 'data'}",
