@@ -163,7 +163,10 @@ def test_predict_says_which_mask_it_used(
     ("options", "message"),
     [
         (["--box", "1", "2", "30", "40"], "--box: needs --background person or remove"),
-        (["--background", "person", "--box", "900", "2", "3", "4"], "the box is x, y, width"),
+        (
+            ["--background", "person", "--box", "900", "2", "3", "4"],
+            "/room.png, {width} x {height} px: the box is x, y, width",
+        ),
         (["--background", "person"], "no body in any of 1 images"),
     ],
 )
@@ -179,7 +182,8 @@ def test_predict_refuses(
     out = tmp_path / "pose.json"
     told = ["predict", str(tmp_path / "room.png"), "--model", str(model), "--out", str(out)]
     assert main([*told, *options]) == 2
-    assert message in capsys.readouterr().err
+    height, width = room.shape[:2]
+    assert message.format(width=width, height=height) in capsys.readouterr().err
     assert not out.exists()
 
 

@@ -17,7 +17,7 @@ from skelift.data.masked_frames import masked_frames
 from skelift.data.person import Corners
 from skelift.data.static_camera import Search
 from skelift.data.videos import UNSTATED_RATE, frame_count, frame_times, mean_rate
-from skelift.errors import InputError
+from skelift.errors import InputError, RequestError
 from skelift.inference.cropping import KEEP, REMOVE, Box, corners_of, without_background
 
 
@@ -78,8 +78,8 @@ class Source:
         """
         corners: Corners | None = None
         if box is not None:
-            _, first, _ = next(self.clip.frames([self.clip.indices[0]]))
-            corners, size = corners_of(box, *first.shape[1::-1]), first.shape
+            place, first, _ = next(self.clip.frames([self.clip.indices[0]]))
+            corners, size = _corners(box, self.clip.file(place), first), first.shape
         search = Search(background, box=corners, body=_body(contrast, corners))
         times = frame_times(self.clip.files[0]) if self.clip.is_video else ()
         for index, image, mask, source in masked_frames(self.clip, search):
@@ -143,6 +143,15 @@ def _source(files: tuple[Path, ...], base: Path, masks: Path | None, every: int)
     is_video = is_video_file(files[0])
     indices = range(0, frame_count(files[0]), every) if is_video else range(len(files))
     return Source(Clip(base.name, "", "", "", files, found, indices), base)
+
+
+def _corners(box: Box, file: Path, image: NDArray[np.uint8]) -> Corners:
+    """``corners_of`` for an image; InputError with its file."""
+    height, width = image.shape[:2]
+    try:
+        return corners_of(box, width, height)
+    except RequestError as error:
+        raise InputError(f"{file}, {width} x {height} px: {error}") from None
 
 
 def _body(contrast: Contrast, corners: Corners | None) -> BodyConfig:
