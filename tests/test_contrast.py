@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from test_folder import configure, save, save_video
 from test_validation import failing
+from tiny_run import random_model
 
 from skelift.commands import predict
 from skelift.config import BodyConfig, Contrast, compose
@@ -28,6 +29,7 @@ from skelift.data.measures import measure_dataset
 from skelift.data.mirror import mirrored
 from skelift.data.takes import jumps, sudden_sides
 from skelift.errors import InputError
+from skelift.inference.cropping import Box
 from skelift.inference.frames import find_sources
 
 HEIGHT, WIDTH = 240, 320
@@ -477,6 +479,31 @@ def test_predict_searches_in_the_box_alone(tmp_path: Path) -> None:
 
     assert min(rows_of_bodies(box=arena)) >= HEIGHT - 80
     assert min(rows_of_bodies()) < 45, "the larger one"
+
+
+@pytest.mark.parametrize(
+    ("box", "fix"),
+    [
+        (None, "check --contrast darker, or give masks"),
+        ((0, 0, 30, 30), "check --contrast darker and --box, or give masks"),
+    ],
+)
+def test_nobody_found_by_contrast_names_the_options(
+    tmp_path: Path, box: Box | None, fix: str
+) -> None:
+    """The body is there, outside the box; without one the arena is empty."""
+    for step in range(10):
+        image = np.random.default_rng(step).normal(140, 3, (HEIGHT, WIDTH, 3))
+        if box:
+            place = (90 + round(60 * np.sin(step)), HEIGHT - 50)
+            cv2.ellipse(image, place, (24, 12), 0, 0, 360, (30.0,) * 3, -1)
+        save(tmp_path / f"walk/{step:02d}.png", image.clip(0, 255).astype(np.uint8))
+    model, out = random_model(tmp_path / "model"), tmp_path / "p.json"
+    with pytest.raises(InputError, match=f"no body in any of 10 images; {fix}$"):
+        predict.run(
+            [tmp_path / "walk"], model, out, background="median", contrast="darker", box=box
+        )
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("contrast", ["darker", "brighter"])

@@ -149,7 +149,8 @@ def run(
         frames = [_seen_by(*pair) for pair in zip(cameras, frames, strict=True)]
     names = drawn_names(sources, turning=turn) if draw else {}
     engine, _ = choose_engine(model, endpoint)
-    drawings, tally = staged_drawings(draw, names, turning=turn), Tally(images, background)
+    drawings = staged_drawings(draw, names, turning=turn)
+    tally = Tally(images, background, contrast, boxed=box is not None)
     films = list(zip(sources, frames, strict=True))
     write_poses(out, _predict(engine, films, focal, drawings, tally))
     for line in tally.report():

@@ -19,6 +19,8 @@ class Tally:
 
     inputs: Sequence[Path]  # files and folders that were asked for
     background: str  # see ``Source.frames``
+    contrast: str = "any"  # the same
+    boxed: bool = False  # bodies were looked for in a box alone
     nobody: int = 0  # images without a body
     crops_from: Counter[str] = field(default_factory=Counter)  # of the others, as their masks
     masks_from: Counter[str] = field(default_factory=Counter)
@@ -38,15 +40,19 @@ class Tally:
         """InputError where no image shows a body."""
         if self.crops_from:
             return
-        fix = (
-            "give masks"
-            if self.background == PERSON
-            else (
-                "a mask marks it with 255, and before a static camera (median, subtractor) it has "
-                "to move"
-            )
+        raise InputError(f"{self.inputs[0]}: no body in any of {self.nobody} images; {self._fix()}")
+
+    def _fix(self) -> str:
+        options = [f"--contrast {self.contrast}"] if self.contrast != "any" else []
+        options += ["--box"] if self.boxed else []
+        if options:
+            return f"check {' and '.join(options)}, or give masks"
+        if self.background == PERSON:
+            return "give masks"
+        return (
+            "a mask marks it with 255, and before a static camera (median, subtractor) it has to "
+            "move"
         )
-        raise InputError(f"{self.inputs[0]}: no body in any of {self.nobody} images; {fix}")
 
     def report(self) -> Iterator[str]:
         """Lines that say which images have no pose, or one that is not to be trusted."""
