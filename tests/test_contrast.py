@@ -326,7 +326,7 @@ def test_regions_are_of_cameras(walked: Path, tmp_path: Path) -> None:
 
 def test_frames_that_show_no_body_say_what_may_be_wrong(walked: Path, tmp_path: Path) -> None:
     corner = options(walked, **{"body.regions": "{*: [0, 0, 9, 9]}"})
-    with pytest.raises(InputError, match=r"no body darker than .* steady light, within its region"):
+    with pytest.raises(InputError, match=r"no body in .*=darker and its region, or give"):
         prepare(configure(tmp_path, **corner))
     alone = options(walked, test="['*:0-5']", exclude=999)
     with pytest.raises(InputError, match=r"no train images are left .*; lower exclude"):

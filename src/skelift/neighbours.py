@@ -46,17 +46,19 @@ def beside_others() -> Iterator[None]:
 def _watch(done: Event) -> None:
     idle: IdleTeam | None = None
     before = Use.now()
-    while not done.wait(SECONDS):
-        now = Use.now()
-        others = now.of_others_since(before)
-        before = now
-        if idle is None and others > BUSY:
-            idle = IdleTeam()
-        elif idle is not None and others < QUIET:
+    try:
+        while not done.wait(SECONDS):
+            now = Use.now()
+            others = now.of_others_since(before)
+            before = now
+            if idle is None and others > BUSY:
+                idle = IdleTeam()
+            elif idle is not None and others < QUIET:
+                idle.end()
+                idle = None
+    finally:
+        if idle is not None:
             idle.end()
-            idle = None
-    if idle is not None:
-        idle.end()
 
 
 @dataclass(frozen=True)

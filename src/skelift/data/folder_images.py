@@ -194,12 +194,12 @@ def _nobody(folder: FolderConfig, split: str, images: int) -> str:
             f"no {split} images are left beside those of data.folder.truth, test and exclude; "
             "lower exclude, or give more"
         )
-    of_kind = folder.body.contrast if folder.body.contrast != "any" else ""
-    return (
-        f"no body{of_kind and f' {of_kind} than its background'} in any of the {images} {split} "
-        "images; masks mark it with 255, and before a static camera it has to move, in steady light"
-        + (", within its region" if folder.body.regions or folder.body.region_masks else "")
-    )
+    body = folder.body
+    fix = "masks mark it with 255, and before a static camera it has to move, in steady light"
+    if body.contrast != "any":
+        region = " and its region" if body.regions or body.region_masks else ""
+        fix = f"check data.folder.body.contrast={body.contrast}{region}, or give data.folder.masks"
+    return f"no body in any of the {images} {split} images; {fix}"
 
 
 def _may_show_nobody(clip: Clip, folder: FolderConfig) -> bool:

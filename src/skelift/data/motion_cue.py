@@ -125,7 +125,7 @@ def _around(
     """Crop boxes (N, 3) up to ``reach`` images before and after each of N images.
 
     The last array (N,) says where there are two images of a film (``films``), not photos that
-    share a folder. Where there is one, both boxes are its own.
+    share a folder, whose boxes are known. Where there is one, both boxes are its own.
     """
     names = [samples[field] for field in ("person", "clip", "camera")]
     order, place = np.lexsort((samples["frame"], *names)), np.arange(len(samples))
@@ -135,5 +135,6 @@ def _around(
     before, after = np.maximum(place - reach, first), np.minimum(place + reach, last)
     back = np.argsort(order)
     crops = samples["crop"][order].astype(np.float64)
-    known = np.asarray(last > first)[back] & films(samples)
-    return crops[before][back], crops[after][back], known
+    earlier, later = crops[before][back], crops[after][back]
+    known = np.asarray(last > first)[back] & films(samples) & np.isfinite(earlier + later).all(1)
+    return earlier, later, known

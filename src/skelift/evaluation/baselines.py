@@ -94,7 +94,8 @@ def mean_of_test_poses(test: Split) -> Predicted:
 def own_lifter(pipeline: PosePipeline, test: Split, predicted: Predicted, size: int) -> Predicted:
     """The model's own Lambda, given true 2D joints; where a joint is not labelled, the model's own.
 
-    What is left of the error is Lambda's, the rest comes from the 2D pose.
+    What is left of the error is Lambda's, the rest comes from the 2D pose. The camera's roll stays
+    in it: heads, ``upright`` too, have no part in this.
 
     Args:
         pipeline: the model.

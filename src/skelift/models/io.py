@@ -49,10 +49,6 @@ def save_model(
     ``crop_side`` is the typical side of a training crop over its focal length: images of unknown
     camera are taken to have it. Models that lift in crop units do not use it.
     """
-    weights = pipeline.state_dict()
-    if config.storage == "fp16":  # but biases and statistics, which are small and may be large
-        weights = {name: t.half() if t.dim() > 1 else t for name, t in weights.items()}
-    save_tensors(folder / WEIGHTS, weights, {"format": "skelift-model"})
     card = {
         "name": name,
         "skelift_version": __version__,
@@ -72,7 +68,16 @@ def save_model(
         "units": "mm",
         "frame": "camera: x right, y down, z forward; root-relative",
     }
-    write_json(folder / CARD, card | dict(about))
+    write_model(folder, pipeline, card | dict(about))
+
+
+def write_model(folder: Path, pipeline: "PosePipeline", card: Mapping[str, Any]) -> None:
+    """Write a pipeline's weights, in the storage that its card names, and the card."""
+    weights = pipeline.state_dict()
+    if card["model"]["storage"] == "fp16":  # but biases and statistics: small, and may be large
+        weights = {name: t.half() if t.dim() > 1 else t for name, t in weights.items()}
+    save_tensors(folder / WEIGHTS, weights, {"format": "skelift-model"})
+    write_json(folder / CARD, card)
 
 
 def save_snapshot(
