@@ -111,6 +111,7 @@ def test_own_skeleton_needs_no_code(tmp_path: Path) -> None:
         ("~nothing", "~nothing: there is no such key"),
         ("train.betas=[null,1]", "train.betas[0]=null: must be"),
         ("paths.model=data/quickstart/m", "paths.data=data/quickstart: is replaced as a whole"),
+        ("data.synth.motion=data/quickstart/b.npz", "would take data.synth.motion=data/quickstart"),
         ("data.folder.focal_px=-5", "data.folder.focal_px=-5: must be 0 or more"),
         ("data.folder.focal_px=nan", "data.folder.focal_px=nan: must be a finite number"),
         ("+variants.a=['train.seed: 1']", "variants.a: train.seed: 1: is not KEY=VALUE"),
@@ -163,7 +164,7 @@ def test_a_path_may_be_quoted_or_begin_at_home(monkeypatch: pytest.MonkeyPatch) 
         '"~/a, b"': "~/a, b",
         "'it''s'": "'it''s'",
         "a\\,b": "a,b",
-        "data/${name}": "data/folder",
+        "raw/${name}": "raw/folder",
     }.items():
         folder = compose(["data=folder", f"data.folder.images={written}"]).data.folder
         assert folder is not None

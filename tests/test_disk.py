@@ -23,6 +23,7 @@ from skelift.files import (
     atomic_folder,
     check_file,
     check_folder,
+    check_replaceable,
     claimed,
     locked,
     staged_folder,
@@ -291,6 +292,65 @@ def test_what_is_not_ours_is_not_replaced(tmp_path: Path) -> None:
     fill(empty)
     fill(empty)
     assert below(empty) == {MARK}
+
+
+@pytest.mark.parametrize("mine", ["poses.npz", "train/joints.npy", "train/more/samples.npy"])
+def test_a_data_set_with_files_of_others_is_not_replaced(
+    mine: str, tmp_path: Path, prepare_folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "set"
+    command = [*prepare_folder, f"paths.data={out}", "model.units=crop"]
+    assert main(command) == 0
+    for left in (".DS_Store", "train/Thumbs.db"):  # by a system that has shown the folder
+        (out / left).touch()
+    assert main(command) == 0
+    (out / mine).parent.mkdir(exist_ok=True)
+    (out / mine).touch()
+    capsys.readouterr()
+    assert main(command) == 2
+    said = f"skelift prepare: error: {out / mine}: would be deleted, since {out} is replaced as a"
+    assert capsys.readouterr().err.startswith(said)
+    assert (out / mine).exists()
+
+
+def test_a_data_set_of_an_older_version_can_be_replaced(tmp_path: Path) -> None:
+    old = [data_format.DESCRIPTION, "train/approach.npy", "test/images-00011.npy"]
+    for name in old:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    check_replaceable(tmp_path, *data_format.FILES)
+
+
+def test_a_report_with_files_of_others_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("great_expectations")
+    tiny_dataset(tmp_path / "data", size=48)
+    command = ["validate", "data.name=tiny", f"paths.data={tmp_path / 'data'}"]
+    command += [f"paths.reports={tmp_path}"]
+    main(command)
+    notes = tmp_path / "validation" / "validations" / "notes.txt"
+    notes.touch()
+    capsys.readouterr()
+    assert main(command) == 2
+    assert f"{notes}: would be deleted" in capsys.readouterr().err
+    notes.unlink()
+    main(command)
+    assert "would be deleted" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["images", "poses"])
+def test_inputs_in_the_folder_to_replace_are_refused(
+    key: str, tmp_path: Path, prepare_folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "link").symlink_to(tmp_path)
+    (tmp_path / "set").symlink_to(own)
+    given = own / INPUTS[key]
+    assert main([*prepare_folder, f"data.folder.{key}={given}", f"paths.data={own}/../set"]) == 2
+    error = capsys.readouterr().err
+    assert f"is replaced as a whole, and would take data.folder.{key}={given} with it" in error
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

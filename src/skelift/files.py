@@ -8,14 +8,16 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from skelift.errors import InputError
 
 STATISTICS = "stats.jsonl"  # one JSON line per interval of a training, beside its model
+OF_THE_SYSTEM = (".DS_Store", "._*", "Thumbs.db", "desktop.ini")  # left where folders are opened
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
@@ -43,7 +45,7 @@ def atomic_file(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
+def atomic_folder(path: Path, mark: str, *own: str) -> Iterator[Path]:
     """Yield an empty folder to fill; it takes the place of ``path`` when the block ends well.
 
     A killed process leaves at most a hidden ``.NAME.*.tmp`` folder beside it, which the next
@@ -51,13 +53,14 @@ def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
 
     Args:
         path: the folder.
-        mark: a file that every such folder has; a folder that holds anything else is not replaced.
+        mark: a file that every such folder has.
+        own: patterns of its other files; a folder that holds anything else is not replaced.
 
     Raises:
         InputError: another process is writing the folder, or what stands there is something else.
     """
     path = _place(path)
-    check_replaceable(path, mark)
+    check_replaceable(path, mark, *own)
     with claimed(path, by="replace", beside=True), _beside(path, alone=True) as unfinished:
         yield unfinished
         with naming(path, unfinished):
@@ -158,15 +161,36 @@ def _check_room(path: Path, there: Path) -> None:
         ) from None
 
 
-def check_replaceable(folder: Path, mark: str) -> None:
-    """InputError if a folder holds something, and not ``mark``: it is not ours to replace."""
+def check_replaceable(folder: Path, mark: str, *own: str) -> None:
+    """InputError if a folder is not ours to replace, see ``atomic_folder``: none of its files is.
+
+    ``own`` are the patterns of its files besides ``mark``; any other file would be lost.
+    """
     folder = _place(folder)
     if os.path.ismount(folder):
         raise InputError(f"{folder}: is a mounted disk; name a folder in it")
-    if folder.is_dir() and not (folder / mark).exists() and any(folder.iterdir()):
+    if not folder.is_dir():
+        return
+    if not (folder / mark).exists() and any(folder.iterdir()):
         raise InputError(
             f"{folder}: holds other files (no {mark}), and would be replaced; name another folder"
         )
+    if foreign := _foreign(folder, {mark, *own}):
+        raise InputError(
+            f"{foreign}: would be deleted, since {folder} is replaced as a whole; move it, or name "
+            "another folder to write"
+        )
+
+
+def _foreign(folder: Path, own: Iterable[str]) -> Path | None:
+    """The first file below a folder that fits none of the patterns, if there is one."""
+    known = {path for pattern in own for path in folder.glob(pattern)}
+    for path in folder.rglob("*"):
+        is_folder = path.is_dir() and not path.is_symlink()
+        of_system = any(fnmatch(path.name, pattern) for pattern in OF_THE_SYSTEM)
+        if not (is_folder or of_system or path in known):
+            return path
+    return None
 
 
 def reserve(stream: BinaryIO | Any, size: int) -> None:

@@ -1,12 +1,23 @@
 """What keys must be together, where the configuration alone decides it."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 
-from skelift.config.schema import BodyConfig, Config, FolderConfig, TrainConfig
+from skelift.config.schema import BodyConfig, Config, DataConfig, FolderConfig, TrainConfig
 from skelift.errors import InputError
 
-SOURCES = ("synth", "folder", "h36m", "mpi_inf_3dhp", "handdb", "mix")
+ASSETS = "assets"  # of ``data.synth``: in the package
+# Sections of ``data``, and their keys that name files or folders.
+SOURCES = {
+    "synth": ("bodies", "motion"),
+    "folder": ("images", "masks", "poses", "cameras", "truth", "body.region_masks"),
+    "h36m": ("root",),
+    "mpi_inf_3dhp": ("root",),
+    "handdb": ("root",),
+    "mix": ("train", "prior", "test"),
+}
 OF_IMAGES = ("gan", "omega", "render", "silhouette", "mirror", "painted", "moments", "heading")
 WEIGHTS = (*OF_IMAGES, "l2d", "l3d", "deformation", "flow", "bones")
 
@@ -137,7 +148,7 @@ def _of_paths(c: Config) -> Relations:
     return (
         (
             not inside,
-            f"paths.data={c.paths.data}: is replaced as a whole, and would take paths."
+            f"paths.data={c.paths.data}: is replaced as a whole, and would take "
             f"{inside} with it; give each a folder of its own",
         ),
     )
@@ -190,11 +201,24 @@ def _of_lifting(c: Config) -> Relations:
 
 
 def _inside_data(c: Config) -> str:
-    """Which of ``paths`` is, or lies in, the folder of the data set, if one does."""
-    data = Path(c.paths.data).absolute()
-    inside = (
-        key
-        for key, folder in asdict(c.paths).items()
-        if key != "data" and Path(folder).absolute().is_relative_to(data)
-    )
+    """Which of ``paths``, or of the inputs, is or lies in the folder of the data set, if one does.
+
+    With its value where it is an input.
+    """
+    data = Path(c.paths.data).resolve()
+    outputs = [(f"paths.{k}", path) for k, path in asdict(c.paths).items() if k != "data"]
+    inputs = [(f"{key}={path}", path) for key, path in _inputs(c.data)]
+    inside = (said for said, path in outputs + inputs if Path(path).resolve().is_relative_to(data))
     return next(inside, "")
+
+
+def _inputs(data: DataConfig) -> Iterator[tuple[str, str]]:
+    """Key and path of all that a data set is made of."""
+    for section, keys in SOURCES.items():
+        if not (source := getattr(data, section)):
+            continue
+        for key in keys:
+            value = attrgetter(key)(source)
+            paths = value if isinstance(value, list) else [value]
+            given = (p for p in paths if p and (section, p) != ("synth", ASSETS))
+            yield from ((f"data.{section}.{key}", path) for path in given)

@@ -11,9 +11,9 @@ import numpy as np
 
 from skelift.data.clips import Clip
 from skelift.data.crop import CropBox
+from skelift.data.format import CONTACT_SHEET
 from skelift.data.images import ImageArray, Mask
 
-FILE = "contact_sheet.jpg"
 RANDOM, EXTREME = 8, 4  # columns of a camera's row
 MOST_ROWS = 24  # cameras, or clips where no camera is named
 TILE = 144  # pixels
@@ -89,7 +89,7 @@ class ContactSheet:
         sheet = np.vstack([_draw(name, row) for name, row in self._rows.items()])
         options = [cv2.IMWRITE_JPEG_QUALITY, 85]
         _, encoded = cv2.imencode(".jpg", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), options)
-        (folder / FILE).write_bytes(encoded.tobytes())
+        (folder / CONTACT_SHEET).write_bytes(encoded.tobytes())
 
 
 def _draw(name: str, row: Row) -> ImageArray:

@@ -41,6 +41,7 @@ FORMAT_VERSION = 2  # 2: approach.npy became radial_motion.npy
 SHARD_IMAGES = 16384
 MADE_BY = "skelift prepare"
 DESCRIPTION = "dataset.json"
+CONTACT_SHEET = "contact_sheet.jpg"  # beside the data, see data/contact_sheet.py
 
 SAMPLE = np.dtype(
     [
@@ -56,6 +57,15 @@ SAMPLE = np.dtype(
     ]
 )
 SPLITS = ("train", "test")
+_ARRAYS = (
+    *("images-?????", "masks-?????", "samples", "joints_2d", "joints_3d_mm"),
+    *("radial_motion", "steady_motion", "approach"),  # the last in format 1
+)
+# Patterns of all files that a data set may have.
+FILES = (
+    *(DESCRIPTION, CONTACT_SHEET, "prior/poses_2d.npy", "prior/samples.npy"),
+    *(f"{split}/{array}.npy" for split in SPLITS for array in _ARRAYS),
+)
 
 
 @dataclass(frozen=True)
@@ -393,7 +403,7 @@ def parts_folder(folder: Path) -> Path:
 @contextmanager
 def write_dataset(folder: Path, info: DatasetInfo) -> Iterator[DatasetWriter]:
     """Write a data set that appears at ``folder`` whole, or not at all when the block fails."""
-    with atomic_folder(folder, DESCRIPTION) as unfinished:
+    with atomic_folder(folder, *FILES) as unfinished:
         writer = DatasetWriter(unfinished, info)
         yield writer
         writer.finish()

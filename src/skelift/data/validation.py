@@ -18,6 +18,8 @@ from skelift.errors import InputError
 from skelift.files import atomic_folder, write_json
 
 REPORT = "validation.json"
+# Patterns of all that its folder holds.
+FILES = (REPORT, "index.html", "expectations/*.html", "validations/**/*.html")
 
 
 def validate(data: Dataset, out: Path) -> list[Outcome]:
@@ -28,7 +30,7 @@ def validate(data: Dataset, out: Path) -> list[Outcome]:
             even so), or Great Expectations is not installed.
     """
     data.verify()
-    with atomic_folder(out, REPORT) as folder:
+    with atomic_folder(out, *FILES) as folder:
         outcomes = _judge(measure_dataset(data), folder)
         make_offline(folder, f"Validation of data set {data.info.name}", outcomes)
         report = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from skelift.config import Config
 from skelift.data.chosen import of_unknown_camera
-from skelift.data.format import DESCRIPTION, Dataset
+from skelift.data.format import FILES, Dataset
 from skelift.errors import InputError
 from skelift.files import check_replaceable, claimed
 
@@ -38,7 +38,7 @@ def run(config: Config) -> Path:
             f"set one of data.{', data.'.join(LOADERS)}, and the others to null"
         )
     out = Path(config.paths.data)
-    check_replaceable(out, DESCRIPTION)
+    check_replaceable(out, *FILES)
     with claimed(out, by="prepare", beside=True):
         made: Path = import_module(LOADERS[described[0]]).prepare(config)
     if config.model.units == "camera" and (unknown := of_unknown_camera(Dataset(made))):

@@ -16,7 +16,7 @@ def run(config: Config) -> Path:
             expectation failed; of the last the report is written even so.
     """
     from skelift.data.format import Dataset
-    from skelift.data.validation import REPORT, validate
+    from skelift.data.validation import FILES, validate
     from skelift.errors import InputError
     from skelift.files import check_replaceable, claimed
 
@@ -27,7 +27,7 @@ def run(config: Config) -> Path:
             f"{config.body.name}; choose skeleton={data.skeleton.name}"
         )
     out = Path(config.paths.reports) / "validation"
-    check_replaceable(out, REPORT)
+    check_replaceable(out, *FILES)
     with claimed(out, by="validate", beside=True):
         validate(data, out)
     return out

@@ -26,6 +26,7 @@ VERSION = 2  # of what parts hold: a new one makes all of them again
 BLOCK = 1024  # crops in memory at a time as a part is read
 NO_BODY = "no body in the mask"
 PART = "part.json"
+FILES = (PART, "columns.npz", "images.raw", "masks.raw")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def load_part(folder: Path) -> CutRecording:
 
 def make_part(recording: Recording, skeleton: Skeleton, folder: Path) -> CutRecording:
     """Read a recording shot by shot into a part; where it fails (InputError) none is left."""
-    with atomic_folder(folder, PART) as unfinished:
+    with atomic_folder(folder, *FILES) as unfinished:
         writer = _PartWriter(recording, skeleton, unfinished)
         with writer.images, writer.masks:
             for item in recording.shots():
