@@ -1,6 +1,7 @@
 """The command line: help, exit codes, and the way from a verb to its stage."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -175,6 +176,28 @@ def test_bad_configuration_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[
 def test_interrupt_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, "train", StageDouble(KeyboardInterrupt()))
     assert main(["train"]) == 130
+
+
+def test_sigterm_is_left_to_who_handles_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = []
+
+    def run(config: Any) -> None:
+        handlers.append(signal.getsignal(signal.SIGTERM))
+
+    stand_in(monkeypatch, "train", SimpleNamespace(run=run))  # type: ignore[arg-type]
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        for handler, processes in ((signal.SIG_IGN, "1"), (signal.SIG_DFL, "2")):
+            signal.signal(signal.SIGTERM, handler)
+            monkeypatch.setenv("WORLD_SIZE", processes)
+            main(["train"])
+            assert handlers.pop() == handler == signal.getsignal(signal.SIGTERM)
+        monkeypatch.setenv("WORLD_SIZE", "1")
+        main(["train"])
+        assert handlers.pop() != signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize(

@@ -272,6 +272,73 @@ def test_only_a_writer_of_the_same_folder_cleans_up(tmp_path: Path) -> None:
     assert not (tmp_path / ".tw[o].abcdefgh.tmp").exists()
 
 
+# Stands for any verb: it has a file, folders and a lock under way.
+HALF_WAY = """
+import sys, time, types
+from pathlib import Path
+from skelift import cli, files
+def run(config):
+    out = Path(config.paths.reports)
+    with (
+        files.claimed(out / "set", by="prepare", beside=True),
+        files.atomic_folder(out / "set", "mark"),
+        files.staged_folder(out / "drawn") as drawn,
+        files.atomic_file(out / "o.json"),
+        files.atomic_file(out / "o.rrd", suffix=".tmp.rrd"),
+    ):
+        (drawn / "1.png").touch()
+        print("half way", flush=True)
+        time.sleep(600)
+sys.modules["skelift.stages.report"] = types.SimpleNamespace(run=run)
+raise SystemExit(cli.main(["report", f"paths.reports={sys.argv[1]}"]))
+"""
+
+
+def half_way(out: Path) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", HALF_WAY, str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half way\n"
+    return process
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+)
+def test_a_stopped_run_cleans_up(
+    number: signal.Signals, code: int, said: str, tmp_path: Path
+) -> None:
+    process = half_way(tmp_path)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (code, f"skelift report: {said}\n")
+    assert below(tmp_path) == set()
+
+
+def test_what_a_killed_run_left_goes_and_what_a_living_one_has_stays(tmp_path: Path) -> None:
+    first = half_way(tmp_path)
+    of_first = below(tmp_path)
+    with staged_folder(tmp_path / "drawn"), atomic_file(tmp_path / "o.json") as file:
+        file.write_text("{}")
+        assert below(tmp_path) > of_first
+    with atomic_file(tmp_path / "o.rrd", suffix=".tmp.rrd"):
+        pass
+    assert below(tmp_path) == of_first | {"o.json", "o.rrd"}
+    first.kill()
+    first.communicate()
+    assert below(tmp_path) == of_first | {"o.json", "o.rrd"}
+    second = half_way(tmp_path)
+    assert below(tmp_path).isdisjoint({name for name in of_first if ".tmp" in name})
+    second.send_signal(signal.SIGTERM)
+    second.communicate(timeout=60)
+    assert below(tmp_path) == {"o.json", "o.rrd"}
+
+
 def test_a_run_killed_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
     replaced = tmp_path / ".two.old.tmp"
     replaced.mkdir()

@@ -107,7 +107,7 @@ def test_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_folder_is_replaced_whole(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for name in ("old", "new"):
-        with atomic_folder(out, "mark") as folder:
+        with atomic_folder(out, "mark", "old") as folder:
             (folder / "mark").touch()
             (folder / name).touch()
     assert files_below(tmp_path) == {"out", "out/mark", "out/new"}

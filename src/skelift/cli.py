@@ -18,8 +18,9 @@ from typing import Any, NamedTuple, NoReturn
 
 from skelift import __version__, threads
 from skelift.errors import InputError, RunError
+from skelift.processes import Terminated, cleaning_up_on_sigterm
 
-RUN_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+RUN_FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 # Faults of the machine, whatever the input was.
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
@@ -107,7 +108,7 @@ for data=WORD, or skeleton=FILE.yaml. With --config, overrides are KEY=VALUE."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb. Exit codes: 0, 1 a run that failed, 2 bad input, 130 interrupted."""
+    """Run a verb. Exit codes: 0, 1 a run that failed, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
     argv = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -116,10 +117,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     arguments = _parser().parse_args(argv)
     try:
-        threads.settle(spin=arguments.verb in GROUPS["train and score"])
-        _say(_stage(arguments) if arguments.verb in STAGES else _command(**vars(arguments)))
+        with cleaning_up_on_sigterm():
+            threads.settle(spin=arguments.verb in GROUPS["train and score"])
+            _say(_stage(arguments) if arguments.verb in STAGES else _command(**vars(arguments)))
     except FAULTS as error:
         return refused(f"skelift {arguments.verb}", error)
+    except Terminated:
+        print(f"skelift {arguments.verb}: terminated", file=sys.stderr)
+        return TERMINATED
     except KeyboardInterrupt:
         print(f"skelift {arguments.verb}: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,6 +18,8 @@ from skelift.errors import InputError
 
 STATISTICS = "stats.jsonl"  # one JSON line per interval of a training, beside its model
 OF_THE_SYSTEM = (".DS_Store", "._*", "Thumbs.db", "desktop.ini")  # left where folders are opened
+_RANDOM = "[a-z0-9_]{8}"  # of tempfile's names
+_UNFINISHED = re.compile(rf"\..+\.{_RANDOM}\.tmp")
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
@@ -26,13 +28,18 @@ def atomic_file(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
     """Yield a path to write to; it takes the place of ``path`` when the block ends well.
 
     ``suffix`` is the yielded path's, for writers that choose the format by it. An OSError of a disk
-    that takes no more names ``path``.
+    that takes no more names ``path``. What a killed writer leaves beside it, the next removes.
     """
+
+    def make() -> Path:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=suffix)
+        os.close(handle)
+        return Path(name)
+
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=suffix)
-    os.close(handle)
-    unfinished = Path(name)
+        _clean(path, suffix)
+        unfinished, owner = _owned(make)
     try:
         with naming(path, unfinished):
             yield unfinished
@@ -42,6 +49,7 @@ def atomic_file(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
             unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+        os.close(owner)
 
 
 @contextmanager
@@ -291,31 +299,73 @@ def _is_at(handle: int, file: Path) -> bool:
 def _beside(path: Path, *, alone: bool = False) -> Iterator[Path]:
     """An empty hidden folder next to a path; removed at the end, where it is still there.
 
-    A writer that is ``alone`` first removes what killed writers of the very same path left.
+    What killed writers of the very same path left is removed first. A writer that is ``alone``
+    knows that there is no other.
     """
+
+    def make() -> Path:
+        return Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".tmp"))
+
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clean(path, ".tmp", alone=alone)
         if alone:
-            _clean(path)
-        name = tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".tmp")
-    folder = Path(name)
+            _bring_back(path)
+        folder, owner = _owned(make)
     try:
         with naming(path):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(owner)
 
 
-def _clean(path: Path) -> None:
+def _owned(make: Callable[[], Path]) -> tuple[Path, int]:
+    """A new hidden file or folder, and the handle by which its owner holds it, see ``_clean``."""
+    while True:
+        made = make()
+        handle = os.open(made, os.O_RDONLY)
+        with suppress(OSError):  # of file systems without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if _is_at(handle, made):
+            return made, handle
+        os.close(handle)  # another process has taken it for one without an owner
+
+
+def _clean(path: Path, suffix: str, *, alone: bool = False) -> None:
     """Remove what killed writers of ``path`` left beside it, nothing of its neighbours.
 
-    Of a process that was killed between the two renames, the folder that it was about to replace
-    comes back.
+    What a living process holds stays, unless there is none (``alone``).
     """
-    unfinished = re.compile(re.escape(_prefix(path)) + r"[a-z0-9_]{8}\.tmp")  # as mkdtemp names it
-    for stale in path.parent.iterdir():
-        if unfinished.fullmatch(stale.name):
+    if any(_UNFINISHED.fullmatch(part) for part in path.parent.parts):
+        return  # a new folder; there may be many files in it
+    unfinished = re.compile(re.escape(_prefix(path)) + _RANDOM + re.escape(suffix))
+    try:
+        names = os.listdir(path.parent)
+    except PermissionError:
+        return  # files can be made there, and not looked at
+    for stale in (path.parent / name for name in names if unfinished.fullmatch(name)):
+        if alone:
             shutil.rmtree(stale, ignore_errors=True)
+        else:
+            _remove_unowned(stale)
+
+
+def _remove_unowned(stale: Path) -> None:
+    with suppress(OSError):  # it is held, another user's, or gone
+        handle = os.open(stale, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if stale.is_dir():
+                shutil.rmtree(stale)
+            else:
+                stale.unlink()
+        finally:
+            os.close(handle)
+
+
+def _bring_back(path: Path) -> None:
+    """Put back the folder that a process was about to replace, killed between its two renames."""
     replaced = _replaced(path)
     if replaced.exists() and path.exists():
         shutil.rmtree(replaced)

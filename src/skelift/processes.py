@@ -1,10 +1,14 @@
-"""Worker processes: how many to use, and how they end with the process that started them."""
+"""How processes end, and how many workers to use."""
 
 import math
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import parent_process
 from pathlib import Path
-from threading import Thread
+from types import FrameType
 
 from skelift.cgroup import quota
 
@@ -31,11 +35,42 @@ def _own_cores() -> int:
 
 
 def end_with_parent() -> None:
-    """Let a worker, which calls this as it starts, end when its parent is killed.
+    """Let a worker, which calls this as it starts, end when its parent is killed, or by SIGTERM.
 
-    A killed parent cannot stop its workers; they would wait for tasks forever.
+    A killed parent cannot stop its workers; they would wait for tasks forever. What is to clean up
+    is the parent's, so a worker does not handle SIGTERM as its parent may.
     """
-    Thread(target=_wait_for_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: all is left as by Ctrl-C."""
+
+
+@contextmanager
+def cleaning_up_on_sigterm() -> Iterator[None]:
+    """Let the first SIGTERM raise ``Terminated`` in the block; later ones change nothing.
+
+    Not where the signal is handled or ignored already, and not in processes that ``torchrun``
+    started: they wait for each other where no exception reaches them, and have to end at once.
+    """
+    alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+    in_main = threading.current_thread() is threading.main_thread()
+    if not (alone and in_main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL):
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) in (_terminate, signal.SIG_IGN):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # `timeout` sends it twice
+    raise Terminated
 
 
 def _wait_for_parent() -> None:
