@@ -16,7 +16,7 @@ import torch
 from skelift.cli import BAD_INPUT
 from skelift.errors import InputError
 from skelift.files import atomic_folder
-from skelift.models.io import CARD, load_model, write_model
+from skelift.models.io import CARD, WEIGHTS, load_model, write_model
 from skelift.models.lifter import Lifter
 
 # What has to be equal for a 2D pose to mean the same.
@@ -42,7 +42,7 @@ def swap_lifter(model: Path, lifters: Sequence[Path], out: Path) -> None:
     core.lifter = Lifter.mean_of([other.core.lifter for other, _ in others.values()], scales)
     card["scale"], card["model"]["lifter_width"] = scales[0], core.lifter.width
     card["lifters"] = [{key: theirs.get(key) for key in KEPT} for theirs in cards]
-    with atomic_folder(out, CARD) as unfinished:
+    with atomic_folder(out, CARD, WEIGHTS) as unfinished:
         write_model(unfinished, pipeline, card)
 
 

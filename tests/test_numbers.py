@@ -1,6 +1,7 @@
 """Numbers, cameras and names are checked where they come in."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,16 @@ def test_a_card_with_a_bad_number_is_one_line(key: str, value: Any, said: str, m
         assert str(raised.value).startswith(f"{file}: ")
         assert said in str(raised.value)
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("key", ["size", "margin", "scale", "crop_side"])
+def test_a_card_of_other_numbers_than_its_weights_is_refused(key: str, model: Path) -> None:
+    file = model / "model.json"
+    card = json.loads(file.read_text())
+    file.write_text(json.dumps(card | {key: card[key] * 2}))
+    said = f"{file}: {key}={card[key] * 2}, but model.safetensors beside it was trained with "
+    with pytest.raises(InputError, match=re.escape(said)):
+        Predictor(model)
 
 
 # What a program gives.

@@ -755,7 +755,7 @@ def test_twenty_kills_at_random_moments(home: Path) -> None:
         process = subprocess.Popen([*command, *overrides(home, "killed", *more)], env=environment)
         _wait_for_new(checkpoint, process)
         time.sleep(rng.uniform(0, 0.5))
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(signal.SIGTERM if kills % 2 else signal.SIGKILL)
         if process.wait() == 0:
             pytest.fail(f"the run was over after {kills} kills; make it longer")
         kills += 1

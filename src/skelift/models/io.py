@@ -4,6 +4,7 @@ Networks are imported where they are built: to run an exported graph the card al
 a server's worker restarts faster without them.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +32,7 @@ WEIGHTS, CARD = "model.safetensors", "model.json"
 SNAPSHOTS = "snapshots"
 MADE_BY = "skelift train"
 _Size = Annotated[Count, must(lambda size: size % 8 == 0, "a multiple of 8")]
+# Of the card; weights of another image size and so on fit the network too, and would lift wrongly.
 _NUMBERS = {"scale": Positive, "size": _Size, "margin": NonNegative, "crop_side": Positive}
 
 
@@ -72,11 +74,15 @@ def save_model(
 
 
 def write_model(folder: Path, pipeline: "PosePipeline", card: Mapping[str, Any]) -> None:
-    """Write a pipeline's weights, in the storage that its card names, and the card."""
+    """Write a pipeline's weights, in the storage that its card names, and the card.
+
+    The numbers that go with the weights stand in both.
+    """
     weights = pipeline.state_dict()
     if card["model"]["storage"] == "fp16":  # but biases and statistics: small, and may be large
         weights = {name: t.half() if t.dim() > 1 else t for name, t in weights.items()}
-    save_tensors(folder / WEIGHTS, weights, {"format": "skelift-model"})
+    numbers = json.dumps({key: card[key] for key in _NUMBERS})
+    save_tensors(folder / WEIGHTS, weights, {"format": "skelift-model", "numbers": numbers})
     write_json(folder / CARD, card)
 
 
@@ -114,10 +120,22 @@ def load_model(
     core = PoseNet(config, skeleton, float(card["scale"]))
     heads: dict[str, Head] = {name: HEADS[name].of(core) for name in card["heads"]}
     pipeline = PosePipeline(core, heads, config.flip_test)
-    load_weights(pipeline, load_tensors(folder / WEIGHTS, MADE_BY)[0], folder / WEIGHTS, MADE_BY)
+    weights, about = load_tensors(folder / WEIGHTS, MADE_BY)
+    load_weights(pipeline, weights, folder / WEIGHTS, MADE_BY)
+    _check_numbers(folder, card, json.loads(about.get("numbers", "{}")))
     if snapshot:
         load_weights(core, load_tensors(snapshot, MADE_BY)[0], snapshot, MADE_BY)
     return pipeline.eval().requires_grad_(False).to(device), card
+
+
+def _check_numbers(folder: Path, card: Mapping[str, Any], trained: Mapping[str, float]) -> None:
+    """InputError where the card's numbers are not those of the weights, which older ones lack."""
+    for key, number in trained.items():
+        if card[key] != number:
+            raise InputError(
+                f"{folder / CARD}: {key}={card[key]}, but {WEIGHTS} beside it was trained with "
+                f"{number}; restore it"
+            )
 
 
 def load_card(folder: Path) -> tuple[dict[str, Any], Skeleton]:
