@@ -75,6 +75,10 @@ def test_a_folder_comes_before_the_weights_of_its_name(
     Path("mouse").mkdir()
     assert model_folder("mouse") == Path("mouse")
     assert model_folder("shipped") == model_folder("person") == SHIPPED
+    assert model_folder("shipped/mouse") == SHIPPED.parent / "mouse"
+    said = r"mouse/model\.json: not found; the folder mouse here hides .*: write shipped/mouse for"
+    with pytest.raises(InputError, match=said):
+        Predictor("mouse")
 
 
 def test_a_name_that_is_none_is_told_those_that_are() -> None:

@@ -341,10 +341,10 @@ def _clean(path: Path, suffix: str, *, alone: bool = False) -> None:
         return  # a new folder; there may be many files in it
     unfinished = re.compile(re.escape(_prefix(path)) + _RANDOM + re.escape(suffix))
     try:
-        names = os.listdir(path.parent)
+        beside = list(path.parent.iterdir())
     except PermissionError:
         return  # files can be made there, and not looked at
-    for stale in (path.parent / name for name in names if unfinished.fullmatch(name)):
+    for stale in (each for each in beside if unfinished.fullmatch(each.name)):
         if alone:
             shutil.rmtree(stale, ignore_errors=True)
         else:

@@ -22,7 +22,7 @@ from skelift.errors import InputError
 from skelift.files import read_json, write_json
 from skelift.models.tensors import load_tensors, load_weights, save_tensors
 from skelift.skeleton import Skeleton
-from skelift.weights import BODIES
+from skelift.weights import BODIES, SHIPPED_NAME
 
 if TYPE_CHECKING:
     from skelift.models.heads import Head
@@ -141,6 +141,11 @@ def _check_numbers(folder: Path, card: Mapping[str, Any], trained: Mapping[str, 
 def load_card(folder: Path) -> tuple[dict[str, Any], Skeleton]:
     """A model's card and skeleton without its weights; InputError when missing or broken."""
     file = folder / CARD
+    if not file.exists() and str(folder) in BODIES and folder.exists():
+        raise InputError(
+            f"{file}: not found; the folder {folder} here hides the model that ships under this "
+            f"name: write {SHIPPED_NAME}/{folder} for that, or name a folder with a trained model"
+        )
     if not file.exists():
         raise InputError(
             f"{file}: not found; run `{MADE_BY}` first, or name a model that ships: "
