@@ -258,6 +258,24 @@ def test_numbers_of_options_are_one_line(option: str, capsys: pytest.CaptureFixt
     assert error.count("\n") == 1
 
 
+def test_one_number_too_many_is_told_of_its_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "a.png", "--out", "x.json", "--box", "1", "2", "3", "4", "5", "--odd"])
+    assert ended.value.code == 2
+    said = "skelift predict: error: unrecognized arguments: 5 --odd; see skelift predict --help\n"
+    assert capsys.readouterr().err == said
+
+
+def test_serve_refuses_what_is_no_model_before_all_else(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # test double: the test's stay
+    assert main(["serve", str(tmp_path / "nothere")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"skelift serve: error: {tmp_path}/nothere/model.json: not found")
+    assert error.count("\n") == 1
+
+
 def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, "train", StageDouble(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):

@@ -46,6 +46,13 @@ class Parser(argparse.ArgumentParser):
         """End with the exit code of bad input."""
         self.exit(BAD_INPUT, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse the others here: a verb's parser would leave them to the one above, without it."""
+        known, others = super().parse_known_args(args, namespace)
+        if others:
+            self.error(f"unrecognized arguments: {' '.join(others)}")
+        return known, others
+
 
 class Stage(NamedTuple):
     """A verb that takes a configuration: what it does, reads and writes."""
@@ -65,7 +72,7 @@ STAGES = {
         "data=hands data.synth.train=500",
     ),
     "validate": Stage(
-        "Check a data set and write its Data Docs; bad data ends with an error.",
+        "Check a data set and write a report with every rule; bad data ends with an error.",
         "paths.data",
         "paths.reports",
         "data=hands",

@@ -27,7 +27,10 @@ def add_model(parser: ArgumentParser) -> None:
 def add_server(parser: ArgumentParser) -> None:
     """Which server of this machine."""
     parser.add_argument(
-        "--port", type=port, default=8080, help="and the four after it (default: 8080)"
+        "--port",
+        type=port,
+        default=8080,
+        help="of predictions; the server takes the next four as well (default: 8080)",
     )
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="the server's folder (default: by its port)"

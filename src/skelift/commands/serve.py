@@ -91,8 +91,10 @@ def run(
     with ExitStack() as stack:
         archive = model or SHIPPED
         if archive.suffix != ".mar":
-            from skelift.serving.archive import package  # loads PyTorch
+            from skelift.models.io import load_card  # loads PyTorch
+            from skelift.serving.archive import package
 
+            load_card(archive)
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             _say(f"packaging {archive}")
             archive = package(archive, Path(folder))

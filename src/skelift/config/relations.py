@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from operator import attrgetter
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from skelift.config.schema import BodyConfig, Config, DataConfig, FolderConfig, TrainConfig
 from skelift.errors import InputError
@@ -146,6 +146,13 @@ def _of_terms(c: Config) -> Relations:
 def _of_paths(c: Config) -> Relations:
     inside = _inside_data(c)
     return (
+        *(
+            (
+                PurePath(name).name == name and "\\" not in name and name != "..",
+                f"{key}={name}: becomes a folder's name, and is none; leave out / and \\",
+            )
+            for key, name in (("data.name", c.data.name), ("name", c.name))
+        ),
         (
             not inside,
             f"paths.data={c.paths.data}: is replaced as a whole, and would take "
