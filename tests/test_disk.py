@@ -283,10 +283,11 @@ def run(config):
         files.claimed(out / "set", by="prepare", beside=True),
         files.atomic_folder(out / "set", "mark"),
         files.staged_folder(out / "drawn") as drawn,
-        files.atomic_file(out / "o.json"),
+        files.atomic_file(out / "o.json") as file,
         files.atomic_file(out / "o.rrd", suffix=".tmp.rrd"),
     ):
         (drawn / "1.png").touch()
+        (file.parent / ".tmpA").touch()  # as safetensors does
         print("half way", flush=True)
         time.sleep(600)
 sys.modules["skelift.stages.report"] = types.SimpleNamespace(run=run)
@@ -321,6 +322,7 @@ def test_a_stopped_run_cleans_up(
 
 
 def test_what_a_killed_run_left_goes_and_what_a_living_one_has_stays(tmp_path: Path) -> None:
+    (tmp_path / ".o.json.abcdefgh.tmp").touch()  # by an older version
     first = half_way(tmp_path)
     of_first = below(tmp_path)
     with staged_folder(tmp_path / "drawn"), atomic_file(tmp_path / "o.json") as file:

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -28,28 +28,18 @@ def atomic_file(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
     """Yield a path to write to; it takes the place of ``path`` when the block ends well.
 
     ``suffix`` is the yielded path's, for writers that choose the format by it. An OSError of a disk
-    that takes no more names ``path``. What a killed writer leaves beside it, the next removes.
+    that takes no more names ``path``. It lies in a hidden folder, since writers such as safetensors
+    make files of their own beside it; what a killed one leaves, the next removes.
     """
-
-    def make() -> Path:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=suffix)
-        os.close(handle)
-        return Path(name)
-
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _clean(path, suffix)
-        unfinished, owner = _owned(make)
-    try:
+    with _beside(path) as folder:
+        unfinished = folder / f"unfinished{suffix}"
         with naming(path, unfinished):
+            unfinished.touch()
             yield unfinished
             with unfinished.open("rb") as stream:
                 os.fsync(stream.fileno())
             unfinished.chmod(0o644)
             unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-        os.close(owner)
 
 
 @contextmanager
@@ -302,16 +292,12 @@ def _beside(path: Path, *, alone: bool = False) -> Iterator[Path]:
     What killed writers of the very same path left is removed first. A writer that is ``alone``
     knows that there is no other.
     """
-
-    def make() -> Path:
-        return Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".tmp"))
-
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clean(path, ".tmp", alone=alone)
+        _clean(path, alone=alone)
         if alone:
             _bring_back(path)
-        folder, owner = _owned(make)
+        folder, owner = _owned_folder(path)
     try:
         with naming(path):
             yield folder
@@ -320,10 +306,10 @@ def _beside(path: Path, *, alone: bool = False) -> Iterator[Path]:
         os.close(owner)
 
 
-def _owned(make: Callable[[], Path]) -> tuple[Path, int]:
-    """A new hidden file or folder, and the handle by which its owner holds it, see ``_clean``."""
+def _owned_folder(path: Path) -> tuple[Path, int]:
+    """A new hidden folder beside a path, and the handle by which its owner holds it."""
     while True:
-        made = make()
+        made = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".tmp"))
         handle = os.open(made, os.O_RDONLY)
         with suppress(OSError):  # of file systems without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -332,14 +318,14 @@ def _owned(make: Callable[[], Path]) -> tuple[Path, int]:
         os.close(handle)  # another process has taken it for one without an owner
 
 
-def _clean(path: Path, suffix: str, *, alone: bool = False) -> None:
+def _clean(path: Path, *, alone: bool) -> None:
     """Remove what killed writers of ``path`` left beside it, nothing of its neighbours.
 
     What a living process holds stays, unless there is none (``alone``).
     """
     if any(_UNFINISHED.fullmatch(part) for part in path.parent.parts):
         return  # a new folder; there may be many files in it
-    unfinished = re.compile(re.escape(_prefix(path)) + _RANDOM + re.escape(suffix))
+    unfinished = re.compile(re.escape(_prefix(path)) + _RANDOM + r"\.tmp")
     try:
         beside = list(path.parent.iterdir())
     except PermissionError:
