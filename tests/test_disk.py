@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -274,7 +276,7 @@ def test_only_a_writer_of_the_same_folder_cleans_up(tmp_path: Path) -> None:
 
 # Stands for any verb: it has a file, folders and a lock under way.
 HALF_WAY = """
-import sys, time, types
+import signal, sys, time, types
 from pathlib import Path
 from skelift import cli, files
 def run(config):
@@ -290,12 +292,15 @@ def run(config):
         (file.parent / ".tmpA").touch()  # as safetensors does
         print("half way", flush=True)
         time.sleep(600)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a shell's `&`
 sys.modules["skelift.stages.report"] = types.SimpleNamespace(run=run)
 raise SystemExit(cli.main(["report", f"paths.reports={sys.argv[1]}"]))
 """
 
 
-def half_way(out: Path) -> "subprocess.Popen[str]":
+@contextmanager
+def half_way(out: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A command that is half way; killed at the end of the block, if it still runs."""
     process = subprocess.Popen(
         [sys.executable, "-c", HALF_WAY, str(out)],
         stdout=subprocess.PIPE,
@@ -303,8 +308,12 @@ def half_way(out: Path) -> "subprocess.Popen[str]":
         text=True,
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "half way\n"
-    return process
+    try:
+        assert process.stdout.readline() == "half way\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize(
@@ -314,30 +323,31 @@ def half_way(out: Path) -> "subprocess.Popen[str]":
 def test_a_stopped_run_cleans_up(
     number: signal.Signals, code: int, said: str, tmp_path: Path
 ) -> None:
-    process = half_way(tmp_path)
-    process.send_signal(number)
-    _, error = process.communicate(timeout=60)
+    with half_way(tmp_path) as process:
+        process.send_signal(number)
+        assert process.stderr is not None
+        error = process.stderr.read()
+        process.wait(60)
     assert (process.returncode, error) == (code, f"skelift report: {said}\n")
     assert below(tmp_path) == set()
 
 
 def test_what_a_killed_run_left_goes_and_what_a_living_one_has_stays(tmp_path: Path) -> None:
     (tmp_path / ".o.json.abcdefgh.tmp").touch()  # by an older version
-    first = half_way(tmp_path)
-    of_first = below(tmp_path)
-    with staged_folder(tmp_path / "drawn"), atomic_file(tmp_path / "o.json") as file:
-        file.write_text("{}")
-        assert below(tmp_path) > of_first
-    with atomic_file(tmp_path / "o.rrd", suffix=".tmp.rrd"):
-        pass
+    with half_way(tmp_path):
+        of_first = below(tmp_path)
+        assert ".o.json.abcdefgh.tmp" not in of_first
+        with staged_folder(tmp_path / "drawn"), atomic_file(tmp_path / "o.json") as file:
+            file.write_text("{}")
+            assert below(tmp_path) > of_first
+        with atomic_file(tmp_path / "o.rrd", suffix=".tmp.rrd"):
+            pass
+        assert below(tmp_path) == of_first | {"o.json", "o.rrd"}
     assert below(tmp_path) == of_first | {"o.json", "o.rrd"}
-    first.kill()
-    first.communicate()
-    assert below(tmp_path) == of_first | {"o.json", "o.rrd"}
-    second = half_way(tmp_path)
-    assert below(tmp_path).isdisjoint({name for name in of_first if ".tmp" in name})
-    second.send_signal(signal.SIGTERM)
-    second.communicate(timeout=60)
+    with half_way(tmp_path) as second:
+        assert below(tmp_path).isdisjoint({name for name in of_first if ".tmp" in name})
+        second.send_signal(signal.SIGTERM)
+        second.wait(60)
     assert below(tmp_path) == {"o.json", "o.rrd"}
 
 
