@@ -41,7 +41,9 @@ def swap_lifter(model: Path, lifters: Sequence[Path], out: Path) -> None:
     scales = [theirs["scale"] for theirs in cards]
     core.lifter = Lifter.mean_of([other.core.lifter for other, _ in others.values()], scales)
     card["scale"], card["model"]["lifter_width"] = scales[0], core.lifter.width
-    card["lifters"] = [{key: theirs.get(key) for key in KEPT} for theirs in cards]
+    card["lifters"] = [
+        run for c in cards for run in c.get("lifters", [{key: c.get(key) for key in KEPT}])
+    ]
     with atomic_folder(out, CARD, WEIGHTS) as unfinished:
         write_model(unfinished, pipeline, card)
 
