@@ -109,8 +109,8 @@ def prepare_image(
         mask_from: what gave ``mask``.
 
     Raises:
-        InputError: an argument has another form, the mask is empty, the box does not lie on the image,
-            or no body is left.
+        InputError: an argument has another form, the mask is empty, the box does not lie on the
+            image, or no body is left.
     """
     check_image(image)
     _check_options(focal_px, background, camera)
