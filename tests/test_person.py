@@ -165,7 +165,8 @@ def test_predict_says_which_mask_it_used(
         (["--box", "1", "2", "30", "40"], "--box: needs --background person or remove"),
         (
             ["--background", "person", "--box", "900", "2", "3", "4"],
-            "/room.png, {width} x {height} px: the box is x, y, width",
+            "/room.png: the box must be X Y WIDTH HEIGHT in pixels, and lie on the image of "
+            "{width} x {height} pixels",
         ),
         (["--background", "person"], "no body in any of 1 images"),
     ],

@@ -222,6 +222,35 @@ def test_bad_requests_name_the_fix(model: Path, inputs: Path, tmp_path: Path) ->
         predict.run([inputs], model, tmp_path / "p.json", every=0)
 
 
+def test_no_input_is_overwritten(model: Path, inputs: Path, tmp_path: Path) -> None:
+    image, mask = body(6)
+    photo = write(tmp_path / "in" / "p.png", image)
+    write(tmp_path / "masks" / "p.png", mask)
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    video = tmp_path / "v" / "w.mp4"
+    video.parent.mkdir()
+    video.write_bytes((inputs / "walk.avi").read_bytes())
+    calibration = tmp_path / "camera.json"
+    calibration.write_text(
+        json.dumps({"cameras": {"A": {"K": [[200, 0, 80], [0, 200, 80], [0, 0, 1]]}}})
+    )
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*.*") if file.is_file()}
+    out = tmp_path / "p.json"
+    for given, options, says in (
+        (photo, {"draw": photo.parent}, r"in/p\.png: is an input, .* another --draw folder"),
+        (photo, {"draw": tmp_path / "link"}, r"link/p\.png: is an input"),
+        (video, {"draw": video.parent}, r"v/w\.mp4: is an input"),
+        (photo, {"masks": tmp_path / "masks", "draw": tmp_path / "masks"}, r"masks/p\.png: is an"),
+        (photo, {"camera": f"{calibration}:A", "out": calibration}, r"camera\.json: .* --out"),
+        (photo.parent, {"draw": photo.parent / "drawn"}, r"drawn: lies in the input folder .*/in"),
+        (tmp_path / "link", {"draw": photo.parent / "a" / "b"}, "lies in the input folder"),
+    ):
+        with pytest.raises(InputError, match=says):
+            predict.run([given], model, **{"out": out} | options)
+    after = {file: file.read_bytes() for file in tmp_path.rglob("*.*") if file.is_file()}
+    assert after == before
+
+
 def test_file_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"cats": 3}')
     (tmp_path / "b.json").write_text("[1, 2")

@@ -93,6 +93,25 @@ def test_empty_mask_is_refused(predictor: Predictor, image: ImageArray) -> None:
         predictor.prepare(image, np.zeros((HEIGHT, WIDTH), dtype=np.uint8))
 
 
+@pytest.mark.parametrize(
+    "box",
+    [
+        *[(100, 0, WIDTH, HEIGHT), (0, 0, 1e9, 1e9), (-9, 0, 50, 50), (0, 0, -5, 50)],
+        *[(1, 2, 3), (0, 0, float("nan"), 50), (WIDTH, 0, 9, 9)],
+    ],
+)
+def test_a_box_must_lie_on_its_image(
+    predictor: Predictor, image: ImageArray, box: tuple[float, ...]
+) -> None:
+    with pytest.raises(InputError, match=rf"box must be X Y WIDTH HEIGHT .* {WIDTH} x {HEIGHT}"):
+        predictor(image, box=box)
+
+
+def test_a_rounded_edge_of_a_box_is_cut(predictor: Predictor, image: ImageArray) -> None:
+    crop = predictor.prepare(image, box=(-1.5, 0, WIDTH + 3, HEIGHT)).crop
+    assert (crop.x, crop.y) == (WIDTH / 2, HEIGHT / 2)
+
+
 def test_unknown_camera_is_as_far_as_in_training(predictor: Predictor, image: ImageArray) -> None:
     unknown, given = predictor.prepare(image), predictor.prepare(image, focal_px=900.0)
     assert (unknown.focal_from, given.focal_from) == ("typical", "given")

@@ -148,6 +148,13 @@ def run(
         cameras = [_camera_of(source, camera) for source in sources]
         frames = [_seen_by(*pair) for pair in zip(cameras, frames, strict=True)]
     names = drawn_names(sources, turning=turn) if draw else {}
+    _check_inputs_stay(
+        {out: "--out"} | {draw / name: "--draw folder" for name in names.values() if draw},
+        [file for s in sources for file in (*s.clip.files, *s.clip.masks) if file]
+        + ([_calibration_file(camera)[0]] if camera else []),
+    )
+    if draw:
+        _check_outside(draw, images)
     engine, _ = choose_engine(model, endpoint)
     drawings = staged_drawings(draw, names, turning=turn)
     tally = Tally(images, background, contrast, boxed=box is not None)
@@ -196,6 +203,30 @@ def _check_options(
             raise InputError(message)
 
 
+def _check_inputs_stay(targets: dict[Path, str], inputs: list[Path]) -> None:
+    """InputError where a file to write (with the option that names it) is an input, or links to it.
+
+    Nothing is lost to a drawing or to poses that take an image's, a mask's or a calibration's name.
+    """
+    read = {file.resolve() for file in inputs}
+    for target, option in targets.items():
+        if target.resolve() in read:
+            raise InputError(
+                f"{target}: is an input, and would be overwritten; give another {option}"
+            )
+
+
+def _check_outside(draw: Path, inputs: list[Path]) -> None:
+    """InputError where drawings would be images of an input folder when it is read again."""
+    place = draw.resolve()
+    for folder in (path for path in inputs if path.is_dir()):
+        if folder.resolve() in (place, *place.parents):
+            raise InputError(
+                f"{draw}: lies in the input folder {folder}, whose images its drawings would be "
+                "the next time; give a --draw folder outside"
+            )
+
+
 def _predict(
     engine: "Engine",
     films: "Sequence[tuple[Source, Iterator[Frame]]]",
@@ -238,9 +269,14 @@ def _camera_of(source: "Source", given: str) -> "Camera":
     from skelift.data.cameras import find_camera, read_cameras
     from skelift.data.listing import is_video_file
 
-    file, _, name = given.rpartition(":")
-    path, name = (Path(file), name) if file and not Path(given).exists() else (Path(given), "")
+    path, name = _calibration_file(given)
     cameras = read_cameras(path)
     first = source.clip.files[0]
     own = first.stem if is_video_file(first) else first.parent.name
     return find_camera(cameras, name or ("" if len(cameras) == 1 else own), path)
+
+
+def _calibration_file(given: str) -> tuple[Path, str]:
+    """The file and the name of FILE[:NAME]; the name is empty where none is given."""
+    file, _, name = given.rpartition(":")
+    return (Path(file), name) if file and not Path(given).exists() else (Path(given), "")

@@ -33,6 +33,7 @@ NO_MASK = "none"
 WHOLE_IMAGE = "whole image"
 REMOVED = "removed background"
 _MASK_FROM = {REMOVED: REMOVE, PERSON: PERSON, BLACK_BACKGROUND: BLACK_BACKGROUND}
+_OVERHANG = 2.0  # pixels by which the edge of a box may leave its image, as rounding makes it
 _INSET = 0.03  # without a box, the share of the image that is free on each side of the body
 
 
@@ -108,8 +109,8 @@ def prepare_image(
         mask_from: what gave ``mask``.
 
     Raises:
-        InputError: an argument has another form, the mask is empty, the box lies off the image,
-            or no body is left.
+        InputError: an argument has another form, the mask is empty, the box does not lie on the
+            image, or no body is left.
     """
     check_image(image)
     _check_options(focal_px, background, camera)
@@ -254,16 +255,24 @@ def _form(value: Any) -> str:
 
 
 def corners_of(box: Box, width: int, height: int) -> Corners:
-    """Opposite corners of the part of a box that lies on the image."""
+    """Opposite corners of a box, (2,) pixels each.
+
+    RequestError unless it is four numbers and lies on the image, but for a rounded edge.
+    """
     try:
         numbers = [float(number) if is_real(number) else math.nan for number in box]
         x, y, box_width, box_height = numbers
     except (TypeError, ValueError):
         x = y = box_width = box_height = math.nan
-    low = np.clip([x, y], 0, [width, height])
-    high = np.clip([x + box_width, y + box_height], 0, [width, height])
-    if not (math.isfinite(x + y + box_width + box_height) and (high - low >= 1).all()):
+    size = np.array([width, height])
+    low, high = np.array([x, y]), np.array([x + box_width, y + box_height])
+    inside = (low >= -_OVERHANG).all() and (high <= size + _OVERHANG).all()  # False of a NaN
+    low, high = np.clip(low, 0, size), np.clip(high, 0, size)
+    if not (inside and (high - low >= 1).all()):
         raise RequestError(
-            400, "bad_box", "the box is x, y, width, height in pixels and overlaps the image"
+            400,
+            "bad_box",
+            f"the box must be X Y WIDTH HEIGHT in pixels, and lie on the image of {width} x "
+            f"{height} pixels; of two corners, give the first and their difference",
         )
     return low, high

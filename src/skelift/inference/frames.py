@@ -151,7 +151,7 @@ def _corners(box: Box, file: Path, image: NDArray[np.uint8]) -> Corners:
     try:
         return corners_of(box, width, height)
     except RequestError as error:
-        raise InputError(f"{file}, {width} x {height} px: {error}") from None
+        raise InputError(f"{file}: {error}") from None
 
 
 def _body(contrast: Contrast, corners: Corners | None) -> BodyConfig:
