@@ -173,13 +173,17 @@ def test_cameras_are_found_by_name_or_by_their_video(tmp_path: Path) -> None:
     cameras = read_cameras(path)
     assert find_camera(cameras, "left", path).name == "west"
     assert find_camera(cameras[:1], "", path).name == "west"
-    for name in ("north", ""):
-        with pytest.raises(InputError, match=r"c\.json: has no camera .* but west, east; name"):
-            find_camera(cameras, name, path)
+    with pytest.raises(InputError, match=r"c\.json: has no camera north, but west, east; name"):
+        find_camera(cameras, "north", path)
+    with pytest.raises(InputError, match=r"c\.json: has several cameras \(west, east\); name one"):
+        find_camera(cameras, "", path)
     with pytest.raises(InputError, match="has no camera north"):
         find_camera(cameras[:1], "north", path)
     with pytest.raises(InputError, match="east: has no R and t"):
         cameras[1].from_world(POINTS)
+
+
+FISHEYE = f"[left]\nmatrix = {K}\ndistortions = [0.1, 0.0, 0.0, 0.0]\nfisheye = true\n"
 
 
 @pytest.mark.parametrize(
@@ -193,9 +197,12 @@ def test_cameras_are_found_by_name_or_by_their_video(tmp_path: Path) -> None:
         ("c.json", '{"cameras": {"a": {"K": [[1, 2]]}}}', r"a: K must be \(3, 3\) finite"),
         ("c.json", {"K": np.diag([-1.0, 1, 1]).tolist()}, "focal lengths in K must be above 0"),
         ("c.json", {"K": K, "distortion": [1, 2]}, "distortion has 2 numbers"),
+        ("c.json", {"K": K, "distortion": [float("nan")] * 4}, "distortion must be finite numbers"),
+        ("c.json", {"K": K, "distorsion": [0.1, 0, 0, 0]}, "distorsion is not known; write dist"),
         ("c.json", {"K": K, "R": np.eye(3).tolist()}, "R and t go together"),
         ("c.json", {"K": K, "R": (2 * np.eye(3)).tolist(), "t": MOVE}, "R is not a rotation"),
         ("c.toml", "x = ", "cannot be read as a calibration"),
+        ("c.toml", FISHEYE, "camera left has a fisheye lens; undistort its images"),
         ("c.json", f'{{"cameras": {{"a": {{"K": {K}}}, "a": {{"K": {K}}}}}}}', "a is there twice"),
         ("c.json", f'{{"cameras": {{"a": {{"K": {K}, "K": {K}}}}}}}', "K is there twice"),
         ("c.json", {"K": K, "distortion": [-2.0, 0, 0, 0]}, "a: its distortion folds the image"),

@@ -289,6 +289,8 @@ def save_without(folder: Path, name: str) -> None:
 TWO = np.array(["walk", "walk"])
 NANS = np.full((2, len(BODY), 3), 1.0)
 NANS[0, 0, 1] = np.nan
+FEW = np.full((2, len(BODY), 3), np.nan)
+FEW[:, :3] = 1
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "not found": ({}, {"truth": "none.npz"}, r"none\.npz: not found; set data\.folder\.truth"),
     "frames elsewhere": ({"frame": np.array([90, 91])}, {}, "none of its frames is among"),
@@ -300,6 +302,8 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "names": ({"joints": np.array([f"j{n}" for n in range(17)])}, {}, "none of its joints"),
     "both": ({"joints_3d_mm": np.ones((2, 17, 3))}, {}, "joints_3d_mm and joints_world_mm; keep"),
     "height": ({"height_mm": np.array(0.0)}, {}, "height_mm is 0"),
+    "misspelt": ({"heigth_mm": np.array(1700.0)}, {}, "heigth_mm is not known; write height_mm"),
+    "few labels": ({"joints_world_mm": FEW}, {}, "no frame has 4 labelled joints"),
     "camera column": ({"camera": np.array(["east"])}, {}, r"camera has shape \(1,\)"),
     "no cameras": ({}, {"cameras": "", "focal_px": 9}, "joints_world_mm needs data.folder.cameras"),
     "focal and cameras": ({}, {"focal_px": 9}, "focal_px and data.folder.cameras are both set"),
@@ -383,6 +387,27 @@ def test_validation_checks_the_labels(
     low = -np.inf if rule.low is None else rule.low
     high = np.inf if rule.high is None else rule.high
     assert np.mean((values >= low) & (values <= high)) < rule.mostly
+
+
+def test_3d_labels_with_y_up_bend_their_knees_backward(tmp_path: Path) -> None:
+    poses = np.stack([world_pose("walk", frame) for frame in range(12)])
+    at = {name: poses[:, BODY.index(name)] for name in BODY.joints}
+    forward = np.cross(at["l_hip"] - at["r_hip"], at["thorax"] - at["pelvis"])
+    forward *= 60 / np.linalg.norm(forward, axis=1, keepdims=True)
+    for side in "lr":
+        middle = (at[f"{side}_hip"] + at[f"{side}_ankle"]) / 2
+        poses[:, BODY.index(f"{side}_knee")] = middle + forward
+    poses[:, HIDDEN] = np.nan
+    save_truth(make(tmp_path), frames=tuple(range(12)), joints_world_mm=poses)
+    data = prepared(tmp_path, poses="")
+
+    def bend() -> NDArray[Any]:
+        return measure_dataset(Dataset(data.folder))["samples"]["knee_bend"]
+
+    assert np.nanmin(bend()) > 0.03
+    file = data.folder / "test" / "joints_3d_mm.npy"
+    np.save(file, np.load(file) * np.float32([1, -1, 1]))
+    assert np.nanmax(bend()) < -0.03
 
 
 # A test set alone.

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from skelift.config.skeleton_file import read_names
 from skelift.data.crop import CropBox
 from skelift.data.images import binary
+from skelift.data.spelling import check_spelling
 from skelift.errors import InputError
 
 Array = NDArray[np.float64]
@@ -34,6 +35,7 @@ FOCAL_PX = (10.0, 1e6)  # what a camera may have
 SIXTY_FOURTH = 64.0  # Qualisys gives pixels in this fraction
 DISTORTIONS = (0, 4, 5, 8, 12, 14)  # counts of coefficients that OpenCV's model has
 ROS_MODELS = ("plumb_bob", "rational_polynomial")  # of distortion, which are OpenCV's
+KEYS = ("K", "distortion", "R", "t", "image_size", "file")  # of a camera in our own form
 MOST_BYTES = 10 * 2**20  # of a calibration file
 
 
@@ -163,10 +165,10 @@ def find_camera(cameras: Sequence[Camera], name: str, path: Path) -> Camera:
             return camera
     if not name and len(cameras) == 1:
         return cameras[0]
-    raise InputError(
-        f"{path}: has no camera {name or 'without a name'}, but "
-        f"{', '.join(camera.name for camera in cameras)}; name the camera as the file does"
-    )
+    there = ", ".join(camera.name for camera in cameras)
+    if not name:
+        raise InputError(f"{path}: has several cameras ({there}); name one of them")
+    raise InputError(f"{path}: has no camera {name}, but {there}; name the camera as the file does")
 
 
 def read_cameras(path: Path) -> tuple[Camera, ...]:
@@ -234,6 +236,7 @@ def _check_repeats(keys: Sequence[str]) -> None:
 
 
 def _from_mapping(name: str, values: Mapping[str, Any]) -> Camera:
+    check_spelling(values, KEYS)
     size = values.get("image_size")
     file = values.get("file")
     return _camera(
@@ -249,6 +252,9 @@ def _from_mapping(name: str, values: Mapping[str, Any]) -> Camera:
 
 def _from_toml(path: Path) -> list[Camera]:
     content = tomllib.loads(_text(path))
+    for section, values in content.items():
+        if isinstance(values, Mapping) and values.get("fisheye"):
+            raise ValueError(f"camera {section} has a fisheye lens; undistort its images first")
     return [
         _camera(
             str(values.get("name", section)),
@@ -399,8 +405,10 @@ def _camera(
             f"{k[0, 0]:g} and {k[1, 1]:g}"
         )
     lens = np.asarray(distortion, dtype=np.float64).ravel()
-    if len(lens) not in DISTORTIONS or not np.isfinite(lens).all():
+    if len(lens) not in DISTORTIONS:
         raise ValueError(f"{name}: distortion has {len(lens)} numbers; OpenCV's has k1 k2 p1 p2 k3")
+    if not np.isfinite(lens).all():
+        raise ValueError(f"{name}: distortion must be finite numbers")
     turned = moved = None
     if (rotation is None) != (translation is None):
         raise ValueError(f"{name}: R and t go together")

@@ -98,7 +98,8 @@ def _samples_table(data: Dataset) -> Table:
         table |= _measure_2d(joints_2d, data.info.size)
     if joints_3d is not None:
         table |= _measure_3d(joints_3d, samples["person"], data.skeleton)
-        table |= _measure_sides(joints_3d, samples, data.skeleton)
+        table["sides_jump"] = _sides_jump(joints_3d, samples, data.skeleton)
+        table |= _measure_sides(joints_3d, samples["person"], data.skeleton)
     if joints_2d is not None and joints_3d is not None:
         table["reprojection"] = _reprojection(joints_2d, joints_3d, samples, data.info.size)
         table |= _agreement(joints_2d, joints_3d, samples)
@@ -175,21 +176,23 @@ def _measure_3d(
 
 
 def _measure_sides(
-    joints_mm: NDArray[np.floating], samples: NDArray[np.void], skeleton: Skeleton
+    joints_mm: NDArray[np.floating], persons: NDArray[np.str_], skeleton: Skeleton
 ) -> Table:
-    """Whether left is left in (N, J, 3) poses, mm, camera frame; see ``side_cues``."""
-    table: Table = {"sides_jump": _sides_jump(joints_mm, samples, skeleton)}
+    """Whether left is left in (N, J, 3) poses, mm, camera frame; see ``side_cues``.
+
+    In poses with y up it is not: they are mirrored.
+    """
     cues = side_cues(joints_mm, skeleton)
     if cues is None:
-        return table
-    table["twisted"], bend = cues
-    table["knee_bend"] = np.full(len(bend), np.nan)
-    for person in np.unique(samples["person"]):
-        own = samples["person"] == person
+        return {}
+    twisted, bend = cues
+    knee_bend = np.full(len(bend), np.nan)
+    for person in np.unique(persons):
+        own = persons == person
         known = bend[own & np.isfinite(bend)]
         if len(known) >= FEWEST_BENT:
-            table["knee_bend"][own] = known.mean()
-    return table
+            knee_bend[own] = known.mean()
+    return {"twisted": twisted, "knee_bend": knee_bend}
 
 
 def _sides_jump(
@@ -486,6 +489,7 @@ def _measure_truth(data: Dataset, samples: NDArray[np.void], test: NDArray[np.bo
             factor = np.maximum(ratio, 1 / ratio)
         found["size_factor"] = np.where(np.isnan(lengths).all(axis=1), np.nan, factor)
         found["depth_mm"] = np.nanmin(poses_3d[..., 2], axis=1)
+        found |= _measure_sides(poses_3d, samples["person"][test], data.skeleton)
     if poses_2d is not None and poses_3d is not None:
         own = samples[test]
         found["reprojection"] = _reprojection(poses_2d, poses_3d, own, size)

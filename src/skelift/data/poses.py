@@ -20,6 +20,7 @@ from skelift.data.deeplabcut import read_deeplabcut
 from skelift.data.format import Dataset
 from skelift.data.joints import LAYOUTS, joint_weights
 from skelift.data.raw_poses import FARTHEST, SURE, RawPoses, records, seen
+from skelift.data.spelling import check_spelling
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton, joint_name
 from skelift.text import reason
@@ -31,6 +32,7 @@ SMALLEST = 2.0  # px; what is smaller is a point, or given as shares of the imag
 MOST_SURE = 100.0  # percent; a higher third coordinate is no confidence but a place
 # Arrays of an .npz, any of which may say how sure its joints are.
 CONFIDENCES = ("confidence", "likelihood", "visibility", "scores")
+ARRAYS = ("poses_2d", "joints", "clip", "person", "focal", "source_size", *CONFIDENCES)  # of .npz
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def _box(pose: NDArray[np.floating], margin: float) -> CropBox:
 
 
 def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
-    arrays = read_npz(path)
+    arrays = read_npz(path, ARRAYS)
     if "poses_2d" not in arrays:
         raise InputError(
             f"{path}: holds {', '.join(arrays) or 'nothing'}, but no poses_2d; save the poses as "
@@ -209,15 +211,20 @@ def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
     return RawPoses(names, values[..., :2], confidence, samples)
 
 
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file; InputError if it is broken, or has objects in it."""
+def read_npz(path: Path, known: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The arrays of a file; InputError if it is broken, has objects in it, or misspells a name."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
+            arrays = dict(archive)
     except Exception as error:  # NumPy and zipfile meet a broken file with whatever they ran into
         raise InputError(
             f"{path}: cannot be read as .npz ({reason(error)}); save it with np.savez"
         ) from None
+    try:
+        check_spelling(arrays, known)
+    except ValueError as error:
+        raise InputError(f"{path}: array {error}") from None
+    return arrays
 
 
 def _numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float64]:

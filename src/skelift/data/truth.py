@@ -211,6 +211,11 @@ def split_by_moment(
         used = replace(clip, indices=tuple(indices.tolist()))
         if len(indices):
             parts.append(Part(used, numbers[indices], in_test[indices], row[indices]))
+    if truth and not any(map(truth.is_scored, truth.rows.values())):
+        raise InputError(
+            f"{truth.path}: no frame has {FEWEST_JOINTS} labelled joints of the skeleton; label "
+            "more, or rename its joints"
+        )
     if not any(part.in_test.any() for part in parts):
         source = truth.path if truth else f"data.folder.test={list(folder.test)}"
         raise InputError(
@@ -267,7 +272,7 @@ def _check_names(clips: Sequence[Clip], truth: Truth | None, regions: Sequence[R
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     if not path.exists():
         raise InputError(f"{path}: not found; set data.folder.truth to a truth file")
-    return read_npz(path)
+    return read_npz(path, (*ARRAYS, "joints", "frame", "clip", "camera", "height_mm"))
 
 
 def _height(path: Path, value: NDArray[Any]) -> float:
