@@ -21,10 +21,9 @@ from skelift.commands import predict
 from skelift.config import BodyConfig, Contrast, compose
 from skelift.data import static_camera
 from skelift.data.background import MedianBackground
-from skelift.data.contact_sheet import FILE
 from skelift.data.contrast import ContrastBackground
 from skelift.data.folder import prepare
-from skelift.data.format import SAMPLE, Dataset
+from skelift.data.format import CONTACT_SHEET, SAMPLE, Dataset
 from skelift.data.measures import measure_dataset
 from skelift.data.mirror import mirrored
 from skelift.data.takes import jumps, sudden_sides
@@ -299,12 +298,12 @@ def test_killed_run_follows_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_contact_sheet_is_no_part_of_the_data(walked: Path) -> None:
     data = Dataset(walked / "out")
-    sheet = cv2.imread(str(data.folder / FILE))
+    sheet = cv2.imread(str(data.folder / CONTACT_SHEET))
     rows = 2  # cameras
     assert sheet.shape[0] % rows == 0
     assert sheet.std() > 20
-    assert FILE not in data.checksums
-    (data.folder / FILE).unlink()
+    assert CONTACT_SHEET not in data.checksums
+    (data.folder / CONTACT_SHEET).unlink()
     Dataset(data.folder).verify()
 
 
