@@ -259,3 +259,21 @@ def test_file_of_something_else_is_refused(tmp_path: Path) -> None:
     for name in ("a.json", "b.json", "c.npz", "d.npz", "missing.npz", "e.csv"):
         with pytest.raises(InputError, match=rf"{name}: .*skelift predict"):
             read_pose_table(tmp_path / name)
+
+
+def test_options_without_effect_are_refused(model: Path, tmp_path: Path) -> None:
+    image = np.full((60, 80, 3), 90, np.uint8)
+    for n in range(6):
+        cv2.imwrite(str(tmp_path / f"{n}.png"), image)
+    out = tmp_path / "out" / "poses.json"
+    with pytest.raises(InputError, match=r"--every 2: thins videos, and .* has none"):
+        predict.run([tmp_path], model, out, every=2)
+    cv2.imwrite(str(tmp_path / "0.mask.png"), (image[..., 0] > 0) * np.uint8(255))
+    with pytest.raises(InputError, match=r"0\.mask\.png: a mask needs no search"):
+        predict.run([tmp_path], model, out, background="median", contrast="darker")
+    with pytest.raises(InputError, match=r"0\.mask\.png: a mask needs no search"):
+        predict.run([tmp_path / "0.png"], model, out, background="remove", box=(0, 0, 80, 60))
+    cv2.imwrite(str(tmp_path / "6.png"), image[:50])
+    with pytest.raises(InputError, match=r"6\.png: has another size than the first image"):
+        predict.run([tmp_path], model, out, focal=900)
+    assert not out.exists()

@@ -81,7 +81,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--contrast: where the body can be",
     )
     parser.add_argument(
-        "--every", type=count, default=1, metavar="N", help="every n-th frame of a video"
+        "--every", type=count, default=1, metavar="N", help="every n-th frame of videos"
     )
     parser.add_argument(
         "--focal", type=positive, metavar="PX", help="focal length in pixels, where it is known"
@@ -147,6 +147,8 @@ def run(
     if camera:
         cameras = [_camera_of(source, camera) for source in sources]
         frames = [_seen_by(*pair) for pair in zip(cameras, frames, strict=True)]
+    if camera or focal is not None:
+        frames = [_of_one_size(of_source) for of_source in frames]
     names = drawn_names(sources, turning=turn) if draw else {}
     _check_inputs_stay(
         {out: "--out"} | {draw / name: "--draw folder" for name in names.values() if draw},
@@ -252,16 +254,21 @@ def _predict(
 
 
 def _seen_by(camera: "Camera", frames: "Iterator[Frame]") -> "Iterator[Frame]":
-    """Frames of a calibrated camera; InputError where one has another size than the first."""
+    """Frames of a calibrated camera."""
+    return (replace(frame, camera=camera) for frame in frames)
+
+
+def _of_one_size(frames: "Iterator[Frame]") -> "Iterator[Frame]":
+    """The frames; InputError where one has another size than the first, so another focal length."""
     size: tuple[int, ...] = ()
     for frame in frames:
         size = size or frame.image.shape
         if frame.image.shape != size:
             raise InputError(
-                f"{frame.label}: has another size than the camera's first image "
-                f"({size[1]} x {size[0]} px); a calibration is of one size"
+                f"{frame.label}: has another size than the first image ({size[1]} x {size[0]} px); "
+                "a calibration and a focal length in pixels are of one size"
             )
-        yield replace(frame, camera=camera)
+        yield frame
 
 
 def _camera_of(source: "Source", given: str) -> "Camera":

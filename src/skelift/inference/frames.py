@@ -74,8 +74,15 @@ class Source:
             contrast: what the body is against its background; for ``median``.
 
         Raises:
-            InputError: a file is broken, or a clip too short to learn its background.
+            InputError: a file is broken, a clip too short to learn its background, or masks beside
+                the images leave ``contrast`` or ``box`` nothing to do.
         """
+        given = [mask for mask in self.clip.masks if mask]
+        if given and (contrast != "any" or (box and len(given) == len(self.clip.files))):
+            raise InputError(
+                f"{given[0]}: a mask needs no search, so --contrast and --box have no effect; "
+                "leave them out, or move the masks"
+            )
         corners: Corners | None = None
         if box is not None:
             place, first, _ = next(self.clip.frames([self.clip.indices[0]]))
@@ -120,6 +127,8 @@ def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int =
         _source(tuple(file for file, _ in group), base, masks, every) for (_, base), group in groups
     ]
     check_masks_differ(source.clip for source in sources)
+    if every > 1 and not any(source.clip.is_video for source in sources):
+        raise InputError(f"--every {every}: thins videos, and {inputs[0]} has none; leave it out")
     return sources
 
 
