@@ -83,3 +83,12 @@ def test_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
 def test_every_suffix_is_known_in_upper_case(tmp_path: Path) -> None:
     known = ["a.TIFF", "a.tif", "b.M4V", "c.ts", "d.WebM"]
     assert names(touch(tmp_path, *known)) == known
+
+
+@pytest.mark.parametrize("name", ["1.mask.jpg", "1_mask.png", "1-Mask.png"])
+def test_masks_of_other_names_are_not_read_as_images(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "1.jpg", name, "2_mask.png")
+    with pytest.raises(InputError, match=rf"{name}: looks like a mask, .* call it 1\.mask\.png"):
+        list_files(tmp_path)
+    (tmp_path / "1.jpg").unlink()
+    assert "2_mask.png" in names(tmp_path), "without an image of that name it is one itself"

@@ -46,7 +46,10 @@ class Listing:
 
 
 def list_files(root: Path, suffixes: Collection[str] = (*IMAGES, *VIDEOS)) -> Listing:
-    """The images and videos, or other kinds, below a folder; InputError if one cannot be read."""
+    """The images and videos, or other kinds, below a folder.
+
+    InputError if one cannot be read, or is called as the mask of another one.
+    """
     files: list[Path] = []
     left_out: Counter[str] = Counter()
     for folder in _folders(root, left_out):
@@ -57,11 +60,23 @@ def list_files(root: Path, suffixes: Collection[str] = (*IMAGES, *VIDEOS)) -> Li
                 files.append(path)
     images = [file for file in files if not file.name.endswith(BESIDE)]
     stems = {file.with_suffix("") for file in images}
+    _check_masks_are_named(images, stems)
     lone = [file for file in files if file.name.endswith(BESIDE) and _owner(file) not in stems]
     if lone:
         left_out[f"{BESIDE} without an image"] += len(lone)
     images.sort(key=lambda path: _order(path.relative_to(root)))
     return Listing(root, tuple(images), left_out)
+
+
+def _check_masks_are_named(images: Collection[Path], stems: Collection[Path]) -> None:
+    """InputError where an image is called as the mask of another one mostly is."""
+    for file in images:
+        named = re.fullmatch(r"(.+)[._-]mask", file.stem, re.IGNORECASE)
+        if named and file.with_name(named[1]) in stems:
+            raise InputError(
+                f"{file}: looks like a mask, and would be read as an image; call it "
+                f"{named[1]}{BESIDE}, or keep masks in a folder of their own"
+            )
 
 
 def natural_key(name: str) -> NaturalKey:
