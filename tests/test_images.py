@@ -317,3 +317,13 @@ def test_program_that_draws_an_image_is_never_started(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n")
     with pytest.raises(InputError, match=r"a\.png: cannot be decoded"):
         read_image(tmp_path / "a.png")
+
+
+def test_twelve_bits_in_sixteen_are_refused(tmp_path: Path) -> None:
+    """Their upper eight bits would show next to nothing."""
+    levels = (grey().astype(np.uint16) << 4) | 15
+    (tmp_path / "a.png").write_bytes(grey_16(levels))
+    with pytest.raises(InputError, match=rf"a\.png: .* {levels.max()} of 65535 as its highest"):
+        read_image(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(grey_16(np.zeros_like(levels)))
+    assert not read_image(tmp_path / "a.png").any(), "a black image is one"

@@ -32,6 +32,7 @@ TWO_WAYS = (
 
 _ORIENTATION = 0x0112  # EXIF tag
 _WHITE_IS_ZERO = 262, 0  # TIFF tag and value: photometric interpretation
+_DARKEST = 4096  # of 65536: who has no level above has an image of 12 bits or fewer
 
 # What Pillow finds odd in metadata does not concern the pixels; broken pixels raise.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -182,7 +183,7 @@ def decode(
         where all of it is.
 
     Raises:
-        UnsupportedImage: several images in one file, or 32 bits per channel.
+        UnsupportedImage: several images in one file, 32 bits per channel, or fewer than 16 in 16.
         Exception: nearly any, for broken bytes.
     """
     # Pillow, not OpenCV: it refuses truncated files, which OpenCV fills up with grey.
@@ -224,6 +225,11 @@ def _grey_16(image: Any) -> tuple[ImageArray, NDArray[np.uint8] | None]:
     tag, value = _WHITE_IS_ZERO
     if image.format == "TIFF" and image.tag_v2.get(tag) == value:
         levels = 65535 - levels
+    if 0 < (top := int(levels.max())) < _DARKEST:
+        raise UnsupportedImage(
+            f"has 16 bits per channel, and {top} of 65535 as its highest level, as images of fewer "
+            "bits do; scale its levels to all 16 bits, or save it with 8"
+        )
     grey = (levels >> 8).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=-1), alpha
 

@@ -212,7 +212,7 @@ def _box(value: Any) -> Box | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 4 or not all(map(_is_number, value)):
-        raise RequestError(400, "bad_box", "box is [x, y, width, height] in pixels")
+        raise RequestError(400, "bad_box", "box must be [x, y, width, height] in pixels")
     x, y, width, height = map(float, value)
     return x, y, width, height
 
