@@ -222,6 +222,34 @@ def test_bad_requests_name_the_fix(model: Path, inputs: Path, tmp_path: Path) ->
         predict.run([inputs], model, tmp_path / "p.json", every=0)
 
 
+def test_every_takes_images_too(tmp_path: Path) -> None:
+    for name in ("1.png", "2.png", "10.png", "11.png", "b/5.png"):
+        write(tmp_path / name, body(1)[0])
+    frames = [f for source in find_sources([tmp_path], every=3) for f in source.frames()]
+    assert [frame.file.name for frame in frames] == ["1.png", "11.png", "5.png"]
+
+
+def test_no_option_is_ignored(model: Path, tmp_path: Path) -> None:
+    image, mask = body(6)
+    beside = write(tmp_path / "beside" / "p.png", image)
+    write(tmp_path / "beside" / "p.mask.png", mask)
+    see_through = tmp_path / "alpha" / "p.png"
+    see_through.parent.mkdir()
+    assert cv2.imwrite(str(see_through), np.dstack([image, mask]))
+    out, box = tmp_path / "p.json", (0.0, 0.0, 90.0, 90.0)
+    contrast = {"background": "median", "contrast": "darker"}
+    for given, options, says in (
+        (beside, contrast, r"beside/p\.mask\.png: is a mask"),
+        (beside, {"background": "remove", "box": box}, r"p\.mask\.png: is a mask.*leave --box"),
+        (see_through, {"background": "remove", "box": box}, r"alpha/p\.png: .*alpha.*leave --box"),
+    ):
+        with pytest.raises(InputError, match=says):
+            predict.run([given], model, out, **options)
+    assert not out.exists()
+    with pytest.raises(InputError, match=r"a mask \(given\) and a box .* leave one out"):
+        Predictor(model)(image, mask=mask, box=box)
+
+
 def test_no_input_is_overwritten(model: Path, inputs: Path, tmp_path: Path) -> None:
     image, mask = body(6)
     photo = write(tmp_path / "in" / "p.png", image)

@@ -81,7 +81,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--contrast: where the body can be",
     )
     parser.add_argument(
-        "--every", type=count, default=1, metavar="N", help="every n-th frame of a video"
+        "--every",
+        type=count,
+        default=1,
+        metavar="N",
+        help="every n-th frame of a video, and every n-th image of a folder (data.folder.every)",
     )
     parser.add_argument(
         "--focal", type=positive, metavar="PX", help="focal length in pixels, where it is known"
