@@ -250,6 +250,19 @@ def test_no_option_is_ignored(model: Path, tmp_path: Path) -> None:
         Predictor(model)(image, mask=mask, box=box)
 
 
+def test_a_focal_length_is_of_one_size(model: Path, tmp_path: Path) -> None:
+    image = body(6)[0]
+    large = write(tmp_path / "b" / "large.png", cv2.resize(image, None, fx=2, fy=2))
+    small, same = write(tmp_path / "small.png", image), write(tmp_path / "c" / "same.png", image)
+    out = tmp_path / "p.json"
+    says = rf"large\.png: is {2 * SIDE} x {2 * SIDE} px, .*small\.png is {SIDE} x {SIDE}; --focal"
+    with pytest.raises(InputError, match=says):
+        predict.run([small, large], model, out, focal=300)
+    assert not out.exists()
+    predict.run([small, same], model, out, focal=300)
+    predict.run([small, large], model, out)
+
+
 def test_no_input_is_overwritten(model: Path, inputs: Path, tmp_path: Path) -> None:
     image, mask = body(6)
     photo = write(tmp_path / "in" / "p.png", image)

@@ -92,9 +92,9 @@ def test_box_and_background_choose_the_crop(predictor: Predictor, image: NDArray
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ({"box": (500, 500, 9, 9)}, "box is x, y, width, height"),
-        ({"box": (1, 2, 3)}, "box is x, y, width, height"),
-        ({"box": (0, 0, float("nan"), 9)}, "box is x, y, width, height"),
+        ({"box": (500, 500, 9, 9)}, "box must be X Y WIDTH HEIGHT"),
+        ({"box": (1, 2, 3)}, "box must be X Y WIDTH HEIGHT"),
+        ({"box": (0, 0, float("nan"), 9)}, "box must be X Y WIDTH HEIGHT"),
         ({"focal_px": 0}, "focal_px=0: must be a number above 0"),
         ({"focal_px": float("nan")}, "focal_px=nan: must be"),
         ({"focal_px": -5.0}, "focal_px=-5.0: must be"),

@@ -151,6 +151,9 @@ def run(
     if camera:
         cameras = [_camera_of(source, camera) for source in sources]
         frames = [_seen_by(*pair) for pair in zip(cameras, frames, strict=True)]
+    if focal is not None:
+        first: dict[tuple[int, ...], str] = {}
+        frames = [_of_one_size(part, "--focal, in pixels,", first) for part in frames]
     names = drawn_names(sources, turning=turn) if draw else {}
     _check_inputs_stay(
         {out: "--out"} | {draw / name: "--draw folder" for name in names.values() if draw},
@@ -257,15 +260,27 @@ def _predict(
 
 def _seen_by(camera: "Camera", frames: "Iterator[Frame]") -> "Iterator[Frame]":
     """Frames of a calibrated camera; InputError where one has another size than the first."""
-    size: tuple[int, ...] = ()
+    return (replace(frame, camera=camera) for frame in _of_one_size(frames, "a calibration", {}))
+
+
+def _of_one_size(
+    frames: "Iterator[Frame]", what: str, first: dict[tuple[int, ...], str]
+) -> "Iterator[Frame]":
+    """Frames; InputError where one has another size than the first, which ``what`` is of.
+
+    ``first`` holds the height and width of the first, and its name; empty before there is one.
+    """
     for frame in frames:
-        size = size or frame.image.shape
-        if frame.image.shape != size:
+        height, width = frame.image.shape[:2]
+        if not first:
+            first[height, width] = frame.label
+        if (height, width) not in first:
+            ((other_height, other_width), other), *_ = first.items()
             raise InputError(
-                f"{frame.label}: has another size than the camera's first image "
-                f"({size[1]} x {size[0]} px); a calibration is of one size"
+                f"{frame.label}: is {width} x {height} px, {other} is {other_width} x "
+                f"{other_height}; {what} is of one size, predict them one by one"
             )
-        yield replace(frame, camera=camera)
+        yield frame
 
 
 def _camera_of(source: "Source", given: str) -> "Camera":
