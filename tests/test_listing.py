@@ -83,3 +83,12 @@ def test_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
 def test_every_suffix_is_known_in_upper_case(tmp_path: Path) -> None:
     known = ["a.TIFF", "a.tif", "b.M4V", "c.ts", "d.WebM"]
     assert names(touch(tmp_path, *known)) == known
+
+
+@pytest.mark.parametrize("name", ["p.mask.jpg", "p_mask.png", "p.mask.PNG", "p_Mask.tif"])
+def test_a_mask_by_another_name_is_no_image(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "a/p.jpg", "a/p.mask.png", "q_mask.png", "a.mask.png")
+    assert names(tmp_path) == ["q_mask.png", "a/p.jpg"]  # nothing is called q
+    touch(tmp_path, f"a/{name}")
+    with pytest.raises(InputError, match=rf"a/{name}: is named as the mask of p, .*p\.mask\.png"):
+        list_files(tmp_path)

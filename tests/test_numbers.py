@@ -88,7 +88,7 @@ def test_a_predictor_refuses_what_is_no_number(model: Path) -> None:
         with pytest.raises(InputError, match=r"focal_px=.*: must be a number above 0"):
             predictor(image, focal_px=focal)  # type: ignore[arg-type]
     for box in ("1234", ("1", 2, 9, 9), (1, 2, True, 9), (0, 0, 10**400, 9), 5, (1, 2, -9, 9)):
-        with pytest.raises(InputError, match="the box is x, y, width, height"):
+        with pytest.raises(InputError, match="the box must be X Y WIDTH HEIGHT"):
             predictor(image, box=box)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no images given"):
         predictor.predict([])
