@@ -20,6 +20,7 @@ ImageArray = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # Pillow's names
+TWELVE_BITS = 4096  # levels of 16 bits that are all below it are a camera's own, not scaled to 16
 BLACK = 16  # channels up to this count as black: compression leaves a little noise in it
 GREYS = 64, 191  # of a mask, what lies between is neither black nor white
 # Where masks come from, as answers say it.
@@ -182,7 +183,8 @@ def decode(
         where all of it is.
 
     Raises:
-        UnsupportedImage: several images in one file, or 32 bits per channel.
+        UnsupportedImage: several images in one file, 32 bits per channel, or 16 bits of which a
+            grey image uses 12 or fewer.
         Exception: nearly any, for broken bytes.
     """
     # Pillow, not OpenCV: it refuses truncated files, which OpenCV fills up with grey.
@@ -219,6 +221,11 @@ def _channels(image: Any) -> tuple[ImageArray, NDArray[np.uint8] | None]:
 def _grey_16(image: Any) -> tuple[ImageArray, NDArray[np.uint8] | None]:
     """RGB and alpha of a loaded image of 16-bit grey levels."""
     levels = np.asarray(image)
+    if 0 < (brightest := int(levels.max())) < TWELVE_BITS:
+        raise UnsupportedImage(
+            f"has 16 bits per pixel, but no level above {brightest} of 65535, as of a camera of 12 "
+            "bits or fewer; scale its levels to 16 bits, or save it with 8"
+        )
     key = image.info.get("transparency")
     alpha = (levels != key).astype(np.uint8) * np.uint8(255) if isinstance(key, int) else None
     tag, value = _WHITE_IS_ZERO
