@@ -88,7 +88,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="every n-th frame of a video, and every n-th image of a folder (data.folder.every)",
     )
     parser.add_argument(
-        "--focal", type=positive, metavar="PX", help="focal length in pixels, where it is known"
+        "--focal", type=positive, metavar="PX", help="focal length of all images, in pixels"
     )
     parser.add_argument(
         "--camera",

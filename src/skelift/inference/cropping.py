@@ -88,9 +88,10 @@ def prepare_image(
 ) -> PreparedImage:
     """Crop as in training.
 
-    A mask has its own place, and excludes a box. Without one, ``background="person"`` cuts the person out of the box, or of
-    the image, with a small network, and ``background="remove"`` whatever stands out by its
-    colours; a box alone is cropped with its background in it, which no model is trained for.
+    A mask has its own place, and excludes a box. Without one, ``background="person"`` cuts the
+    person out of the box, or of the image, with a small network, and ``background="remove"``
+    whatever stands out by its colours; a box alone is cropped with its background in it, which no
+    model is trained for.
     Without any of these, the body is what is not black where the border is black; else the whole
     image is taken. One image does not tell its camera: without ``focal_px``, the body is taken to
     be as far away as those of the training set typically are.

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from skelift.config import BodyConfig, Contrast
 from skelift.data.cameras import Camera
 from skelift.data.clips import Clip, check_masks_differ, find_masks, images_below, masks_beside
-from skelift.data.listing import is_file, is_video_file, list_files
 from skelift.data.images import ALPHA, GIVEN
+from skelift.data.listing import is_file, is_video_file, list_files
 from skelift.data.masked_frames import masked_frames
 from skelift.data.person import Corners
 from skelift.data.static_camera import Search
