@@ -85,10 +85,10 @@ def test_every_suffix_is_known_in_upper_case(tmp_path: Path) -> None:
     assert names(touch(tmp_path, *known)) == known
 
 
-@pytest.mark.parametrize("name", ["1.mask.jpg", "1_mask.png", "1-Mask.png"])
-def test_masks_of_other_names_are_not_read_as_images(tmp_path: Path, name: str) -> None:
-    touch(tmp_path, "1.jpg", name, "2_mask.png")
-    with pytest.raises(InputError, match=rf"{name}: looks like a mask, .* call it 1\.mask\.png"):
+@pytest.mark.parametrize("name", ["p.mask.jpg", "p_mask.png", "p.mask.PNG", "p_Mask.tif"])
+def test_a_mask_by_another_name_is_no_image(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "a/p.jpg", "a/p.mask.png", "q_mask.png", "a.mask.png")
+    assert names(tmp_path) == ["q_mask.png", "a/p.jpg"]  # nothing is called q
+    touch(tmp_path, f"a/{name}")
+    with pytest.raises(InputError, match=rf"a/{name}: is named as the mask of p, .*p\.mask\.png"):
         list_files(tmp_path)
-    (tmp_path / "1.jpg").unlink()
-    assert "2_mask.png" in names(tmp_path), "without an image of that name it is one itself"

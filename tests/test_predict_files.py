@@ -222,6 +222,47 @@ def test_bad_requests_name_the_fix(model: Path, inputs: Path, tmp_path: Path) ->
         predict.run([inputs], model, tmp_path / "p.json", every=0)
 
 
+def test_every_takes_images_too(tmp_path: Path) -> None:
+    for name in ("1.png", "2.png", "10.png", "11.png", "b/5.png"):
+        write(tmp_path / name, body(1)[0])
+    frames = [f for source in find_sources([tmp_path], every=3) for f in source.frames()]
+    assert [frame.file.name for frame in frames] == ["1.png", "11.png", "5.png"]
+
+
+def test_no_option_is_ignored(model: Path, tmp_path: Path) -> None:
+    image, mask = body(6)
+    beside = write(tmp_path / "beside" / "p.png", image)
+    write(tmp_path / "beside" / "p.mask.png", mask)
+    see_through = tmp_path / "alpha" / "p.png"
+    see_through.parent.mkdir()
+    assert cv2.imwrite(str(see_through), np.dstack([image, mask]))
+    out, box = tmp_path / "p.json", (0.0, 0.0, 90.0, 90.0)
+    contrast = {"background": "median", "contrast": "darker"}
+    for given, options, says in (
+        (beside, contrast, r"beside/p\.mask\.png: is a mask"),
+        (beside, {"background": "remove", "box": box}, r"p\.mask\.png: is a mask.*leave --box"),
+        (see_through, {"background": "remove", "box": box}, r"alpha/p\.png: .*alpha.*leave --box"),
+    ):
+        with pytest.raises(InputError, match=says):
+            predict.run([given], model, out, **options)
+    assert not out.exists()
+    with pytest.raises(InputError, match=r"a mask \(given\) and a box .* leave one out"):
+        Predictor(model)(image, mask=mask, box=box)
+
+
+def test_a_focal_length_is_of_one_size(model: Path, tmp_path: Path) -> None:
+    image = body(6)[0]
+    large = write(tmp_path / "b" / "large.png", cv2.resize(image, None, fx=2, fy=2))
+    small, same = write(tmp_path / "small.png", image), write(tmp_path / "c" / "same.png", image)
+    out = tmp_path / "p.json"
+    says = rf"large\.png: is {2 * SIDE} x {2 * SIDE} px, .*small\.png is {SIDE} x {SIDE}; --focal"
+    with pytest.raises(InputError, match=says):
+        predict.run([small, large], model, out, focal=300)
+    assert not out.exists()
+    predict.run([small, same], model, out, focal=300)
+    predict.run([small, large], model, out)
+
+
 def test_no_input_is_overwritten(model: Path, inputs: Path, tmp_path: Path) -> None:
     image, mask = body(6)
     photo = write(tmp_path / "in" / "p.png", image)
@@ -259,21 +300,3 @@ def test_file_of_something_else_is_refused(tmp_path: Path) -> None:
     for name in ("a.json", "b.json", "c.npz", "d.npz", "missing.npz", "e.csv"):
         with pytest.raises(InputError, match=rf"{name}: .*skelift predict"):
             read_pose_table(tmp_path / name)
-
-
-def test_options_without_effect_are_refused(model: Path, tmp_path: Path) -> None:
-    image = np.full((60, 80, 3), 90, np.uint8)
-    for n in range(6):
-        cv2.imwrite(str(tmp_path / f"{n}.png"), image)
-    out = tmp_path / "out" / "poses.json"
-    with pytest.raises(InputError, match=r"--every 2: thins videos, and .* has none"):
-        predict.run([tmp_path], model, out, every=2)
-    cv2.imwrite(str(tmp_path / "0.mask.png"), (image[..., 0] > 0) * np.uint8(255))
-    with pytest.raises(InputError, match=r"0\.mask\.png: a mask needs no search"):
-        predict.run([tmp_path], model, out, background="median", contrast="darker")
-    with pytest.raises(InputError, match=r"0\.mask\.png: a mask needs no search"):
-        predict.run([tmp_path / "0.png"], model, out, background="remove", box=(0, 0, 80, 60))
-    cv2.imwrite(str(tmp_path / "6.png"), image[:50])
-    with pytest.raises(InputError, match=r"6\.png: has another size than the first image"):
-        predict.run([tmp_path], model, out, focal=900)
-    assert not out.exists()

@@ -81,10 +81,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--contrast: where the body can be",
     )
     parser.add_argument(
-        "--every", type=count, default=1, metavar="N", help="every n-th frame of videos"
+        "--every",
+        type=count,
+        default=1,
+        metavar="N",
+        help="every n-th frame of a video, and every n-th image of a folder (data.folder.every)",
     )
     parser.add_argument(
-        "--focal", type=positive, metavar="PX", help="focal length in pixels, where it is known"
+        "--focal", type=positive, metavar="PX", help="focal length of all images, in pixels"
     )
     parser.add_argument(
         "--camera",
@@ -147,8 +151,9 @@ def run(
     if camera:
         cameras = [_camera_of(source, camera) for source in sources]
         frames = [_seen_by(*pair) for pair in zip(cameras, frames, strict=True)]
-    if camera or focal is not None:
-        frames = [_of_one_size(of_source) for of_source in frames]
+    if focal is not None:
+        first: list[Frame] = []
+        frames = [_of_one_size(part, "--focal, in pixels,", first) for part in frames]
     names = drawn_names(sources, turning=turn) if draw else {}
     _check_inputs_stay(
         {out: "--out"} | {draw / name: "--draw folder" for name in names.values() if draw},
@@ -254,19 +259,25 @@ def _predict(
 
 
 def _seen_by(camera: "Camera", frames: "Iterator[Frame]") -> "Iterator[Frame]":
-    """Frames of a calibrated camera."""
-    return (replace(frame, camera=camera) for frame in frames)
+    """Frames of a calibrated camera; InputError where one has another size than the first."""
+    return (replace(frame, camera=camera) for frame in _of_one_size(frames, "a calibration", []))
 
 
-def _of_one_size(frames: "Iterator[Frame]") -> "Iterator[Frame]":
-    """The frames; InputError where one has another size than the first, so another focal length."""
-    size: tuple[int, ...] = ()
+def _of_one_size(frames: "Iterator[Frame]", what: str, first: "list[Frame]") -> "Iterator[Frame]":
+    """Frames; InputError where one has another size than the first, which ``what`` is of.
+
+    ``first`` takes up the first frame of all that share it.
+    """
     for frame in frames:
-        size = size or frame.image.shape
-        if frame.image.shape != size:
+        if not first:
+            first.append(frame)
+        (height, width), (other_height, other_width) = (
+            each.image.shape[:2] for each in (frame, first[0])
+        )
+        if (height, width) != (other_height, other_width):
             raise InputError(
-                f"{frame.label}: has another size than the first image ({size[1]} x {size[0]} px); "
-                "a calibration and a focal length in pixels are of one size"
+                f"{frame.label}: is {width} x {height} px, {first[0].label} is {other_width} x "
+                f"{other_height}; {what} is of one size, predict them one by one"
             )
         yield frame
 

@@ -20,6 +20,7 @@ ImageArray = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # Pillow's names
+TWELVE_BITS = 4096  # levels of 16 bits that are all below it are a camera's own, not scaled to 16
 BLACK = 16  # channels up to this count as black: compression leaves a little noise in it
 GREYS = 64, 191  # of a mask, what lies between is neither black nor white
 # Where masks come from, as answers say it.
@@ -32,7 +33,6 @@ TWO_WAYS = (
 
 _ORIENTATION = 0x0112  # EXIF tag
 _WHITE_IS_ZERO = 262, 0  # TIFF tag and value: photometric interpretation
-_DARKEST = 4096  # of 65536: who has no level above has an image of 12 bits or fewer
 
 # What Pillow finds odd in metadata does not concern the pixels; broken pixels raise.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -183,7 +183,8 @@ def decode(
         where all of it is.
 
     Raises:
-        UnsupportedImage: several images in one file, 32 bits per channel, or fewer than 16 in 16.
+        UnsupportedImage: several images in one file, 32 bits per channel, or 16 bits of which a
+            grey image uses 12 or fewer.
         Exception: nearly any, for broken bytes.
     """
     # Pillow, not OpenCV: it refuses truncated files, which OpenCV fills up with grey.
@@ -225,10 +226,10 @@ def _grey_16(image: Any) -> tuple[ImageArray, NDArray[np.uint8] | None]:
     tag, value = _WHITE_IS_ZERO
     if image.format == "TIFF" and image.tag_v2.get(tag) == value:
         levels = 65535 - levels
-    if 0 < (top := int(levels.max())) < _DARKEST:
+    if 0 < (brightest := int(levels.max())) < TWELVE_BITS:
         raise UnsupportedImage(
-            f"has 16 bits per channel, and {top} of 65535 as its highest level, as images of fewer "
-            "bits do; scale its levels to all 16 bits, or save it with 8"
+            f"has 16 bits per pixel, but no level above {brightest} of 65535, as of a camera of 12 "
+            "bits or fewer; scale its levels to 16 bits, or save it with 8"
         )
     grey = (levels >> 8).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=-1), alpha

@@ -15,6 +15,7 @@ VIDEOS = (
     *(".wmv", ".flv", ".3gp"),
 )
 BESIDE = ".mask.png"  # NAME.mask.png beside NAME.jpg is its mask
+LIKE_A_MASK = (".mask", "_mask", "-mask")  # ends of stems that are mostly masks
 # What systems and network drives leave beside files; so is what begins with a dot.
 OF_THE_SYSTEM = (
     *("@eadir", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found"),
@@ -48,7 +49,8 @@ class Listing:
 def list_files(root: Path, suffixes: Collection[str] = (*IMAGES, *VIDEOS)) -> Listing:
     """The images and videos, or other kinds, below a folder.
 
-    InputError if one cannot be read, or is called as the mask of another one.
+    InputError if a folder cannot be read, or an image is named as another one's mask (see
+    ``LIKE_A_MASK``): it would be taken for an image of its own.
     """
     files: list[Path] = []
     left_out: Counter[str] = Counter()
@@ -60,23 +62,12 @@ def list_files(root: Path, suffixes: Collection[str] = (*IMAGES, *VIDEOS)) -> Li
                 files.append(path)
     images = [file for file in files if not file.name.endswith(BESIDE)]
     stems = {file.with_suffix("") for file in images}
-    _check_masks_are_named(images, stems)
+    _check_none_like_a_mask(images, stems)
     lone = [file for file in files if file.name.endswith(BESIDE) and _owner(file) not in stems]
     if lone:
         left_out[f"{BESIDE} without an image"] += len(lone)
     images.sort(key=lambda path: _order(path.relative_to(root)))
     return Listing(root, tuple(images), left_out)
-
-
-def _check_masks_are_named(images: Collection[Path], stems: Collection[Path]) -> None:
-    """InputError where an image is called as the mask of another one mostly is."""
-    for file in images:
-        named = re.fullmatch(r"(.+)[._-]mask", file.stem, re.IGNORECASE)
-        if named and file.with_name(named[1]) in stems:
-            raise InputError(
-                f"{file}: looks like a mask, and would be read as an image; call it "
-                f"{named[1]}{BESIDE}, or keep masks in a folder of their own"
-            )
 
 
 def natural_key(name: str) -> NaturalKey:
@@ -101,6 +92,19 @@ def folders_of(file: Path) -> tuple[str, ...]:
 
 
 _OF_SYSTEM = "of the system"
+
+
+def _check_none_like_a_mask(files: list[Path], stems: set[Path]) -> None:
+    """InputError with the first image that is named as the mask of another file."""
+    for file in files:
+        for end in LIKE_A_MASK:
+            name = file.stem.lower().endswith(end) and file.stem[: -len(end)]
+            if name and file.suffix.lower() in IMAGES and file.with_name(name) in stems:
+                raise InputError(
+                    f"{file}: is named as the mask of {name}, but would be read as an image; "
+                    f"rename it {name}{BESIDE}, or move the masks to a folder of their own "
+                    "(predict --masks DIR, data.folder.masks=DIR)"
+                )
 
 
 def _owner(mask: Path) -> Path:

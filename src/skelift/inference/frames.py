@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skelift.config import BodyConfig, Contrast
 from skelift.data.cameras import Camera
 from skelift.data.clips import Clip, check_masks_differ, find_masks, images_below, masks_beside
+from skelift.data.images import ALPHA, GIVEN
 from skelift.data.listing import is_file, is_video_file, list_files
 from skelift.data.masked_frames import masked_frames
 from skelift.data.person import Corners
@@ -74,15 +75,9 @@ class Source:
             contrast: what the body is against its background; for ``median``.
 
         Raises:
-            InputError: a file is broken, a clip too short to learn its background, or masks beside
-                the images leave ``contrast`` or ``box`` nothing to do.
+            InputError: a file is broken, a clip too short to learn its background, or an image has
+                its own mask where a box or a contrast says how to search.
         """
-        given = [mask for mask in self.clip.masks if mask]
-        if given and (contrast != "any" or (box and len(given) == len(self.clip.files))):
-            raise InputError(
-                f"{given[0]}: a mask needs no search, so --contrast and --box have no effect; "
-                "leave them out, or move the masks"
-            )
         corners: Corners | None = None
         if box is not None:
             place, first, _ = next(self.clip.frames([self.clip.indices[0]]))
@@ -94,6 +89,11 @@ class Source:
                 raise InputError(
                     f"{self.clip.file(index)}: is {image.shape[1]} x {image.shape[0]} px, and the "
                     f"box is of images of {size[1]} x {size[0]} px; predict it by itself"
+                )
+            if source in (GIVEN, ALPHA) and (box is not None or contrast != "any"):
+                raise InputError(
+                    f"{self.clip.place(index)}: is a mask, or has one as its alpha channel, which "
+                    "needs no search; leave --box and --contrast out, or remove the mask"
                 )
             if mask is None and background == REMOVE:
                 mask, source = _cut_out(image, corners), REMOVE
@@ -107,7 +107,7 @@ def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int =
     Args:
         inputs: files and folders.
         masks: folder of masks in the same tree, or with the same stems.
-        every: keep every n-th frame of a video.
+        every: keep every n-th frame of a video, and every n-th image of a folder.
 
     Raises:
         InputError: a file is not found, a folder is empty, or a mask is missing.
@@ -127,8 +127,6 @@ def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int =
         _source(tuple(file for file, _ in group), base, masks, every) for (_, base), group in groups
     ]
     check_masks_differ(source.clip for source in sources)
-    if every > 1 and not any(source.clip.is_video for source in sources):
-        raise InputError(f"--every {every}: thins videos, and {inputs[0]} has none; leave it out")
     return sources
 
 
@@ -148,10 +146,9 @@ def _expand(path: Path, masks: Path | None) -> tuple[Path, Sequence[Path]]:
 
 
 def _source(files: tuple[Path, ...], base: Path, masks: Path | None, every: int) -> Source:
+    count = frame_count(files[0]) if is_video_file(files[0]) else len(files)
     found = find_masks(files, base, masks, flat=True) if masks else masks_beside(files)
-    is_video = is_video_file(files[0])
-    indices = range(0, frame_count(files[0]), every) if is_video else range(len(files))
-    return Source(Clip(base.name, "", "", "", files, found, indices), base)
+    return Source(Clip(base.name, "", "", "", files, found, range(0, count, every)), base)
 
 
 def _corners(box: Box, file: Path, image: NDArray[np.uint8]) -> Corners:
