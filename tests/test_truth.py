@@ -280,6 +280,23 @@ def test_weights_do_not_depend_on_the_truth(tmp_path: Path) -> None:
     assert weights[0][0] == weights[1][0]
 
 
+@pytest.mark.parametrize("known", [0, 3])
+def test_too_few_labels_everywhere_are_named_as_such(tmp_path: Path, known: int) -> None:
+    poses = np.full((2, len(BODY), 3), np.nan)
+    poses[:, :known] = world_pose("walk", 3)[:known]
+    save_truth(make(tmp_path), joints_world_mm=poses)
+    with pytest.raises(InputError, match=r"truth\.npz: labels 2 of the images, none .* 4 joints"):
+        prepared(tmp_path)
+
+
+def test_arrays_that_are_not_read_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_truth(make(tmp_path), notes=np.array("by hand"), joints_3d_raw=np.zeros(3))
+    prepared(tmp_path)
+    assert "truth.npz: notes, joints_3d_raw not read; known are joints," in capsys.readouterr().err
+
+
 def save_without(folder: Path, name: str) -> None:
     with np.load(folder / "truth.npz") as archive:
         kept = {key: archive[key] for key in archive.files if key != name}
@@ -300,6 +317,8 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "names": ({"joints": np.array([f"j{n}" for n in range(17)])}, {}, "none of its joints"),
     "both": ({"joints_3d_mm": np.ones((2, 17, 3))}, {}, "joints_3d_mm and joints_world_mm; keep"),
     "height": ({"height_mm": np.array(0.0)}, {}, "height_mm is 0"),
+    "height misspelt": ({"heigth_mm": np.array(1.0)}, {}, "heigth_mm is not known, call it height"),
+    "unit left out": ({"joints_2d": np.ones((2, 17, 2))}, {}, "joints_2d .* call it joints_2d_px"),
     "camera column": ({"camera": np.array(["east"])}, {}, r"camera has shape \(1,\)"),
     "no cameras": ({}, {"cameras": "", "focal_px": 9}, "joints_world_mm needs data.folder.cameras"),
     "focal and cameras": ({}, {"focal_px": 9}, "focal_px and data.folder.cameras are both set"),

@@ -28,8 +28,9 @@ def side_cues(
 
     (N,) whether hips and shoulders point opposite ways, and (N,) how far the knees are in front of
     the line from hip to ankle, over the leg's length: below 0 they bend backwards. Front is
-    left x up. Both are NaN where joints are. None for a skeleton without hips, shoulders and legs, and for a body that lies: its
-    knees bend either way, and a curled back turns the hips against the shoulders.
+    left x up. Both are NaN where joints are. None for a skeleton without hips, shoulders and legs,
+    and for a body that lies: its knees bend either way, and a curled back turns the hips against
+    the shoulders.
     """
     if skeleton.axis or not set(TRUNK_AND_LEGS) <= set(skeleton.joints):
         return None

@@ -391,7 +391,7 @@ def _off_body(
     NaN where none is seen.
     """
     shares = np.full(len(joints), np.nan)
-    for row in np.flatnonzero(seen.any(axis=1)):
+    for row in np.flatnonzero(seen.any(axis=1)).tolist():
         x, y = np.clip(np.floor(joints[row, seen[row]]), 0, len(grown[row]) - 1).astype(int).T
         shares[row] = np.mean(~grown[row][y, x])
     return shares

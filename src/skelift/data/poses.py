@@ -19,6 +19,7 @@ from skelift.data.crop import CropBox, to_crop, to_source
 from skelift.data.deeplabcut import read_deeplabcut
 from skelift.data.format import Dataset
 from skelift.data.joints import LAYOUTS, joint_weights
+from skelift.data.names import check_names
 from skelift.data.raw_poses import FARTHEST, SURE, RawPoses, records, seen
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton, joint_name
@@ -31,6 +32,7 @@ SMALLEST = 2.0  # px; what is smaller is a point, or given as shares of the imag
 MOST_SURE = 100.0  # percent; a higher third coordinate is no confidence but a place
 # Arrays of an .npz, any of which may say how sure its joints are.
 CONFIDENCES = ("confidence", "likelihood", "visibility", "scores")
+READ = ("poses_2d", "joints", *CONFIDENCES, "clip", "person", "focal", "source_size")
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,7 @@ def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
             f"{path}: holds {', '.join(arrays) or 'nothing'}, but no poses_2d; save the poses as "
             "poses_2d (M, J, 2)"
         )
+    check_names(path, arrays, READ)
     poses = arrays["poses_2d"]
     names = [_text(name) for name in np.ravel(arrays["joints"])] if "joints" in arrays else []
     if names and layout and tuple(map(joint_name, names)) != LAYOUTS[layout]:
