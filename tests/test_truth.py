@@ -27,7 +27,7 @@ from skelift.evaluation.metrics import p_mpjpe
 from skelift.evaluation.predictions import Predicted
 from skelift.evaluation.scores import facing, measure, score
 from skelift.models.io import load_model
-from skelift.stages import evaluate, pretrain_flow, train
+from skelift.stages import evaluate, pretrain_flow, train, validate
 
 BODY = load_skeleton("h36m17")
 SIDE, FOCAL = 128, 200.0
@@ -525,7 +525,9 @@ def test_a_frame_whose_labels_change_sides_is_a_warning(tmp_path: Path) -> None:
 # A test set alone.
 
 
-def test_a_set_to_test_on_needs_no_prior(tmp_path: Path) -> None:
+def test_a_set_to_test_on_needs_no_prior(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_truth(make(tmp_path), height_mm=np.array(1700.0))
     data = prepared(tmp_path, poses="")
     assert data.counts == {"test": 4}
@@ -547,6 +549,11 @@ def test_a_set_to_test_on_needs_no_prior(tmp_path: Path) -> None:
     assert ratio == pytest.approx(100 / 1700)
     # A pixel of the crop is so many mm at the body: some 1,900 mm fill 32 px.
     assert 30 < row["overall"]["error_2d_mm"] / row["overall"]["error_2d_px"] < 100
+    capsys.readouterr()
+    for truth, said in (("", False), ("else/truth.npz", False), ("nothere.npz", True)):
+        keys = ["data=folder", *paths, "data.size=32", f"data.folder.truth={truth}"]
+        validate.run(compose(keys))
+        assert ("data.folder.truth=nothere.npz is not read" in capsys.readouterr().err) == said
     with pytest.raises(InputError, match="has no unpaired poses, only test; choose a data set"):
         pretrain_flow.run(compose([*overrides(tmp_path, "run"), *paths]))
     with pytest.raises(InputError, match="has no train images, only test; choose a data set"):
