@@ -116,7 +116,12 @@ RULES = (
     # A turn of more than 90 degrees between hips and shoulders is rare.
     _none("samples", "twisted", "hips and shoulders agree on left and right", mostly=0.98),
     _none("samples", "sides_jump", "left and right do not swap from one frame to the next"),
-    Rule("samples", "knee_bend", "knees bend forward: left and right are not swapped", low=-0.02),
+    Rule(
+        "samples",
+        "knee_bend",
+        "knees bend forward: no sides are swapped, no axis is mirrored",
+        low=-0.02,
+    ),
     Rule("images", "mask_coverage", "the mask covers 1 to 90 % of the crop", low=0.01, high=0.9),
     Rule("images", "mask_on_border", "the mask leaves most of its image's border free", high=MOST),
     Rule(
