@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skelift.data.cameras import find_camera, read_cameras
+from skelift.data.cameras import KEYS, find_camera, read_cameras
 
 CHUNK = 3500  # frames of a video, or fewer; its folder is called by its first one
 REACH = 20  # frames around a labelled one that are not trained on, data.folder.exclude
@@ -58,7 +58,9 @@ def main() -> None:
         picture = out / f"clips/{first}/{camera}/{frame - first:04d}.jpg"
         picture.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(still, picture)
-    shutil.copyfile(folder / CALIBRATION, out / "cameras.json")
+    cameras = json.loads((folder / CALIBRATION).read_text())["cameras"]
+    read = {name: {key: of[key] for key in KEYS if key in of} for name, of in cameras.items()}
+    (out / "cameras.json").write_text(json.dumps({"cameras": read}))
     labelled = json.loads((folder / LABELLED).read_text())["all"]
     clips = [int(clip.name) for clip in (out / "clips").iterdir()]
     _write_truth(out / "truth.npz", labels, labelled, clips)

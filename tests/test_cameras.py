@@ -46,6 +46,9 @@ LAUGHS = (
 OUTSIDE = '<!DOCTYPE c [<!ENTITY e SYSTEM "file:///etc/hostname">]><c>&e;</c>'
 
 
+FISHEYE = f"[cam_0]\nname = 'west'\nmatrix = {K}\ndistortions = {LENS[:4]}\nfisheye = true\n"
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with random weights."""
@@ -175,15 +178,12 @@ def test_cameras_are_found_by_name_or_by_their_video(tmp_path: Path) -> None:
     assert find_camera(cameras[:1], "", path).name == "west"
     with pytest.raises(InputError, match=r"c\.json: has no camera north, but west, east; name"):
         find_camera(cameras, "north", path)
-    with pytest.raises(InputError, match=r"c\.json: has several cameras \(west, east\); name one"):
+    with pytest.raises(InputError, match=r"has 2 cameras .* --camera \S*c\.json:west in predict"):
         find_camera(cameras, "", path)
     with pytest.raises(InputError, match="has no camera north"):
         find_camera(cameras[:1], "north", path)
     with pytest.raises(InputError, match="east: has no R and t"):
         cameras[1].from_world(POINTS)
-
-
-FISHEYE = f"[left]\nmatrix = {K}\ndistortions = [0.1, 0.0, 0.0, 0.0]\nfisheye = true\n"
 
 
 @pytest.mark.parametrize(
@@ -192,17 +192,22 @@ FISHEYE = f"[left]\nmatrix = {K}\ndistortions = [0.1, 0.0, 0.0, 0.0]\nfisheye = 
         ("c.json", None, "not found"),
         ("c.json", "{", "cannot be read as a calibration"),
         ("c.json", '{"cameras": {}}', "has no camera in it"),
-        ("c.json", "[]", "cannot be read as a calibration"),
+        ("c.json", "[]", r'it must be \{"cameras": \{NAME'),
+        ("c.json", '{"cameras": [1]}', r'"cameras" must be \{NAME'),
+        ("c.json", '{"cameras": {"a": 3}}', r'"cameras" must be \{NAME'),
+        ("c.json", {"K": K, "distorsion": LENS}, "a: distorsion is not known, call it distortion"),
+        ("c.json", {"K": K, "distCoeffs": LENS}, "distCoeffs is not known, call it distortion"),
+        ("c.json", {"K": K, "imageSize": [9, 9]}, "imageSize is not known, call it image_size"),
+        ("c.json", {"K": K, "distortion": [float("nan"), 0, 0, 0]}, "distortion holds NaN"),
+        ("c.json", {"K": K, "image_size": [100, 480]}, "principal point .* of 100 x 480 pixels"),
+        ("c.toml", FISHEYE, r"c\.toml.*west: fisheye = true: .*undistort the images"),
         ("c.json", '{"cameras": {"a": {"R": 1}}}', "lacks 'K'"),
         ("c.json", '{"cameras": {"a": {"K": [[1, 2]]}}}', r"a: K must be \(3, 3\) finite"),
         ("c.json", {"K": np.diag([-1.0, 1, 1]).tolist()}, "focal lengths in K must be above 0"),
         ("c.json", {"K": K, "distortion": [1, 2]}, "distortion has 2 numbers"),
-        ("c.json", {"K": K, "distortion": [float("nan")] * 4}, "distortion must be finite numbers"),
-        ("c.json", {"K": K, "distorsion": [0.1, 0, 0, 0]}, "distorsion is not known; write dist"),
         ("c.json", {"K": K, "R": np.eye(3).tolist()}, "R and t go together"),
         ("c.json", {"K": K, "R": (2 * np.eye(3)).tolist(), "t": MOVE}, "R is not a rotation"),
         ("c.toml", "x = ", "cannot be read as a calibration"),
-        ("c.toml", FISHEYE, "camera left has a fisheye lens; undistort its images"),
         ("c.json", f'{{"cameras": {{"a": {{"K": {K}}}, "a": {{"K": {K}}}}}}}', "a is there twice"),
         ("c.json", f'{{"cameras": {{"a": {{"K": {K}, "K": {K}}}}}}}', "K is there twice"),
         ("c.json", {"K": K, "distortion": [-2.0, 0, 0, 0]}, "a: its distortion folds the image"),
@@ -292,6 +297,31 @@ def test_a_view_down_the_axis_of_an_ideal_camera_is_a_plain_crop(size: int) -> N
     np.testing.assert_allclose(box.as_array(), plain.as_array(), atol=1e-4)
     apart = view.cut(image, box, size).astype(int) - plain.cut(image, size)
     assert np.abs(apart).max() <= 1
+
+
+def test_keys_of_another_purpose_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.json").write_text(
+        json.dumps({"cameras": {"a": {"K": K, "serial": 7, "centre_mm": [0, 0, 1]}}})
+    )
+    for _ in range(2):
+        read_cameras(tmp_path / "c.json")
+    assert capsys.readouterr().err == (
+        f"{tmp_path / 'c.json'}: camera a: serial, centre_mm not read; known are K, distortion, R, "
+        "t, image_size, file\n"
+    )
+
+
+def test_a_lens_that_is_no_fisheye_is_read(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(FISHEYE.replace("true", "false"))
+    assert read_cameras(tmp_path / "c.toml")[0].name == "west"
+
+
+def test_a_principal_point_far_outside_of_the_images_is_refused() -> None:
+    k = np.array([[900.0, 0, 2400], [0, 900, 240], [0, 0, 1]])
+    with pytest.raises(InputError, match="c: its principal point 2400, 240 is far outside"):
+        view_of_mask(Camera("c", k), np.full((480, 480), 255, np.uint8))
 
 
 def test_images_of_another_size_are_refused() -> None:

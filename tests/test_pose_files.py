@@ -512,6 +512,8 @@ def test_h5_that_lacks_numbers_is_refused(tmp_path: Path) -> None:
         ({"poses_2d": POSES + 0j}, "not numbers"),
         ({"poses_2d": np.concatenate([POSES, POSES[..., :1]], axis=-1)}, "give poses_2d"),
         ({"confidence": np.ones(5)}, r"confidence has shape \(5,\), expected \(4, 17\)"),
+        ({"confidences": np.zeros((4, 17))}, "confidences is not known, call it confidence"),
+        ({"Clip": ["a"]}, "Clip is not known, call it clip"),
         ({"focal": -900.0}, "focal holds -900; give pixels above 0"),
         ({"focal": [900.0, np.inf]}, "focal holds inf"),
         ({"focal": 0.0}, "focal holds 0"),
@@ -538,6 +540,16 @@ def test_names_in_the_file_go_before_a_named_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(pixels(read(tmp_path / "p.npz", "h36m17")), POSES, atol=0.01)
     with pytest.raises(InputError, match=r"another order than data\.folder\.joints=mpi17"):
         read(tmp_path / "p.npz", "mpi17")
+
+
+def test_arrays_of_the_user_s_own_are_named_and_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {"poses_3d": np.zeros((4, 17, 3)), "source_pose": np.arange(4), "camera": ["a"] * 4}
+    np.savez(tmp_path / "p.npz", poses_2d=POSES, **own)
+    np.testing.assert_allclose(pixels(read(tmp_path / "p.npz")), POSES, atol=0.01)
+    said = f"{tmp_path / 'p.npz'}: poses_3d, source_pose, camera not read; known are poses_2d,"
+    assert said in capsys.readouterr().err
 
 
 def test_npz_may_leave_cameras_open(tmp_path: Path) -> None:

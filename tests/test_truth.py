@@ -27,7 +27,7 @@ from skelift.evaluation.metrics import p_mpjpe
 from skelift.evaluation.predictions import Predicted
 from skelift.evaluation.scores import facing, measure, score
 from skelift.models.io import load_model
-from skelift.stages import evaluate, pretrain_flow, train
+from skelift.stages import evaluate, pretrain_flow, train, validate
 
 BODY = load_skeleton("h36m17")
 SIDE, FOCAL = 128, 200.0
@@ -171,7 +171,7 @@ def test_truth_in_the_camera_frame_needs_no_cameras(tmp_path: Path) -> None:
     test = data.split("test")
     assert test.joints_3d_mm is not None
     np.testing.assert_allclose(test.joints_3d_mm, pose, rtol=1e-6)
-    assert measure_dataset(data)["samples"]["reprojection"][-2:].max() < 1e-5
+    assert measure_dataset(data)["samples"]["near_reprojection"][-2:].max() < 1e-5
 
 
 def test_plain_crops_know_of_a_calibration_its_focal_length_alone(tmp_path: Path) -> None:
@@ -280,6 +280,23 @@ def test_weights_do_not_depend_on_the_truth(tmp_path: Path) -> None:
     assert weights[0][0] == weights[1][0]
 
 
+@pytest.mark.parametrize("known", [0, 3])
+def test_too_few_labels_everywhere_are_named_as_such(tmp_path: Path, known: int) -> None:
+    poses = np.full((2, len(BODY), 3), np.nan)
+    poses[:, :known] = world_pose("walk", 3)[:known]
+    save_truth(make(tmp_path), joints_world_mm=poses)
+    with pytest.raises(InputError, match=r"truth\.npz: labels 2 of the images, none .* 4 joints"):
+        prepared(tmp_path)
+
+
+def test_arrays_that_are_not_read_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_truth(make(tmp_path), notes=np.array("by hand"), joints_3d_raw=np.zeros(3))
+    prepared(tmp_path)
+    assert "truth.npz: notes, joints_3d_raw not read; known are joints," in capsys.readouterr().err
+
+
 def save_without(folder: Path, name: str) -> None:
     with np.load(folder / "truth.npz") as archive:
         kept = {key: archive[key] for key in archive.files if key != name}
@@ -289,8 +306,6 @@ def save_without(folder: Path, name: str) -> None:
 TWO = np.array(["walk", "walk"])
 NANS = np.full((2, len(BODY), 3), 1.0)
 NANS[0, 0, 1] = np.nan
-FEW = np.full((2, len(BODY), 3), np.nan)
-FEW[:, :3] = 1
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "not found": ({}, {"truth": "none.npz"}, r"none\.npz: not found; set data\.folder\.truth"),
     "frames elsewhere": ({"frame": np.array([90, 91])}, {}, "none of its frames is among"),
@@ -302,8 +317,8 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "names": ({"joints": np.array([f"j{n}" for n in range(17)])}, {}, "none of its joints"),
     "both": ({"joints_3d_mm": np.ones((2, 17, 3))}, {}, "joints_3d_mm and joints_world_mm; keep"),
     "height": ({"height_mm": np.array(0.0)}, {}, "height_mm is 0"),
-    "misspelt": ({"heigth_mm": np.array(1700.0)}, {}, "heigth_mm is not known; write height_mm"),
-    "few labels": ({"joints_world_mm": FEW}, {}, "no frame has 4 labelled joints"),
+    "height misspelt": ({"heigth_mm": np.array(1.0)}, {}, "heigth_mm is not known, call it height"),
+    "unit left out": ({"joints_2d": np.ones((2, 17, 2))}, {}, "joints_2d .* call it joints_2d_px"),
     "camera column": ({"camera": np.array(["east"])}, {}, r"camera has shape \(1,\)"),
     "no cameras": ({}, {"cameras": "", "focal_px": 9}, "joints_world_mm needs data.folder.cameras"),
     "focal and cameras": ({}, {"focal_px": 9}, "focal_px and data.folder.cameras are both set"),
@@ -389,31 +404,130 @@ def test_validation_checks_the_labels(
     assert np.mean((values >= low) & (values <= high)) < rule.mostly
 
 
-def test_3d_labels_with_y_up_bend_their_knees_backward(tmp_path: Path) -> None:
-    poses = np.stack([world_pose("walk", frame) for frame in range(12)])
-    at = {name: poses[:, BODY.index(name)] for name in BODY.joints}
-    forward = np.cross(at["l_hip"] - at["r_hip"], at["thorax"] - at["pelvis"])
-    forward *= 60 / np.linalg.norm(forward, axis=1, keepdims=True)
-    for side in "lr":
+EVERY = tuple(range(FRAMES))
+
+
+def failing(data: Dataset) -> set[str]:
+    """The columns whose rules do not hold."""
+    from skelift.data.rules import RULES
+
+    tables, failed = measure_dataset(data), set()
+    for rule in RULES:
+        column = tables.get(rule.table, {}).get(rule.column, np.zeros(0)).astype(float)
+        known = column[~np.isnan(column)]
+        low = -np.inf if rule.low is None else rule.low
+        high = np.inf if rule.high is None else rule.high
+        if len(known) and np.mean((known >= low) & (known <= high)) < rule.mostly:
+            failed.add(rule.column)
+    return failed
+
+
+def own_frame(folder: Path, change: Callable[[Any], Any], with_2d: bool) -> None:
+    """Truth of all images in their cameras' frames, changed; two joints are not labelled."""
+    poses, pixels = [], []
+    for camera in CAMERAS:
+        rotation, move = camera_of(camera)
+        for frame in EVERY:
+            poses.append(change(world_pose("walk", frame) @ rotation.T + move))
+            pixels.append(pixels_of(camera, world_pose("walk", frame)))
+    labels: dict[str, Any] = {"joints_3d_mm": np.stack(poses)}
+    labels |= {"joints_2d_px": np.stack(pixels)} if with_2d else {}
+    for label in labels.values():
+        label[:, HIDDEN] = np.nan
+    names: dict[str, Any] = {
+        "joints": np.array(BODY.joints),
+        "frame": np.tile(EVERY, 2) + 10,
+        "camera": np.repeat(CAMERAS, FRAMES),
+    }
+    np.savez(folder / "truth.npz", **names, **labels)
+
+
+def as_is(pose: NDArray[np.float64]) -> NDArray[np.float64]:
+    return pose
+
+
+def y_up(pose: NDArray[np.float64]) -> NDArray[np.float64]:
+    return pose * [1, -1, 1]
+
+
+def x_left(pose: NDArray[np.float64]) -> NDArray[np.float64]:
+    return pose * [-1, 1, 1]
+
+
+UP_OR_RIGHT: dict[str, tuple[Callable[[Any], Any], bool, float, set[str]]] = {
+    "as it is": (as_is, False, FOCAL, set()),
+    "as it is, with 2D": (as_is, True, FOCAL, set()),
+    "as it is, with 2D alone": (as_is, True, 0, set()),
+    # 2D unknown: the masks know what is up, and where the body is.
+    "y up": (y_up, False, FOCAL, {"labels_mirrored", "labels_upside_down", "labels_off_body"}),
+    "x left": (x_left, False, FOCAL, {"labels_mirrored", "labels_off_body", "labels_outside"}),
+    "y up, with 2D": (y_up, True, FOCAL, {"near_reprojection", "labels_upside_down"}),
+    "y up, with 2D alone": (y_up, True, 0, {"agreement", "labels_upside_down"}),
+    "x left, with 2D": (x_left, True, FOCAL, {"near_reprojection"}),
+    "y up, nothing else known": (y_up, False, 0, {"labels_upside_down"}),
+}
+
+
+@pytest.mark.parametrize("case", UP_OR_RIGHT)
+def test_truth_in_another_frame_than_the_camera_s_is_found(tmp_path: Path, case: str) -> None:
+    change, with_2d, focal, expected = UP_OR_RIGHT[case]
+    own_frame(make(tmp_path), change, with_2d)
+    data = prepared(tmp_path, cameras="", focal_px=focal, poses="")
+    assert failing(data) - {"knee_bend", "twisted"} == expected
+
+
+def knees(pose: NDArray[np.float64], forward: float) -> NDArray[np.float64]:
+    """Knees so far (mm) in front of the line from hip to ankle, hips and shoulders parallel."""
+    at = {name: pose[BODY.index(name)] for name in BODY.joints}
+    hips, up = at["l_hip"] - at["r_hip"], at["thorax"] - at["pelvis"]
+    front = np.cross(hips, up) / np.linalg.norm(np.cross(hips, up))
+    bent = pose.copy()
+    for side, sign in ("l", 1), ("r", -1):
         middle = (at[f"{side}_hip"] + at[f"{side}_ankle"]) / 2
-        poses[:, BODY.index(f"{side}_knee")] = middle + forward
+        bent[BODY.index(f"{side}_knee")] = middle + forward * front
+        bent[BODY.index(f"{side}_shoulder")] = at["thorax"] + sign * 0.6 * hips
+    return bent
+
+
+SIDES: dict[str, tuple[Callable[[Any], Any], set[str]]] = {
+    "as they are": (lambda pose: knees(pose, 60), set()),
+    "all names exchanged": (lambda pose: knees(pose, 60)[BODY.swap], {"knee_bend"}),
+    "hips exchanged": (
+        lambda pose: np.where(
+            np.isin(BODY.joints, ["l_hip", "r_hip"])[:, None], pose[BODY.swap], pose
+        ),
+        {"twisted"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SIDES)
+def test_truth_is_checked_for_left_and_right(tmp_path: Path, case: str) -> None:
+    change, expected = SIDES[case]
+    own_frame(make(tmp_path), lambda pose: change(knees(pose, 60)), with_2d=False)
+    failed = failing(prepared(tmp_path, cameras="", focal_px=FOCAL, poses=""))
+    assert failed & {"knee_bend", "twisted", "labels_jump"} >= expected
+    assert bool(failed & {"knee_bend", "twisted"}) == bool(expected)
+
+
+def test_a_frame_whose_labels_change_sides_is_a_warning(tmp_path: Path) -> None:
+    """The frame before is the same pose; between labels that are far apart it is no fault."""
+    still = world_pose("walk", 3)
+    poses = np.stack([still, still[BODY.swap]])
     poses[:, HIDDEN] = np.nan
-    save_truth(make(tmp_path), frames=tuple(range(12)), joints_world_mm=poses)
-    data = prepared(tmp_path, poses="")
-
-    def bend() -> NDArray[Any]:
-        return measure_dataset(Dataset(data.folder))["samples"]["knee_bend"]
-
-    assert np.nanmin(bend()) > 0.03
-    file = data.folder / "test" / "joints_3d_mm.npy"
-    np.save(file, np.load(file) * np.float32([1, -1, 1]))
-    assert np.nanmax(bend()) < -0.03
+    for frames, jumps in (((3, 5), True), ((3, 10), False)):
+        folder = make(tmp_path / str(frames[1]))
+        save_truth(folder, frames=frames, joints_world_mm=poses)
+        data = prepared(folder, poses="")
+        assert bool(measure_dataset(data)["samples"]["labels_jump"].any()) == jumps
 
 
 # A test set alone.
 
 
-def test_a_set_to_test_on_needs_no_prior(tmp_path: Path) -> None:
+def test_a_set_to_test_on_needs_no_prior(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_truth(make(tmp_path), height_mm=np.array(1700.0))
     data = prepared(tmp_path, poses="")
     assert data.counts == {"test": 4}
@@ -435,6 +549,11 @@ def test_a_set_to_test_on_needs_no_prior(tmp_path: Path) -> None:
     assert ratio == pytest.approx(100 / 1700)
     # A pixel of the crop is so many mm at the body: some 1,900 mm fill 32 px.
     assert 30 < row["overall"]["error_2d_mm"] / row["overall"]["error_2d_px"] < 100
+    capsys.readouterr()
+    for truth, said in (("", False), ("else/truth.npz", False), ("nothere.npz", True)):
+        keys = ["data=folder", *paths, "data.size=32", f"data.folder.truth={truth}"]
+        validate.run(compose(keys))
+        assert ("data.folder.truth=nothere.npz is not read" in capsys.readouterr().err) == said
     with pytest.raises(InputError, match="has no unpaired poses, only test; choose a data set"):
         pretrain_flow.run(compose([*overrides(tmp_path, "run"), *paths]))
     with pytest.raises(InputError, match="has no train images, only test; choose a data set"):

@@ -27,7 +27,8 @@ WRIST, ELBOW = BODY.index("l_wrist"), BODY.index("l_elbow")
 
 OF_LABELS = {
     *("samples/moment_shared", "samples/labelled", "samples/labels_outside"),
-    "images/labels_off_body",
+    *("samples/near_reprojection", "samples/labels_upside_down", "samples/labels_jump"),
+    *("images/labels_off_body", "images/labels_mirrored"),
 }
 OF_TAKES = {
     *("samples/intruder", "samples/unusual_side", "samples/jump"),

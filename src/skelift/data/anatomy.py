@@ -23,13 +23,14 @@ def bone_lengths(joints: NDArray[np.floating], skeleton: Skeleton) -> NDArray[np
 
 def side_cues(
     joints_mm: NDArray[np.floating], skeleton: Skeleton
-) -> tuple[NDArray[np.bool_], NDArray[np.floating]] | None:
+) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
     """What tells left from right in (N, J, 3) poses in the camera frame.
 
     (N,) whether hips and shoulders point opposite ways, and (N,) how far the knees are in front of
     the line from hip to ankle, over the leg's length: below 0 they bend backwards. Front is
-    left x up. None for a skeleton without hips, shoulders and legs, and for a body that lies: its
-    knees bend either way, and a curled back turns the hips against the shoulders.
+    left x up. Both are NaN where joints are. None for a skeleton without hips, shoulders and legs,
+    and for a body that lies: its knees bend either way, and a curled back turns the hips against
+    the shoulders.
     """
     if skeleton.axis or not set(TRUNK_AND_LEGS) <= set(skeleton.joints):
         return None
@@ -40,20 +41,33 @@ def side_cues(
     with np.errstate(divide="ignore", invalid="ignore"):
         front /= np.linalg.norm(front, axis=1, keepdims=True)
         bend = (_knee_bend(joint, "l", front) + _knee_bend(joint, "r", front)) / 2
-    return (hips * shoulders).sum(axis=1) < 0, bend
+    across = (hips * shoulders).sum(axis=1)
+    return np.where(np.isnan(across), np.nan, across < 0), bend
 
 
-def upside_down(joints_2d: NDArray[np.floating], skeleton: Skeleton) -> NDArray[np.bool_] | None:
-    """(N,) whether a body of (N, J, 2) pixels, y down, stands on its head.
+def upside_down(joints: NDArray[np.floating], skeleton: Skeleton) -> NDArray[np.floating] | None:
+    """(N,) whether a body of (N, J, 2 or 3) joints, y down, stands on its head: 1 or 0.
 
-    Its head lies below the root and both ankles above it. None for a skeleton without ankles,
-    such as a hand's, which has no upright.
+    Its head lies below the root and both ankles above it. Where head or root is NaN, the middle of
+    the shoulders or of the hips stands for it; the answer is NaN where these are too. None for a
+    skeleton without ankles, such as a hand's, which has no upright.
     """
     if not {"l_ankle", "r_ankle"} <= set(skeleton.joints):
         return None
-    below = joints_2d[..., 1] - joints_2d[:, skeleton.root_index, None, 1]
-    ankles = below[:, [skeleton.index("l_ankle"), skeleton.index("r_ankle")]]
-    return np.asarray((below[:, skeleton.head_index] > 0) & (ankles < 0).all(axis=1))
+    y = joints[..., 1]
+
+    def height(index: int, instead: str) -> NDArray[np.floating]:
+        pair = [f"{side}_{instead}" for side in "lr"]
+        if not set(pair) <= set(skeleton.joints):
+            return y[:, index]
+        middle = y[:, [skeleton.index(name) for name in pair]].mean(axis=1)
+        return np.where(np.isnan(y[:, index]), middle, y[:, index])
+
+    root = height(skeleton.root_index, "hip")
+    head = height(skeleton.head_index, "shoulder") - root
+    ankles = y[:, [skeleton.index("l_ankle"), skeleton.index("r_ankle")]] - root[:, None]
+    unknown = np.isnan(head) | np.isnan(ankles).any(axis=1)
+    return np.where(unknown, np.nan, (head > 0) & (ankles < 0).all(axis=1))
 
 
 def _knee_bend(

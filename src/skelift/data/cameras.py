@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from skelift.config.skeleton_file import read_names
 from skelift.data.crop import CropBox
 from skelift.data.images import binary
-from skelift.data.spelling import check_spelling
+from skelift.data.names import check_names
 from skelift.errors import InputError
 
 Array = NDArray[np.float64]
@@ -35,7 +35,9 @@ FOCAL_PX = (10.0, 1e6)  # what a camera may have
 SIXTY_FOURTH = 64.0  # Qualisys gives pixels in this fraction
 DISTORTIONS = (0, 4, 5, 8, 12, 14)  # counts of coefficients that OpenCV's model has
 ROS_MODELS = ("plumb_bob", "rational_polynomial")  # of distortion, which are OpenCV's
-KEYS = ("K", "distortion", "R", "t", "image_size", "file")  # of a camera in our own form
+KEYS = ("K", "distortion", "R", "t", "image_size", "file")  # of a camera in a .json
+_OPENCV = dict.fromkeys(("D", "dist", "distCoeffs", "dist_coeffs"), "distortion")
+BEYOND = 1.0  # how far outside the principal point may lie, over the image's side
 MOST_BYTES = 10 * 2**20  # of a calibration file
 
 
@@ -82,12 +84,17 @@ class Camera:
         return View(self, _turn_onto_axis(ray), np.asarray(pixel, np.float64))
 
     def check_size(self, width: int, height: int) -> None:
-        """InputError unless its images have this size, where the calibration says one."""
+        """InputError unless images of this size can be its own, by K and by the calibration.
+
+        The principal point may lie outside of an image that was cut, but not far.
+        """
         if self.size and self.size != (width, height):
             raise InputError(
                 f"camera {self.name}: calibrated for {self.size[0]} x {self.size[1]} pixels, the "
                 f"image has {width} x {height}; give images as they were calibrated"
             )
+        if fault := _far_principal(self.matrix, (width, height)):
+            raise InputError(f"camera {self.name}: {fault}")
 
 
 @dataclass(frozen=True)
@@ -167,8 +174,15 @@ def find_camera(cameras: Sequence[Camera], name: str, path: Path) -> Camera:
         return cameras[0]
     there = ", ".join(camera.name for camera in cameras)
     if not name:
-        raise InputError(f"{path}: has several cameras ({there}); name one of them")
-    raise InputError(f"{path}: has no camera {name}, but {there}; name the camera as the file does")
+        raise InputError(
+            f"{path}: has {len(cameras)} cameras ({there}), and nothing says which; name it: "
+            f"--camera {path}:{cameras[0].name} in predict, the level camera of data.folder.layout "
+            "in prepare"
+        )
+    raise InputError(
+        f"{path}: has no camera {name}, but {there}; name the camera as the file does (in predict: "
+        f"--camera {path}:{cameras[0].name})"
+    )
 
 
 def read_cameras(path: Path) -> tuple[Camera, ...]:
@@ -220,8 +234,15 @@ def _text(path: Path) -> str:
 
 
 def _from_json(path: Path) -> list[Camera]:
-    cameras = json.loads(_text(path), object_pairs_hook=_without_repeats)["cameras"]
-    return [_from_mapping(str(name), values) for name, values in cameras.items()]
+    content = json.loads(_text(path), object_pairs_hook=_without_repeats)
+    if not isinstance(content, dict):
+        raise ValueError('it must be {"cameras": {NAME: {"K": ...}}}')
+    cameras = content["cameras"]
+    if not (isinstance(cameras, dict) and all(isinstance(v, dict) for v in cameras.values())):
+        raise ValueError('"cameras" must be {NAME: {"K": ...}}')
+    for name, values in cameras.items():
+        check_names(path, values, KEYS, _OPENCV, f"camera {name}")
+    return [_from_mapping(name, values) for name, values in cameras.items()]
 
 
 def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -236,7 +257,6 @@ def _check_repeats(keys: Sequence[str]) -> None:
 
 
 def _from_mapping(name: str, values: Mapping[str, Any]) -> Camera:
-    check_spelling(values, KEYS)
     size = values.get("image_size")
     file = values.get("file")
     return _camera(
@@ -251,23 +271,29 @@ def _from_mapping(name: str, values: Mapping[str, Any]) -> Camera:
 
 
 def _from_toml(path: Path) -> list[Camera]:
-    content = tomllib.loads(_text(path))
-    for section, values in content.items():
-        if isinstance(values, Mapping) and values.get("fisheye"):
-            raise ValueError(f"camera {section} has a fisheye lens; undistort its images first")
     return [
-        _camera(
-            str(values.get("name", section)),
-            values["matrix"],
-            values["distortions"],
-            values.get("rotation"),
-            values.get("translation"),
-            values.get("size"),
-            aliases=(section,),
-        )
-        for section, values in content.items()
+        _from_section(section, values)
+        for section, values in tomllib.loads(_text(path)).items()
         if isinstance(values, Mapping) and "matrix" in values
     ]
+
+
+def _from_section(section: str, values: Mapping[str, Any]) -> Camera:
+    name = str(values.get("name", section))
+    if values.get("fisheye", False) is not False:
+        raise ValueError(
+            f"{name}: fisheye = {str(values['fisheye']).lower()}: that model cannot be read; "
+            "undistort the images, or calibrate with fisheye = false"
+        )
+    return _camera(
+        name,
+        values["matrix"],
+        values["distortions"],
+        values.get("rotation"),
+        values.get("translation"),
+        values.get("size"),
+        aliases=(section,),
+    )
 
 
 def _from_yaml(path: Path) -> list[Camera]:
@@ -405,10 +431,10 @@ def _camera(
             f"{k[0, 0]:g} and {k[1, 1]:g}"
         )
     lens = np.asarray(distortion, dtype=np.float64).ravel()
+    if not np.isfinite(lens).all():
+        raise ValueError(f"{name}: distortion holds NaN or infinity; give numbers, or leave it out")
     if len(lens) not in DISTORTIONS:
         raise ValueError(f"{name}: distortion has {len(lens)} numbers; OpenCV's has k1 k2 p1 p2 k3")
-    if not np.isfinite(lens).all():
-        raise ValueError(f"{name}: distortion must be finite numbers")
     turned = moved = None
     if (rotation is None) != (translation is None):
         raise ValueError(f"{name}: R and t go together")
@@ -418,9 +444,22 @@ def _camera(
         moved = _array(f"{name}: t", np.ravel(translation), (3,))
     width_height = None if size is None else _array(f"{name}: size", size, (2,))
     sides = None if width_height is None else (int(width_height[0]), int(width_height[1]))
+    if sides and (fault := _far_principal(k, sides)):
+        raise ValueError(f"{name}: {fault}")
     camera = Camera(name, k, lens, turned, moved, sides, aliases)
     _check_lens(camera)
     return camera
+
+
+def _far_principal(matrix: Array, size: tuple[int, int]) -> str:
+    """What is wrong where the principal point is far outside of an image; else empty."""
+    middle, sides = matrix[:2, 2], np.array(size)
+    if ((middle >= -BEYOND * sides) & (middle <= (1 + BEYOND) * sides)).all():
+        return ""
+    return (
+        f"its principal point {middle[0]:g}, {middle[1]:g} is far outside of an image of "
+        f"{size[0]} x {size[1]} pixels; K must be of images of this size"
+    )
 
 
 def _check_lens(camera: Camera) -> None:

@@ -1,5 +1,6 @@
 """The data set on disk, checked against the configuration that chose it."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,20 @@ def chosen_dataset(config: Config) -> Dataset:
             "them again with one (data.folder.focal_px, `focal` of an .npz)"
         )
     return data
+
+
+def note_other_truth(config: Config, data: Dataset) -> None:
+    """Say on stderr that a truth file is not read, where the set was made with another one."""
+    given = config.data.folder.truth if config.data.folder else ""
+    asked = Path(given).name
+    has = data.info.details.get("folder", {}).get("truth", "")
+    if asked and asked != has:
+        made = f"was prepared with {has}" if has else "was prepared without a truth file"
+        print(
+            f"{data.folder}: {made}, so data.folder.truth={given} is not read; "
+            "prepare it again to use that",
+            file=sys.stderr,
+        )
 
 
 def of_unknown_camera(data: Dataset) -> str:

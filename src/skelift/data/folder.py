@@ -147,8 +147,8 @@ def _of_poses(folder: FolderConfig, poses: UnpairedPoses | None) -> Iterator[str
     turned = upside_down(poses.poses_2d, poses.skeleton)
     if turned is not None and turned.mean() > 0.5:
         yield (
-            f"{folder.poses}: warning: {turned.sum()} of {len(turned)} poses stand on their heads; "
-            "y points down in an image, negate it where it points up"
+            f"{folder.poses}: warning: {int(turned.sum())} of {len(turned)} poses stand on their "
+            "heads; y points down in an image, negate it where it points up"
         )
 
 

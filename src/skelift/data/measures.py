@@ -27,6 +27,7 @@ NEAR = 0.04  # a joint this close to the mask is on the body, as a fraction of t
 THUMBNAIL = 16
 OFF_BODY, LABELS_OFF_BODY = "off_body", "labels_off_body"
 SAMPLED = 64  # points of each side of an image's border
+NEXT_FRAMES = 5  # between labelled frames in which nobody turns round
 FEWEST_BENT = 20  # poses of a person from which on the mean bend of the knees says something
 
 STATIC = ("median", "subtractor")  # backgrounds of static cameras, searched for
@@ -91,15 +92,14 @@ def _samples_table(data: Dataset) -> Table:
     table |= _copies(data, of_split)
     table |= _over_time(samples, data.info)
     if has_truth_file(data):
-        return table | _measure_truth(data, samples, of_split == "test")
+        return table | _measure_truth(data, of_split == "test")
     joints_2d = _known(data, "joints_2d")
     joints_3d = _known(data, "joints_3d_mm")
     if joints_2d is not None:
         table |= _measure_2d(joints_2d, data.info.size)
     if joints_3d is not None:
         table |= _measure_3d(joints_3d, samples["person"], data.skeleton)
-        table["sides_jump"] = _sides_jump(joints_3d, samples, data.skeleton)
-        table |= _measure_sides(joints_3d, samples["person"], data.skeleton)
+        table |= _measure_sides(joints_3d, samples, data.skeleton)
     if joints_2d is not None and joints_3d is not None:
         table["reprojection"] = _reprojection(joints_2d, joints_3d, samples, data.info.size)
         table |= _agreement(joints_2d, joints_3d, samples)
@@ -176,23 +176,21 @@ def _measure_3d(
 
 
 def _measure_sides(
-    joints_mm: NDArray[np.floating], persons: NDArray[np.str_], skeleton: Skeleton
+    joints_mm: NDArray[np.floating], samples: NDArray[np.void], skeleton: Skeleton
 ) -> Table:
-    """Whether left is left in (N, J, 3) poses, mm, camera frame; see ``side_cues``.
-
-    In poses with y up it is not: they are mirrored.
-    """
+    """Whether left is left in (N, J, 3) poses, mm, camera frame; see ``side_cues``."""
+    table: Table = {"sides_jump": _sides_jump(joints_mm, samples, skeleton)}
     cues = side_cues(joints_mm, skeleton)
     if cues is None:
-        return {}
-    twisted, bend = cues
-    knee_bend = np.full(len(bend), np.nan)
-    for person in np.unique(persons):
-        own = persons == person
+        return table
+    table["twisted"], bend = cues
+    table["knee_bend"] = np.full(len(bend), np.nan)
+    for person in np.unique(samples["person"]):
+        own = samples["person"] == person
         known = bend[own & np.isfinite(bend)]
         if len(known) >= FEWEST_BENT:
-            knee_bend[own] = known.mean()
-    return {"twisted": twisted, "knee_bend": knee_bend}
+            table["knee_bend"][own] = known.mean()
+    return table
 
 
 def _sides_jump(
@@ -205,9 +203,16 @@ def _sides_jump(
     """
     order = np.lexsort([samples["frame"], samples["camera"], samples["clip"]])
     before, after = order[:-1], order[1:]
-    poses = joints_mm - joints_mm[:, skeleton.root_index, None]
-    moved = np.linalg.norm(poses[after] - poses[before], axis=-1).mean(axis=1)
-    swapped = np.linalg.norm(poses[after][:, skeleton.swap] - poses[before], axis=-1).mean(axis=1)
+    # Joints that are known in both frames, and their partners too: all, or those labelled.
+    known = np.isfinite(joints_mm).all(axis=-1)
+    known = known[after] & known[before]
+    known &= known[:, skeleton.swap]
+    now, then = (
+        _centred(np.where(known[..., None], joints_mm[rows], np.nan), skeleton)
+        for rows in (after, before)
+    )
+    moved = _row_mean(np.linalg.norm(now - then, axis=-1))
+    swapped = _row_mean(np.linalg.norm(now[:, skeleton.swap] - then, axis=-1))
     same_take = (samples["clip"][after] == samples["clip"][before]) & (
         samples["camera"][after] == samples["camera"][before]
     )
@@ -217,6 +222,14 @@ def _sides_jump(
         left = _left_of_axis(joints_mm, skeleton)
         jumps[after] &= (left[after] * left[before]).sum(axis=1) < 0
     return jumps
+
+
+def _centred(joints: NDArray[np.floating], skeleton: Skeleton) -> NDArray[np.floating]:
+    """(N, J, 3) about the root, or where it is unknown about the mean of the known joints."""
+    root = joints[:, skeleton.root_index]
+    mean = np.stack([_row_mean(joints[..., axis]) for axis in range(3)], axis=-1)
+    centred: NDArray[np.floating] = joints - np.where(np.isnan(root), mean, root)[:, None]
+    return centred
 
 
 def _left_of_axis(joints_mm: NDArray[np.floating], skeleton: Skeleton) -> NDArray[np.floating]:
@@ -238,13 +251,19 @@ def _reprojection(
     size: int,
 ) -> NDArray[np.floating]:
     """(N,) largest distance of projected 3D from 2D, over the crop's side; NaN without camera."""
+    distance = np.linalg.norm(_projected(joints_mm, samples, size) - joints_2d, axis=-1)
+    largest: NDArray[np.floating] = np.fmax.reduce(distance, axis=1) / size  # of known joints
+    return largest
+
+
+def _projected(
+    joints_mm: NDArray[np.floating], samples: NDArray[np.void], size: int
+) -> NDArray[np.floating]:
+    """(N, J, 2) pixels of the crop that a camera sees (N, J, 3) at; NaN without camera."""
     with np.errstate(divide="ignore", invalid="ignore"):
         rays = joints_mm[..., :2] / joints_mm[..., 2:]
         pixels = rays * samples["focal"][:, None] + samples["principal"][:, None]
-        apart = to_crop(pixels, samples["crop"], size) - joints_2d
-    distance = np.linalg.norm(apart, axis=-1)
-    largest: NDArray[np.floating] = np.fmax.reduce(distance, axis=1) / size  # of known joints
-    return largest
+        return to_crop(pixels, samples["crop"], size)
 
 
 def _agreement(
@@ -297,16 +316,32 @@ def _measure_chunk(split: Split, rows: NDArray[np.intp], off_body: str) -> Table
         "thumbnail": _thumbnails(images),
         "mask_on_border": _on_border(masks, split.samples[rows]),
     }
-    if split.joints_2d is not None:
-        poses = split.joints_2d[rows]
-        if off_body == OFF_BODY:  # a pose of which a part is unknown is wrong as a whole
+    labels = off_body == LABELS_OFF_BODY
+    joints_2d = _labels_2d(split) if labels else split.joints_2d
+    if joints_2d is not None:
+        poses = joints_2d[rows]
+        if not labels:  # a pose of which a part is unknown is wrong as a whole
             poses = np.where(np.isfinite(poses).all(axis=(1, 2), keepdims=True), poses, np.nan)
-        seen = _in_source(poses, split.samples[rows], split.images.shape[1])
-        triples = zip(masks, poses, seen, strict=True)
-        table[off_body] = np.array([_off_body(mask, pose, on) for mask, pose, on in triples])
-    elif off_body == LABELS_OFF_BODY:  # a training image beside labelled ones
-        table[off_body] = np.full(len(rows), np.nan)
+        samples, size = split.samples[rows], split.images.shape[1]
+        seen = _in_source(poses, samples, size)
+        grown = [_grown(mask) for mask in masks]
+        table[off_body] = _off_body(grown, poses, seen)
+        if labels:
+            others = [_off_body(grown, pose, seen) for pose in _mirrored(poses, samples, size)]
+            table["labels_mirrored"] = table[off_body] - np.min(others, axis=0)
+    elif labels:  # a training image beside labelled ones
+        table[off_body] = table["labels_mirrored"] = np.full(len(rows), np.nan)
     return table
+
+
+def _mirrored(
+    joints: NDArray[np.floating], samples: NDArray[np.void], size: int
+) -> Iterator[NDArray[np.floating]]:
+    """(N, J, 2) crop pixels with x, y or both mirrored about the middle of the source image."""
+    crop = samples["crop"].astype(np.float64)
+    source, extent = to_source(joints, crop, size), samples["source_size"][:, None]
+    for axes in ([True, False], [False, True], [True, True]):
+        yield to_crop(np.where(axes, extent - source, source), crop, size)
 
 
 def _in_source(
@@ -347,19 +382,26 @@ def _on_border(masks: NDArray[np.uint8], samples: NDArray[np.void]) -> NDArray[n
 
 
 def _off_body(
-    mask: NDArray[np.uint8], joints: NDArray[np.floating], seen: NDArray[np.bool_]
-) -> float:
-    """Share of the ``seen`` (J,) ones of (J, 2) joints that lie off the grown mask.
+    grown: Sequence[NDArray[np.bool_]],
+    joints: NDArray[np.floating],
+    seen: NDArray[np.bool_],
+) -> NDArray[np.floating]:
+    """(N,) share of the ``seen`` (N, J) ones of (N, J, 2) joints that lie off N grown masks.
 
     NaN where none is seen.
     """
-    if not seen.any():
-        return float("nan")
+    shares = np.full(len(joints), np.nan)
+    for row in np.flatnonzero(seen.any(axis=1)).tolist():
+        x, y = np.clip(np.floor(joints[row, seen[row]]), 0, len(grown[row]) - 1).astype(int).T
+        shares[row] = np.mean(~grown[row][y, x])
+    return shares
+
+
+def _grown(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """A mask and what is near it."""
     radius = int(np.ceil(NEAR * len(mask)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    grown = np.asarray(cv2.dilate(mask, disc)) > 127
-    x, y = np.clip(np.floor(joints[seen]), 0, len(mask) - 1).astype(int).T
-    return float(np.mean(~grown[y, x]))
+    return np.asarray(cv2.dilate(mask, disc)) > 127
 
 
 def _thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -470,10 +512,17 @@ def has_truth_file(data: Dataset) -> bool:
     return bool(data.info.details.get("folder", {}).get("truth"))
 
 
-def _measure_truth(data: Dataset, samples: NDArray[np.void], test: NDArray[np.bool_]) -> Table:
+def _labels_2d(split: Split) -> NDArray[np.floating] | None:
+    """(N, J, 2) pixels of the crop: labels, or where there are none what a camera sees of 3D."""
+    if split.joints_2d is not None or split.joints_3d_mm is None:
+        return split.joints_2d
+    return _projected(split.joints_3d_mm, split.samples, split.images.shape[1])
+
+
+def _measure_truth(data: Dataset, test: NDArray[np.bool_]) -> Table:
     """Labels of the test images, unlabelled joints NaN; of training images nothing is known."""
     split, size = data.split("test"), data.info.size
-    poses_2d, poses_3d = split.joints_2d, split.joints_3d_mm
+    poses_2d, poses_3d, samples = _labels_2d(split), split.joints_3d_mm, split.samples
     known = poses_3d if poses_3d is not None else poses_2d
     assert known is not None
     found: Table = {"labelled": np.isfinite(known).all(axis=-1).sum(axis=1).astype(float)}
@@ -482,18 +531,13 @@ def _measure_truth(data: Dataset, samples: NDArray[np.void], test: NDArray[np.bo
         # How far the middle label is out: a single hand may well be.
         found["labels_outside"] = np.maximum(_row_median(beyond), 0)
     if poses_3d is not None:
-        lengths = bone_lengths(poses_3d, data.skeleton)
-        typical = np.where(np.isnan(lengths), np.nan, data.skeleton.bone_lengths_mm)
-        ratio = np.nansum(lengths, axis=1) / np.nansum(typical, axis=1).clip(min=1e-9)
-        with np.errstate(divide="ignore"):
-            factor = np.maximum(ratio, 1 / ratio)
-        found["size_factor"] = np.where(np.isnan(lengths).all(axis=1), np.nan, factor)
-        found["depth_mm"] = np.nanmin(poses_3d[..., 2], axis=1)
-        found |= _measure_sides(poses_3d, samples["person"][test], data.skeleton)
-    if poses_2d is not None and poses_3d is not None:
-        own = samples[test]
-        found["reprojection"] = _reprojection(poses_2d, poses_3d, own, size)
-        found |= _agreement(poses_2d, poses_3d, own)
+        found |= _measure_labels_3d(poses_3d, samples, data.skeleton)
+    if split.joints_2d is not None and poses_3d is not None:
+        # Of a focal length alone, the principal point is a guess.
+        calibrated = data.info.details["folder"].get("cameras")
+        column = "reprojection" if calibrated else "near_reprojection"
+        found[column] = _reprojection(split.joints_2d, poses_3d, samples, size)
+        found |= _agreement(split.joints_2d, poses_3d, samples)
     table = {}
     for name, values in found.items():
         table[name] = np.full(len(test), np.nan)
@@ -501,11 +545,49 @@ def _measure_truth(data: Dataset, samples: NDArray[np.void], test: NDArray[np.bo
     return table
 
 
+def _measure_labels_3d(
+    joints_mm: NDArray[np.floating], samples: NDArray[np.void], skeleton: Skeleton
+) -> Table:
+    """Size, depth, up and sides of (N, J, 3) labels, mm, camera frame."""
+    lengths = bone_lengths(joints_mm, skeleton)
+    typical = np.where(np.isnan(lengths), np.nan, skeleton.bone_lengths_mm)
+    ratio = np.nansum(lengths, axis=1) / np.nansum(typical, axis=1).clip(min=1e-9)
+    with np.errstate(divide="ignore"):
+        factor = np.maximum(ratio, 1 / ratio)
+    turned = None if skeleton.axis else upside_down(joints_mm, skeleton)
+    sides = _measure_sides(joints_mm, samples, skeleton)
+    # Labelled frames may be far apart, or photos: a body that turned round is no swap.
+    jump = sides.pop("sides_jump") & _frame_follows(samples)
+    return {
+        "size_factor": np.where(np.isnan(lengths).all(axis=1), np.nan, factor),
+        "depth_mm": np.nanmin(joints_mm[..., 2], axis=1),
+        **({} if turned is None else {"labels_upside_down": turned}),
+        "labels_jump": jump,
+        **sides,
+    }
+
+
+def _frame_follows(samples: NDArray[np.void]) -> NDArray[np.bool_]:
+    """(N,) whether a frame comes at most ``NEXT_FRAMES`` after another of its clip and camera."""
+    order = np.lexsort([samples["frame"], samples["camera"], samples["clip"]])
+    follows = np.zeros(len(samples), dtype=bool)
+    follows[order[1:]] = np.diff(samples["frame"][order].astype(np.int64)) <= NEXT_FRAMES
+    return follows
+
+
 def _row_median(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """(N,) median of the known values of each row; NaN where none is known."""
     none = np.isnan(values).all(axis=1, keepdims=True)
     median: NDArray[np.floating] = np.nanmedian(np.where(none, 0, values), axis=1)
     return np.where(none[:, 0], np.nan, median)
+
+
+def _row_mean(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(N,) mean of the known values of each row; NaN where none is known."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        mean: NDArray[np.floating] = np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
+    return mean
 
 
 def _joined(tables: Sequence[Table]) -> Table:

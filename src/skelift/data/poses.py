@@ -19,8 +19,8 @@ from skelift.data.crop import CropBox, to_crop, to_source
 from skelift.data.deeplabcut import read_deeplabcut
 from skelift.data.format import Dataset
 from skelift.data.joints import LAYOUTS, joint_weights
+from skelift.data.names import check_names
 from skelift.data.raw_poses import FARTHEST, SURE, RawPoses, records, seen
-from skelift.data.spelling import check_spelling
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton, joint_name
 from skelift.text import reason
@@ -32,7 +32,7 @@ SMALLEST = 2.0  # px; what is smaller is a point, or given as shares of the imag
 MOST_SURE = 100.0  # percent; a higher third coordinate is no confidence but a place
 # Arrays of an .npz, any of which may say how sure its joints are.
 CONFIDENCES = ("confidence", "likelihood", "visibility", "scores")
-ARRAYS = ("poses_2d", "joints", "clip", "person", "focal", "source_size", *CONFIDENCES)  # of .npz
+READ = ("poses_2d", "joints", *CONFIDENCES, "clip", "person", "focal", "source_size")
 
 
 @dataclass(frozen=True)
@@ -166,12 +166,13 @@ def _box(pose: NDArray[np.floating], margin: float) -> CropBox:
 
 
 def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
-    arrays = read_npz(path, ARRAYS)
+    arrays = read_npz(path)
     if "poses_2d" not in arrays:
         raise InputError(
             f"{path}: holds {', '.join(arrays) or 'nothing'}, but no poses_2d; save the poses as "
             "poses_2d (M, J, 2)"
         )
+    check_names(path, arrays, READ)
     poses = arrays["poses_2d"]
     names = [_text(name) for name in np.ravel(arrays["joints"])] if "joints" in arrays else []
     if names and layout and tuple(map(joint_name, names)) != LAYOUTS[layout]:
@@ -211,20 +212,15 @@ def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
     return RawPoses(names, values[..., :2], confidence, samples)
 
 
-def read_npz(path: Path, known: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """The arrays of a file; InputError if it is broken, has objects in it, or misspells a name."""
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file; InputError if it is broken, or has objects in it."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = dict(archive)
+            return dict(archive)
     except Exception as error:  # NumPy and zipfile meet a broken file with whatever they ran into
         raise InputError(
             f"{path}: cannot be read as .npz ({reason(error)}); save it with np.savez"
         ) from None
-    try:
-        check_spelling(arrays, known)
-    except ValueError as error:
-        raise InputError(f"{path}: array {error}") from None
-    return arrays
 
 
 def _numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float64]:

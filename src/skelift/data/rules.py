@@ -81,6 +81,30 @@ RULES = (
     # length more or less with the chin up or down.
     Rule("samples", "bone_drift", "a person's relative bone lengths vary by up to 60 %", high=0.6),
     Rule("samples", "reprojection", "3D projects onto 2D, to 1 % of the crop", high=0.01),
+    # A lens off the image's middle, and its distortion, are in no focal length.
+    Rule(
+        "samples",
+        "near_reprojection",
+        "3D labels project onto 2D by focal_px, to 10 % of the crop: both are of this camera, "
+        "x right, y down, z forward",
+        high=0.1,
+        mostly=0.95,
+    ),
+    Rule(
+        "samples",
+        "labels_upside_down",
+        "3D labels have y down: most do not stand on their heads",
+        high=0,
+        mostly=0.5,
+        warning=True,
+    ),
+    Rule(
+        "samples",
+        "labels_jump",
+        "labels of left and right do not swap from one frame to the next",
+        high=0,
+        warning=True,
+    ),
     # Of a body seen from the side x hardly varies, and labels are noisy.
     Rule(
         "samples",
@@ -95,7 +119,7 @@ RULES = (
     Rule(
         "samples",
         "knee_bend",
-        "knees bend forward: left and right are not swapped, and 3D has y down",
+        "knees bend forward: no sides are swapped, no axis is mirrored",
         low=-0.02,
     ),
     Rule("images", "mask_coverage", "the mask covers 1 to 90 % of the crop", low=0.01, high=0.9),
@@ -125,6 +149,13 @@ RULES = (
         high=0.25,
         mostly=0.9,
         warning=True,
+    ),
+    Rule(
+        "images",
+        "labels_mirrored",
+        "labels have x right and y down: on most masks they do not lie clearly better mirrored",
+        high=0.1,
+        mostly=0.5,
     ),
     Rule("images", "likeness", "no test image nearly equals a training image", high=0.995),
     _none("prior", "wrong_crop", "crop boxes of the prior are finite and not empty"),

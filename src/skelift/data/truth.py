@@ -28,11 +28,13 @@ from skelift.config import FolderConfig
 from skelift.data.anatomy import FEWEST_JOINTS
 from skelift.data.cameras import Camera
 from skelift.data.clips import Clip
+from skelift.data.names import check_names
 from skelift.data.poses import read_npz
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton, joint_name
 
 ARRAYS = ("joints_3d_mm", "joints_world_mm", "joints_2d_px")
+READ = ("joints", "frame", *ARRAYS, "clip", "camera", "height_mm")
 
 Array = NDArray[np.float64]
 Key = tuple[str, str, int]  # clip, camera ("" for all) and frame
@@ -105,6 +107,7 @@ class Truth:
 def read_truth(path: Path, skeleton: Skeleton) -> Truth:
     """Read a truth file; InputError where it is missing, broken or of another form."""
     arrays = _load(path)
+    check_names(path, arrays, READ)
     for name in ("joints", "frame"):
         if name not in arrays:
             raise InputError(f"{path}: lacks {name}; docs/datasets.md describes truth files")
@@ -211,13 +214,10 @@ def split_by_moment(
         used = replace(clip, indices=tuple(indices.tolist()))
         if len(indices):
             parts.append(Part(used, numbers[indices], in_test[indices], row[indices]))
-    if truth and not any(map(truth.is_scored, truth.rows.values())):
-        raise InputError(
-            f"{truth.path}: no frame has {FEWEST_JOINTS} labelled joints of the skeleton; label "
-            "more, or rename its joints"
-        )
     if not any(part.in_test.any() for part in parts):
         source = truth.path if truth else f"data.folder.test={list(folder.test)}"
+        if truth and (few := _too_few_labels(clips, truth, names)):
+            raise InputError(few)
         raise InputError(
             f"{source}: none of its frames is among the images of {folder.images}; its clips, "
             f"cameras and frames must be those of the images (clips: "
@@ -230,6 +230,22 @@ def split_by_moment(
             "frames (of images, the numbers that end their names), or leave it out"
         )
     return parts
+
+
+def _too_few_labels(clips: Sequence[Clip], truth: Truth, names: Sequence[Sequence[str]]) -> str:
+    """What is wrong where images are labelled, but none of them enough; empty where none is."""
+    labelled = {
+        row
+        for clip, own_names in zip(clips, names, strict=True)
+        for frame, row in truth.frames(clip.name, own_names).items()
+        if frame in frame_numbers(clip)
+    }
+    if not labelled or any(truth.is_scored(row) for row in labelled):
+        return ""
+    return (
+        f"{truth.path}: labels {len(labelled)} of the images, none of them in {FEWEST_JOINTS} "
+        "joints of the skeleton or more; label more joints (NaN is an unlabelled one)"
+    )
 
 
 def frame_numbers(clip: Clip) -> NDArray[np.int64]:
@@ -272,7 +288,7 @@ def _check_names(clips: Sequence[Clip], truth: Truth | None, regions: Sequence[R
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     if not path.exists():
         raise InputError(f"{path}: not found; set data.folder.truth to a truth file")
-    return read_npz(path, (*ARRAYS, "joints", "frame", "clip", "camera", "height_mm"))
+    return read_npz(path)
 
 
 def _height(path: Path, value: NDArray[Any]) -> float:

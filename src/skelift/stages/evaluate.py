@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from skelift.config import Config, each_variant
-from skelift.data.chosen import chosen_dataset
+from skelift.data.chosen import chosen_dataset, note_other_truth
 from skelift.data.format import Dataset, Split
 from skelift.data.hold_out import spread
 from skelift.data.measures import has_truth_file
@@ -39,6 +39,7 @@ def run(config: Config) -> Path:
     alone. Writes ``metrics.json`` and ``predictions.npz`` in ``paths.reports``.
     """
     data = chosen_dataset(config)
+    note_other_truth(config, data)
     test, reports = data.split("test"), Path(config.paths.reports)
     rows: dict[str, Any] = {}
     course: list[dict[str, Any]] = []

@@ -15,6 +15,7 @@ def run(config: Config) -> Path:
         InputError: a file is missing or changed, the skeleton is not the configuration's, or an
             expectation failed; of the last the report is written even so.
     """
+    from skelift.data.chosen import note_other_truth
     from skelift.data.format import Dataset
     from skelift.data.validation import FILES, validate
     from skelift.errors import InputError
@@ -26,6 +27,7 @@ def run(config: Config) -> Path:
             f"{data.folder}: its poses are of skeleton {data.skeleton.name}, not "
             f"{config.body.name}; choose skeleton={data.skeleton.name}"
         )
+    note_other_truth(config, data)
     out = Path(config.paths.reports) / "validation"
     check_replaceable(out, *FILES)
     with claimed(out, by="validate", beside=True):
