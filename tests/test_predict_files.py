@@ -246,8 +246,6 @@ def test_no_option_is_ignored(model: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=says):
             predict.run([given], model, out, **options)
     assert not out.exists()
-    with pytest.raises(InputError, match=r"a mask \(given\) and a box .* leave one out"):
-        Predictor(model)(image, mask=mask, box=box)
 
 
 def test_a_focal_length_is_of_one_size(model: Path, tmp_path: Path) -> None:

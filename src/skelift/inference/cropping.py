@@ -88,10 +88,9 @@ def prepare_image(
 ) -> PreparedImage:
     """Crop as in training.
 
-    A mask has its own place, and excludes a box. Without one, ``background="person"`` cuts the
-    person out of the box, or of the image, with a small network, and ``background="remove"``
-    whatever stands out by its colours; a box alone is cropped with its background in it, which no
-    model is trained for.
+    A mask comes first. Without one, ``background="person"`` cuts the person out of the box, or of
+    the image, with a small network, and ``background="remove"`` whatever stands out by its
+    colours; a box alone is cropped with its background in it, which no model is trained for.
     Without any of these, the body is what is not black where the border is black; else the whole
     image is taken. One image does not tell its camera: without ``focal_px``, the body is taken to
     be as far away as those of the training set typically are.
@@ -110,20 +109,14 @@ def prepare_image(
         mask_from: what gave ``mask``.
 
     Raises:
-        InputError: an argument has another form, the mask is empty, a box comes with a mask or
-            does not lie on the image, or no body is left.
+        InputError: an argument has another form, the mask is empty, the box does not lie on the
+            image, or no body is left.
     """
     check_image(image)
     _check_options(focal_px, background, camera)
     height, width = image.shape[:2]
     corners = None if box is None else corners_of(box, width, height)
     given = mask is not None
-    if given and box is not None:
-        raise RequestError(
-            400,
-            "bad_box",
-            f"a mask ({mask_from}) and a box are given; a mask has its own place, leave one out",
-        )
     mask, found_by = _find_mask(image, mask, corners, background)
     mask_from = mask_from if given else _MASK_FROM.get(found_by, NO_MASK)
     if mask is not None:
