@@ -29,17 +29,17 @@ def swap_lifter(model: Path, lifters: Sequence[Path], out: Path) -> None:
     cpu = torch.device("cpu")
     pipeline, card = load_model(model, cpu)
     core, ours = pipeline.core, pipeline.core.skeleton
-    others = {lifter: load_model(lifter, cpu) for lifter in lifters}
-    for lifter, (other, theirs) in others.items():
+    others = [load_model(lifter, cpu) for lifter in lifters]
+    for lifter, (other, theirs) in zip(lifters, others, strict=True):
         for key in SAME:
             if card["model"][key] != (its := theirs["model"][key]):
                 raise InputError(f"{lifter}: its model.{key} is {its}, not {card['model'][key]}")
         body = other.core.skeleton
         if (ours.joints, ours.root, ours.pairs) != (body.joints, body.root, body.pairs):
             raise InputError(f"{lifter}: of skeleton {body.name}, not {ours.name}")
-    cards = [theirs for _, theirs in others.values()]
+    cards = [theirs for _, theirs in others]
     scales = [theirs["scale"] for theirs in cards]
-    core.lifter = Lifter.mean_of([other.core.lifter for other, _ in others.values()], scales)
+    core.lifter = Lifter.mean_of([other.core.lifter for other, _ in others], scales)
     card["scale"], card["model"]["lifter_width"] = scales[0], core.lifter.width
     card["lifters"] = [
         run for c in cards for run in c.get("lifters", [{key: c.get(key) for key in KEPT}])

@@ -56,6 +56,16 @@ def test_the_lifter_is_the_mean_of_those_of_the_runs(tmp_path: Path, runs: int) 
     assert [lifter["model"]["lifter_width"] for lifter in card["lifters"]] == [8, 9, 10][:runs]
 
 
+def test_a_run_that_is_named_twice_counts_twice(tmp_path: Path) -> None:
+    base = model(tmp_path / "base", 16, 0.17)
+    one, other = model(tmp_path / "one", 8, 0.2), model(tmp_path / "other", 9, 0.2)
+    swap_lifter(base, [one, one, other], tmp_path / "out")
+    y = torch.randn(50, 17, 2)
+    twice, once = lifted(one, y)[0], lifted(other, y)[0]
+    found = lifted(tmp_path / "out", y)[0]
+    torch.testing.assert_close(found, (2 * twice + once) / 3, rtol=1e-5, atol=1e-6)
+
+
 def test_lifters_of_other_bodies_and_units_are_refused(tmp_path: Path) -> None:
     base, other = model(tmp_path / "base", 16, 0.17), model(tmp_path / "hand", 8, 0.2, "hand21")
     with pytest.raises(InputError, match=r"hand: of skeleton .*, not "):
