@@ -19,9 +19,10 @@ Examples:
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,11 @@ from skelift.numbers import count, positive
 if TYPE_CHECKING:
     from skelift.config import Contrast
     from skelift.data.cameras import Camera
-    from skelift.inference.cropping import Box
+    from skelift.inference.cropping import Box, Facing
     from skelift.inference.drawings import Drawings
-    from skelift.inference.engines import Engine
     from skelift.inference.frames import Frame, Source
     from skelift.inference.pose_files import Entry, Header
+    from skelift.inference.steady import Found
     from skelift.inference.tally import Tally
 
 
@@ -88,6 +89,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="every n-th frame of a video, and every n-th image of a folder (data.folder.every)",
     )
     parser.add_argument(
+        "--facing",
+        choices=["front", "back"],
+        help="front: all bodies are known to face the camera; back: to face away",
+    )
+    parser.add_argument(
+        "--each-frame",
+        action="store_true",
+        help="find the pose of each frame of a video by itself, not steadied over half a second",
+    )
+    parser.add_argument(
         "--focal", type=positive, metavar="PX", help="focal length of all images, in pixels"
     )
     parser.add_argument(
@@ -127,6 +138,8 @@ def run(
     box: "Box | None" = None,
     turn: bool = False,
     contrast: "Contrast" = "any",
+    facing: "Facing | None" = None,
+    each_frame: bool = False,
 ) -> Path:
     """Predict the pose in each image and video frame, and write one file.
 
@@ -136,7 +149,7 @@ def run(
     """
     from skelift.files import check_file, check_folder
     from skelift.inference.drawings import drawn_names, staged_drawings
-    from skelift.inference.engines import choose_engine
+    from skelift.inference.engines import choose_engine, predict_frames
     from skelift.inference.frames import find_sources
     from skelift.inference.pose_files import check_suffix, write_poses
     from skelift.inference.tally import Tally
@@ -166,7 +179,8 @@ def run(
     drawings = staged_drawings(draw, names, turning=turn)
     tally = Tally(images, background, contrast, boxed=box is not None)
     films = list(zip(sources, frames, strict=True))
-    write_poses(out, _predict(engine, films, focal, drawings, tally))
+    predict = partial(predict_frames, engine, focal=focal, facing=facing, steady=not each_frame)
+    write_poses(out, _predict(predict, films, drawings, tally))
     for line in tally.report():
         print(line, file=sys.stderr)
     return out
@@ -235,21 +249,19 @@ def _check_outside(draw: Path, inputs: list[Path]) -> None:
 
 
 def _predict(
-    engine: "Engine",
+    predict: "Callable[[Iterator[Frame]], Iterator[Found]]",
     films: "Sequence[tuple[Source, Iterator[Frame]]]",
-    focal: float | None,
     drawings: "AbstractContextManager[Drawings]",
     tally: "Tally",
 ) -> "Iterator[tuple[Header, Entry]]":
     """Poses of all frames, which are drawn and counted while they pass."""
-    from skelift.inference.engines import predict_frames
     from skelift.progress import progress_bar
 
     with drawings as drawing_of, progress_bar() as bar:
         task = bar.add_task("Predicting", total=sum(len(s.clip.indices) for s, _ in films))
         for source, frames in films:
             with drawing_of(source) as draw:
-                for frame, header, entry in predict_frames(engine, frames, focal):
+                for frame, header, entry in predict(frames):
                     tally.add(frame, entry)
                     draw(frame, entry, header)
                     if entry:
