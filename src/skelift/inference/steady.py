@@ -57,7 +57,9 @@ def _smoothed(found: Iterable[Found]) -> Iterator[Found]:
 
 
 def _time_s(each: Found) -> float:
-    return np.nan if each.frame.time_s is None else each.frame.time_s
+    """Seconds since the video's start; NaN: it stands alone."""
+    alone = each.entry is not None and each.entry["facing"] is None
+    return np.nan if alone or each.frame.time_s is None else each.frame.time_s
 
 
 def _sight(each: Found) -> Sight | None:
