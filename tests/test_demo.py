@@ -47,7 +47,7 @@ def test_figure_is_upright_and_to_scale() -> None:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with random weights, an image, a clip, and a text file named .jpg."""
     folder = tmp_path_factory.mktemp("page")
-    random_model(folder / "model")
+    random_model(folder / "model", heads=["front_back"])
     joints = random_pose(SKELETON, np.random.default_rng(1))[:, :2]
     joints = (joints - joints.min(0)) / np.ptp(joints, axis=0).max() * 120 + 20
     image = draw(SKELETON, joints, 160, (210, 120, 90))[0][..., ::-1]
@@ -131,6 +131,23 @@ def test_image_is_drawn_turns_and_can_be_taken_away(page: Any, files: Path) -> N
     expected = [x for x, _, _ in answer["predictions"][0]["joints_3d_mm"]]
     assert list(drawn) == pytest.approx(expected)
     assert "black background" in page.inner_text("#facts")
+
+
+@pytest.mark.slow
+@needs_browser
+def test_front_or_back_can_be_told(page: Any, files: Path) -> None:
+    page.set_input_files("#file input[type=file]", files / "person.png")
+    page.wait_for_selector("#pose-2d img")
+    for facing in ("back", "front"):
+        before = page.get_attribute("#pose-2d img", "src")
+        page.locator(f"#facing input[type=radio][value={facing}]").check()
+        page.click("#go")
+        page.wait_for_function(f"document.querySelector('#pose-2d img')?.src != '{before}'")
+        with page.expect_download() as download:
+            page.click("#json")
+        (entry,) = json.loads(Path(download.value.path()).read_text())["predictions"]
+        assert entry["facing"]["from"] == "given"
+        assert entry["facing"]["value"] == facing
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -16,7 +16,8 @@ from tiny_run import random_model
 from skelift.data.images import read_image
 from skelift.errors import InputError, RunError
 from skelift.inference import engines
-from skelift.inference.engines import TOKEN, LocalEngine, RemoteEngine
+from skelift.inference.cropping import Facing
+from skelift.inference.engines import TOKEN, Answer, LocalEngine, RemoteEngine
 from skelift.inference.frames import Frame
 from skelift.inference.predictor import Predictor
 from skelift.serving import client
@@ -67,8 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with random weights."""
-    return random_model(tmp_path_factory.mktemp("model") / "model")
+    """A model with random weights, which tells front from back."""
+    return random_model(tmp_path_factory.mktemp("model") / "model", heads=["front_back"])
 
 
 @pytest.fixture
@@ -112,6 +113,21 @@ def test_answers_are_those_of_the_model_here(
             assert theirs[name] == ours[name]
         for name in ("joints_3d_mm", "joints_2d_px"):  # rounded to 0.01
             np.testing.assert_allclose(theirs[name], ours[name], atol=0.02)
+
+
+def test_a_server_is_told_which_way_bodies_face(
+    server: ServerDouble, model: Path, frames: list[Frame]
+) -> None:
+    told: dict[Facing, Answer] = {}
+    for facing in get_args(Facing):
+        there = RemoteEngine(server.url)(frames[:2], 700.0, facing)
+        here = LocalEngine(model)(frames[:2], 700.0, facing)
+        for ours, theirs in zip(here["predictions"], there["predictions"], strict=True):
+            assert theirs["facing"] == ours["facing"]
+            assert theirs["facing"]["value"] == facing
+            np.testing.assert_allclose(theirs["joints_3d_mm"], ours["joints_3d_mm"], atol=0.02)
+        told[facing] = there["predictions"][0]
+    assert told["front"]["joints_2d_px"] != told["back"]["joints_2d_px"]
 
 
 @pytest.mark.parametrize("failure", [(503, REFUSAL), (507, REFUSAL), (500, DIED), (0, None)])

@@ -236,12 +236,29 @@ def test_sides_of_bodies_that_face_the_camera_are_swapped(pose: PoseNet) -> None
     head.network[-1].bias.data -= logits.sort().values[2:4].mean() * (1 - 2 * WRONG_LABELS)
     front = logits.argsort(descending=True)[:3].tolist()  # three of six
     pipeline = PosePipeline(pose, {"front_back": head}).eval()
-    _, joints_2d, wide, _ = pipeline(rgb, boxes, focal)
-    for row in range(6):
-        for joint, partner in enumerate(SKELETON.swap):
-            source = partner if row in front else joint
-            torch.testing.assert_close(joints_2d[row, joint], 500 + read[row, source] * 225)
-            torch.testing.assert_close(wide[row, joint], spread[row, source] * 225)
+    alone = pipeline(rgb, boxes, focal)
+    torch.testing.assert_close(alone.front_log_odds, head.facing_logits(x, read, pose.phi))
+    # Known of each image without it: nothing, a little less than what it shows, and a side.
+    slightly = -0.9 * alone.front_log_odds.detach()
+    sure = torch.tensor([np.inf, -np.inf] * 3)
+    for prior, fronts in (
+        (None, front),
+        (torch.zeros(6), front),
+        (slightly, front),
+        (2 * slightly, [row for row in range(6) if row not in front]),
+        (sure, [0, 2, 4]),
+    ):
+        poses = pipeline(rgb, boxes, focal, prior)
+        torch.testing.assert_close(poses.front_log_odds, alone.front_log_odds)
+        for row in range(6):
+            for joint, partner in enumerate(SKELETON.swap):
+                source = partner if row in fronts else joint
+                found, wide = poses.joints_2d_px[row, joint], poses.spread_px[row, joint]
+                torch.testing.assert_close(found, 500 + read[row, source] * 225)
+                torch.testing.assert_close(wide, spread[row, source] * 225)
+    without = PosePipeline(pose).eval()(rgb, boxes, focal, sure)
+    assert without.front_log_odds.isnan().all()
+    torch.testing.assert_close(without.joints_2d_px, 500 + read * 225)
 
 
 def test_poses_are_refined_as_omega_names_their_sides(pose: PoseNet) -> None:

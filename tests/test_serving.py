@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -89,10 +90,15 @@ def test_exported_graph_equals_the_networks(tmp_path: Path, heads: list[str]) ->
     for count in (1, 3):
         images = [rng.integers(0, 255, (50, 40, 3), dtype=np.uint8) for _ in range(count)]
         prepared = [here.prepare(image, focal_px=70.0) for image in images]
+        if "front_back" in heads:
+            prepared += [replace(p, facing=side) for p in prepared for side in ("front", "back")]
         for ours, theirs in zip(here.predict(prepared), there.predict(prepared), strict=True):
             for name in ("joints_3d_mm", "joints_2d_px", "spread_px"):
                 one, other = getattr(ours, name), getattr(theirs, name)
                 assert np.abs(one - other).max() <= 1e-4 * np.abs(one).max()
+            one, other = ours.front_log_odds, theirs.front_log_odds
+            assert one == pytest.approx(other, abs=1e-4, nan_ok=True)
+            assert np.isnan(one) == (not heads)
 
 
 def bad_requests(person: ImageArray) -> dict[str, tuple[dict[str, Any], int, str]]:
@@ -129,6 +135,9 @@ def bad_requests(person: ImageArray) -> dict[str, tuple[dict[str, Any], int, str
             "bad_focal",
         ),
         "background": (body(**v1, background="blur"), 400, "bad_background"),
+        "facing": (body(**v1, facing="left"), 400, "bad_facing"),
+        "facing is no text": (body(**v1, facing=[1]), 400, "bad_facing"),
+        "facing without heads": (body(**v1, facing="front"), 400, "bad_facing"),
         "mask size": (body(**v1, mask=b64(encoded(person[:9, :9]))), 400, "mask_size"),
         "empty mask": (body(**v1, mask=b64(encoded(0 * person))), 400, "no_body"),
         "too many": (body(instances=[b64(good)] * 17), 413, "too_many_images"),

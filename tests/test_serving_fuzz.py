@@ -32,7 +32,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    model = random_model(tmp_path_factory.mktemp("fuzz") / "model")
+    model = random_model(tmp_path_factory.mktemp("fuzz") / "model", heads=["front_back"])
     return Service(Predictor(model, limits=Limits(bytes=50_000, pixels=40_000, side=400)))
 
 
@@ -128,6 +128,7 @@ def questions(draw: st.DrawFn) -> Any:
         "focal_px": 30.5,
         "background": "remove",
         "name": "a",
+        "facing": "front",
     }
     chosen = draw(st.sets(st.sampled_from(FIELDS[1:])))
     one = {name: fields[name] for name in ("image", *sorted(chosen))}
@@ -158,6 +159,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
             "focal_px": draw(damaged(b"30.5")),
             "background": draw(damaged(b"remove")),
             "name": draw(damaged(b"a")),
+            "facing": draw(damaged(b"front")),
         }
         return {name: parts[name] for name in draw(st.sets(st.sampled_from(FIELDS)))}
     if kind == "any form":

@@ -11,7 +11,7 @@ Examples:
   skelift predict holiday.jpg --background person --out pose.json --draw drawn/
   skelift predict walk.mp4 --background person --out walk.csv --draw drawn/
   skelift predict walk.mp4 --background person --out walk.csv --draw drawn/ --turn --every 3
-  skelift predict frames/ --masks masks/ --out poses.npz
+  skelift predict frames/ --masks masks/ --fps 30 --out poses.npz
   skelift predict mouse.mp4 --model mouse --background median --contrast darker --out mouse.csv
   skelift predict videos/ --background median --camera calibration.toml --out poses.npz
   skelift predict person.png --endpoint http://127.0.0.1:8080 --out pose.json
@@ -19,9 +19,10 @@ Examples:
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,11 @@ from skelift.numbers import count, positive
 if TYPE_CHECKING:
     from skelift.config import Contrast
     from skelift.data.cameras import Camera
-    from skelift.inference.cropping import Box
+    from skelift.inference.cropping import Box, Facing
     from skelift.inference.drawings import Drawings
-    from skelift.inference.engines import Engine
     from skelift.inference.frames import Frame, Source
     from skelift.inference.pose_files import Entry, Header
+    from skelift.inference.steady import Found
     from skelift.inference.tally import Tally
 
 
@@ -88,6 +89,23 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="every n-th frame of a video, and every n-th image of a folder (data.folder.every)",
     )
     parser.add_argument(
+        "--facing",
+        choices=["front", "back"],
+        help="front: all bodies are known to face the camera; back: to face away",
+    )
+    parser.add_argument(
+        "--fps",
+        type=positive,
+        metavar="N",
+        help="the images of each folder are frames of a film, N per second (before --every), and "
+        "are steadied as those of a video",
+    )
+    parser.add_argument(
+        "--each-frame",
+        action="store_true",
+        help="find the pose of each frame of a video by itself, not steadied over half a second",
+    )
+    parser.add_argument(
         "--focal", type=positive, metavar="PX", help="focal length of all images, in pixels"
     )
     parser.add_argument(
@@ -127,6 +145,9 @@ def run(
     box: "Box | None" = None,
     turn: bool = False,
     contrast: "Contrast" = "any",
+    facing: "Facing | None" = None,
+    each_frame: bool = False,
+    fps: float | None = None,
 ) -> Path:
     """Predict the pose in each image and video frame, and write one file.
 
@@ -136,17 +157,17 @@ def run(
     """
     from skelift.files import check_file, check_folder
     from skelift.inference.drawings import drawn_names, staged_drawings
-    from skelift.inference.engines import choose_engine
+    from skelift.inference.engines import choose_engine, predict_frames
     from skelift.inference.frames import find_sources
     from skelift.inference.pose_files import check_suffix, write_poses
     from skelift.inference.tally import Tally
 
     check_suffix(out)
-    _check_options(background, box, contrast, masks, camera, focal, draw, turn)
+    _check_options(background, box, contrast, masks, camera, focal, draw, turn, fps, each_frame)
     check_file(out)
     if draw:
         check_folder(draw)
-    sources = find_sources(images, masks, every)
+    sources = find_sources(images, masks, every, fps)
     frames = [source.frames(background, box, contrast) for source in sources]
     if camera:
         cameras = [_camera_of(source, camera) for source in sources]
@@ -166,7 +187,8 @@ def run(
     drawings = staged_drawings(draw, names, turning=turn)
     tally = Tally(images, background, contrast, boxed=box is not None)
     films = list(zip(sources, frames, strict=True))
-    write_poses(out, _predict(engine, films, focal, drawings, tally))
+    predict = partial(predict_frames, engine, focal=focal, facing=facing, steady=not each_frame)
+    write_poses(out, _predict(predict, films, drawings, tally))
     for line in tally.report():
         print(line, file=sys.stderr)
     return out
@@ -181,6 +203,8 @@ def _check_options(
     focal: float | None,
     draw: Path | None,
     turn: bool,
+    fps: float | None,
+    each_frame: bool,
 ) -> None:
     """InputError with the first pair of options that contradict each other."""
     from skelift.data.static_camera import PERSON
@@ -205,6 +229,10 @@ def _check_options(
             "--contrast and --masks: a mask needs no search; give one",
         ),
         (turn and not draw, "--turn: says how to draw; give --draw DIR too"),
+        (
+            fps is not None and each_frame,
+            "--fps and --each-frame: the rate says over how many images to steady; give one",
+        ),
     ):
         if wrong:
             raise InputError(message)
@@ -235,21 +263,19 @@ def _check_outside(draw: Path, inputs: list[Path]) -> None:
 
 
 def _predict(
-    engine: "Engine",
+    predict: "Callable[[Iterator[Frame]], Iterator[Found]]",
     films: "Sequence[tuple[Source, Iterator[Frame]]]",
-    focal: float | None,
     drawings: "AbstractContextManager[Drawings]",
     tally: "Tally",
 ) -> "Iterator[tuple[Header, Entry]]":
     """Poses of all frames, which are drawn and counted while they pass."""
-    from skelift.inference.engines import predict_frames
     from skelift.progress import progress_bar
 
     with drawings as drawing_of, progress_bar() as bar:
         task = bar.add_task("Predicting", total=sum(len(s.clip.indices) for s, _ in films))
         for source, frames in films:
             with drawing_of(source) as draw:
-                for frame, header, entry in predict_frames(engine, frames, focal):
+                for frame, header, entry in predict(frames):
                     tally.add(frame, entry)
                     draw(frame, entry, header)
                     if entry:

@@ -515,6 +515,9 @@ class EvaluateConfig:
     shown: Whole = 12
     # Images of a split that snapshots are scored on.
     snapshot_images: Count = 1000
+    # Frames per second by which the test images' frames are numbered: poses are steadied over
+    # time, as `predict` does in videos. null: each image by itself.
+    film_fps: Positive | None = None
 
 
 @dataclass

@@ -25,7 +25,7 @@ def sudden_sides(samples: NDArray[np.void]) -> NDArray[np.float64]:
     with few images are 1.
     """
     found = np.ones(len(samples))
-    for rows in _takes(samples):
+    for rows in takes(samples):
         side = samples["crop"][rows, 2].astype(np.float64)
         factor = side / np.median(side)
         outside = (factor > UNUSUAL).astype(int) - (factor < 1 / UNUSUAL)
@@ -46,7 +46,7 @@ def jumps(samples: NDArray[np.void]) -> NDArray[np.float64]:
     A jump is farther than two sides, and than four times what nearly all steps of the take are.
     """
     found = np.zeros(len(samples))
-    for rows in _takes(samples):
+    for rows in takes(samples):
         crop = samples["crop"][rows].astype(np.float64)
         steps = np.linalg.norm(np.diff(crop[:, :2], axis=0), axis=1) / np.median(crop[:, 2])
         far = steps > max(FAR, FASTER * np.quantile(steps, QUANTILE))
@@ -62,20 +62,25 @@ def films(samples: NDArray[np.void]) -> NDArray[np.bool_]:
     images nothing can be told: they are none either.
     """
     found = np.zeros(len(samples), dtype=bool)
-    for rows in _takes(samples, (*TAKE, "person")):
+    for rows in takes(samples, (*TAKE, "person")):
         crop = samples["crop"][rows].astype(np.float64)
         step = np.square(np.diff(crop, axis=0)).mean(axis=0).sum()
         found[rows] = step <= UNRELATED * 2 * crop.var(axis=0, ddof=1).sum()
     return found
 
 
-def _takes(samples: NDArray[np.void], same: tuple[str, ...] = TAKE) -> Iterator[NDArray[np.intp]]:
-    """Rows of each take in the order of their frames, without broken crops."""
+def takes(
+    samples: NDArray[np.void], same: tuple[str, ...] = TAKE, fewest: int = FEWEST
+) -> Iterator[NDArray[np.intp]]:
+    """Rows of each take of ``fewest`` images and more in the order of their frames.
+
+    Rows of broken crops are left out. ``same`` are the fields that images of a take share.
+    """
     side = samples["crop"][:, 2]
     usable = np.isfinite(samples["crop"]).all(axis=1) & (side > 0)
-    _, takes = np.unique(samples[list(same)], return_inverse=True)
-    order = np.lexsort([samples["frame"], takes])
+    _, take = np.unique(samples[list(same)], return_inverse=True)
+    order = np.lexsort([samples["frame"], take])
     order = order[usable[order]]
-    for rows in np.split(order, np.flatnonzero(np.diff(takes[order])) + 1):
-        if len(rows) >= FEWEST:
+    for rows in np.split(order, np.flatnonzero(np.diff(take[order])) + 1):
+        if len(rows) >= fewest:
             yield rows

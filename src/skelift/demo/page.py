@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from skelift.data.static_camera import PERSON
 from skelift.demo.figure import pose_figure
 from skelift.demo.session import Shown, show
 from skelift.errors import InputError, RunError
-from skelift.inference.cropping import KEEP, REMOVE, WHOLE_IMAGE
+from skelift.inference.cropping import BACK, FRONT, KEEP, REMOVE, WHOLE_IMAGE, Facing
 from skelift.inference.engines import Engine
 from skelift.reporting.draw import SIDES
 
@@ -27,6 +27,7 @@ BACKGROUNDS = [
     ("Plain: cut the body out by its colours", REMOVE),
     ("Static camera, the body moves (clips)", STATIC),
 ]
+FACINGS = [("The model tells", ""), ("Front", FRONT), ("Back", BACK)]
 HEAD = "# skelift\nDrop an image or a short clip of one body and see its pose in 3D."
 LIMITS = (
     "One image gives no scale: millimetres are those of a typical body. Show one person, "
@@ -46,13 +47,13 @@ def build_page(engine: Engine, about: str) -> "Blocks":
         gr.Markdown(HEAD, elem_id="head")
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                file, background, button, facts, download = _controls(gr, about)
+                file, background, facing, button, facts, download = _controls(gr, about)
             with gr.Column(scale=3):
                 image, figure, number, video, problem = _drawings(gr)
         outputs = [shown, image, figure, number, video, download, facts, problem]
         find = _finder(gr, engine)
         for event in (button.click, file.upload):
-            event(find, [file, background], outputs, concurrency_limit=1)
+            event(find, [file, background, facing], outputs, concurrency_limit=1)
         file.clear(lambda: _nothing(gr), None, outputs)
         # Poses are drawn here already, so the queue would only slow the slider down.
         number.change(_pick, [shown, number], [image, figure], queue=False, show_progress="hidden")
@@ -62,11 +63,12 @@ def build_page(engine: Engine, about: str) -> "Blocks":
 def _controls(gr: Any, about: str) -> tuple[Any, ...]:
     file = gr.File(label="Image or clip", file_types=["image", "video"], elem_id="file")
     background = gr.Radio(BACKGROUNDS, value=PERSON, label="Background")
+    facing = gr.Radio(FACINGS, value="", label="The camera sees the body's", elem_id="facing")
     button = gr.Button("Find the pose", variant="primary", elem_id="go")
     facts = gr.Markdown(LIMITS, elem_id="facts")
     download = gr.DownloadButton("Download JSON", visible=False, elem_id="json")
     gr.Markdown(f"<small>{about}</small>")
-    return file, background, button, facts, download
+    return file, background, facing, button, facts, download
 
 
 def _drawings(gr: Any) -> tuple[Any, ...]:
@@ -130,12 +132,23 @@ def import_gradio() -> Any:
 
 
 def _finder(gr: Any, engine: Engine) -> Callable[..., list[Any]]:
-    def find(file: str | None, background: str, progress: Any = gr.Progress()) -> list[Any]:  # noqa: B008
+    def find(
+        file: str | None,
+        background: str,
+        facing: Facing | Literal[""],
+        progress: Any = gr.Progress(),  # noqa: B008
+    ) -> list[Any]:
         if file is None:
             return _problem(gr, "No file yet", "Drop an image or a clip first.")
         path = Path(file)
         try:
-            found = show(path, engine, background, lambda done: progress(done, desc="Looking"))
+            found = show(
+                path,
+                engine,
+                background,
+                lambda done: progress(done, desc="Looking"),
+                facing or None,
+            )
         except InputError as error:
             return _problem(gr, "This file cannot be used", _friendly(path, error))
         except RunError as error:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.errors import InputError
-from skelift.inference.cropping import KEEP, OF_ONE_IMAGE
+from skelift.inference.cropping import KEEP, OF_ONE_IMAGE, Facing
 from skelift.inference.drawings import video_writer
 from skelift.inference.engines import Engine, predict_frames
 from skelift.inference.frames import find_sources
@@ -40,7 +40,13 @@ class Shown:
         return np.asarray(decoded, dtype=np.uint8)
 
 
-def show(file: Path, engine: Engine, background: str, progress: Callable[[float], None]) -> Shown:
+def show(
+    file: Path,
+    engine: Engine,
+    background: str,
+    progress: Callable[[float], None],
+    facing: Facing | None = None,
+) -> Shown:
     """Find and draw the poses of a file.
 
     Args:
@@ -48,6 +54,7 @@ def show(file: Path, engine: Engine, background: str, progress: Callable[[float]
         engine: what finds the poses.
         background: see ``Source.frames``; one that needs a clip is not used for an image.
         progress: called with the share that is done.
+        facing: front or back, where it is known of the body.
 
     Raises:
         InputError: the file cannot be used; the message says ``file`` where it names it.
@@ -59,8 +66,8 @@ def show(file: Path, engine: Engine, background: str, progress: Callable[[float]
     total, entries, overlays = len(source.clip.indices), [], []
     # One image alone does not show what is behind the body.
     usable = background if is_video or background in OF_ONE_IMAGE else KEEP
-    frames = source.frames(usable)
-    for number, (frame, header, entry) in enumerate(predict_frames(engine, frames)):
+    found = predict_frames(engine, source.frames(usable), facing=facing)
+    for number, (frame, header, entry) in enumerate(found):
         progress((number + 1) / total)
         if entry is None:
             continue

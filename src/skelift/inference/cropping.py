@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -27,6 +27,9 @@ from skelift.numbers import is_real
 
 ImageArray = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
+Facing = Literal["front", "back"]  # the body's side that the camera sees
+FRONT, BACK = get_args(Facing)
+FACING_HEADS = ("front_back", "pose_facing", "joint_facing")  # heads that tell it
 KEEP, REMOVE = "keep", "remove"
 OF_ONE_IMAGE = (KEEP, REMOVE, PERSON)  # what can be done with the background of a single image
 NO_MASK = "none"
@@ -47,6 +50,7 @@ class Query:
     focal_px: float | None = None
     background: str = KEEP
     name: str = ""  # comes back in the answer
+    facing: Facing | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class PreparedImage:
     size: tuple[int, int]  # width and height of the image
     mask_fault: str = ""  # see ``mask_fault``; empty where the mask is a body's, or none is known
     view: View | None = None  # of a calibrated camera, along the body's line of sight
+    facing: Facing | None = None  # where it is known without the image
 
     @property
     def doubt(self) -> str:
@@ -85,6 +90,7 @@ def prepare_image(
     background: str = KEEP,
     camera: Camera | None = None,
     mask_from: str = GIVEN,
+    facing: Facing | None = None,
 ) -> PreparedImage:
     """Crop as in training.
 
@@ -107,6 +113,8 @@ def prepare_image(
         camera: the calibrated camera, in place of ``focal_px``: the crop is what an ideal camera
             sees that looks straight at the body.
         mask_from: what gave ``mask``.
+        facing: ``front`` where the body is known to face the camera, ``back`` where it is known
+            to face away; None: the model tells.
 
     Raises:
         InputError: an argument has another form, the mask is empty, the box does not lie on the
@@ -114,6 +122,7 @@ def prepare_image(
     """
     check_image(image)
     _check_options(focal_px, background, camera)
+    _check_facing(facing, card)
     height, width = image.shape[:2]
     corners = None if box is None else corners_of(box, width, height)
     given = mask is not None
@@ -122,7 +131,8 @@ def prepare_image(
     if mask is not None:
         image = np.asarray(cv2.bitwise_and(image, image, mask=mask), dtype=np.uint8)
     if camera is not None:
-        return _prepare_view(card, image, mask, corners, found_by, mask_from, camera)
+        view = _prepare_view(card, image, mask, corners, found_by, mask_from, camera)
+        return replace(view, facing=facing)
     if mask is not None:
         crop = CropBox.around_mask(mask, card["margin"])
     elif corners is not None:
@@ -138,6 +148,7 @@ def prepare_image(
         focal_from="typical" if focal_px is None else "given",
         size=(width, height),
         mask_fault="" if mask is None else mask_fault(mask),
+        facing=facing,
     )
 
 
@@ -153,6 +164,19 @@ def _check_options(focal_px: Any, background: str, camera: Any) -> None:
     if background not in OF_ONE_IMAGE:
         choices = ", ".join(OF_ONE_IMAGE)
         raise RequestError(400, "bad_background", f"background must be one of {choices}")
+
+
+def _check_facing(facing: Any, card: Mapping[str, Any]) -> None:
+    if facing is None:
+        return
+    if facing not in get_args(Facing):
+        raise RequestError(400, "bad_facing", f"facing must be {FRONT} or {BACK}")
+    if not set(card["heads"]) & set(FACING_HEADS):
+        raise RequestError(
+            400,
+            "bad_facing",
+            f"facing: the model {card['name']} does not tell front from back; leave it out",
+        )
 
 
 def _prepare_view(

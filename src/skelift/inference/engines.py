@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from skelift.errors import InputError, RequestError
 from skelift.http import read_token
-from skelift.inference.cropping import Query
+from skelift.inference.cropping import Facing, Query
 from skelift.inference.frames import Frame
+from skelift.inference.steady import Found, steadied
 from skelift.serving.client import Client
 from skelift.weights import SHIPPED
 
@@ -29,8 +30,15 @@ Answer = dict[str, Any]
 class Engine(Protocol):
     """Finds the poses of a batch of frames."""
 
-    def __call__(self, frames: Sequence[Frame], focal_px: float | None = None) -> Answer:
+    def __call__(
+        self,
+        frames: Sequence[Frame],
+        focal_px: float | None = None,
+        facing: Facing | None = None,
+    ) -> Answer:
         """The answer's JSON form, with one entry of ``predictions`` per frame, in their order.
+
+        ``facing`` is what is known of all their bodies.
 
         Raises:
             InputError: a frame cannot be used, or what answers is not skelift.
@@ -46,14 +54,23 @@ class LocalEngine:
 
         self._predictor = Predictor(model)
 
-    def __call__(self, frames: Sequence[Frame], focal_px: float | None = None) -> Answer:
+    def __call__(
+        self,
+        frames: Sequence[Frame],
+        focal_px: float | None = None,
+        facing: Facing | None = None,
+    ) -> Answer:
         """See ``Engine``."""
         prepared = []
         for frame in frames:
             try:
                 prepared.append(
                     self._predictor.prepare(
-                        frame.image, frame.mask, focal_px=focal_px, camera=frame.camera
+                        frame.image,
+                        frame.mask,
+                        focal_px=focal_px,
+                        camera=frame.camera,
+                        facing=facing,
                     )
                 )
             except InputError as error:
@@ -69,20 +86,28 @@ class RemoteEngine:
     def __init__(self, url: str) -> None:
         self._client = Client(url, read_token(TOKEN), PATIENCE)
 
-    def __call__(self, frames: Sequence[Frame], focal_px: float | None = None) -> Answer:
+    def __call__(
+        self,
+        frames: Sequence[Frame],
+        focal_px: float | None = None,
+        facing: Facing | None = None,
+    ) -> Answer:
         """See ``Engine``: one request per frame, several at once."""
         if any(frame.camera for frame in frames):
             raise InputError(
                 "--camera: a server takes no calibration; predict here, or give --focal"
             )
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            answers = list(pool.map(lambda frame: self._ask(frame, focal_px), frames))
+            answers = list(pool.map(lambda frame: self._ask(frame, focal_px, facing), frames))
+        for answer in answers:  # a server of an older version does not tell front from back
+            answer["predictions"][0].setdefault("facing", None)
         return answers[0] | {"predictions": [a["predictions"][0] for a in answers]}
 
-    def _ask(self, frame: Frame, focal_px: float | None) -> Answer:
+    def _ask(self, frame: Frame, focal_px: float | None, facing: Facing | None) -> Answer:
         mask = _png(frame.mask) if frame.mask is not None else None
+        query = Query(_encoded(frame), mask, focal_px=focal_px, facing=facing)
         try:
-            return self._client.predict([Query(_encoded(frame), mask, focal_px=focal_px)])
+            return self._client.predict([query])
         except RequestError as error:
             raise InputError(
                 f"{frame.label}: refused by {self._client.url} ({error.status}): {error}"
@@ -98,31 +123,52 @@ def choose_engine(model: Path | None, endpoint: str | None) -> tuple[Engine, str
 
 
 def predict_frames(
-    engine: Engine, frames: Iterable[Frame], focal: float | None = None
-) -> Iterator[tuple[Frame, Answer, dict[str, Any] | None]]:
-    """Poses of frames in their order, never more than one batch in memory.
+    engine: Engine,
+    frames: Iterable[Frame],
+    focal: float | None = None,
+    facing: Facing | None = None,
+    *,
+    steady: bool = True,
+) -> Iterator[Found]:
+    """What frames show, in their order; never more than a batch and ``steadied``'s in memory.
 
-    Yields:
-        The frame; the answer without its predictions, empty as long as there is none; the frame's
-        entry, None where no body is visible.
+    Args:
+        engine: what finds the poses.
+        frames: of one camera, in temporal order.
+        focal: focal length of all, in pixels.
+        facing: front or back, where it is known of all bodies.
+        steady: whether frames of a video are steadied over time.
     """
+    found = _each_by_itself(engine, frames, focal, facing)
+    if not steady:
+        return found
+
+    def ask(frame: Frame, facing: Facing) -> dict[str, Any]:
+        return _placed(engine([frame], focal, facing)["predictions"][0], frame)
+
+    return steadied(found, ask)
+
+
+def _each_by_itself(
+    engine: Engine, frames: Iterable[Frame], focal: float | None, facing: Facing | None
+) -> Iterator[Found]:
     remaining, header = iter(frames), {}
     while batch := list(islice(remaining, BATCH)):
         shown = [frame for frame in batch if not frame.empty]
         entries: Iterator[dict[str, Any]] = iter(())
         if shown:
-            answer = engine(shown, focal)
+            answer = engine(shown, focal, facing)
             header = {key: value for key, value in answer.items() if key != "predictions"}
             entries = iter(answer["predictions"])
         for frame in batch:
-            yield frame, header, None if frame.empty else _placed(next(entries), frame)
+            yield Found(frame, header, None if frame.empty else _placed(next(entries), frame))
 
 
 def _placed(entry: dict[str, Any], frame: Frame) -> dict[str, Any]:
     """The entry under its file's name, with its place in the video."""
     place: dict[str, Any] = {"image": str(frame.file)}
-    if frame.index is not None:
-        place |= {"frame": frame.index, "time_s": frame.time_s}
+    place |= {"frame": frame.index} if frame.index is not None else {}
+    place |= {"time_s": frame.time_s} if frame.time_s is not None else {}
     own = {"mask": frame.mask_from} if frame.mask is not None else {}
     return place | {key: value for key, value in entry.items() if key != "image"} | own
 

@@ -24,9 +24,12 @@ from skelift.data.images import (
 from skelift.device import usable_device
 from skelift.errors import InputError, RequestError, RunError
 from skelift.inference.cropping import (
+    BACK,
+    FRONT,
     KEEP,
     OF_ONE_IMAGE,
     Box,
+    Facing,
     ImageArray,
     PreparedImage,
     Query,
@@ -39,6 +42,8 @@ from skelift.weights import SHIPPED, model_folder
 
 SCHEMA_VERSION = 1
 GRAPH = "model.onnx"
+# That a body faces the camera.
+_LOG_ODDS: dict[Facing | None, float] = {None: 0.0, FRONT: np.inf, BACK: -np.inf}
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,29 @@ class Prediction:
         joints_2d_px: (J, 2) pixels of the original image.
         spread_px: (J,) standard deviation in the same pixels of the map that each joint is read
             from: wide where the model is undecided. Not calibrated.
+        front_log_odds: that the body faces the camera, by the image alone; NaN where the model
+            does not tell. Above 0 the pose is one of a front, unless ``prepared.facing`` says.
         prepared: how the image was cropped, and its focal length.
     """
 
     joints_3d_mm: NDArray[np.float32]
     joints_2d_px: NDArray[np.float32]
     spread_px: NDArray[np.float32]
+    front_log_odds: float
     prepared: PreparedImage
+
+    @property
+    def facing(self) -> dict[str, Any] | None:
+        """Which side of the body the camera sees, and what tells so; None: the model does not."""
+        if np.isnan(self.front_log_odds):
+            return None
+        known, odds = self.prepared.facing, float(self.front_log_odds)
+        value = known or (FRONT if odds > 0 else BACK)
+        return {
+            "value": value,
+            "from": "given" if known else "image",
+            "front_log_odds": round(odds, 2),
+        }
 
     def as_json(self) -> dict[str, Any]:
         """An entry of an answer's ``predictions``; RunError where numbers are not finite."""
@@ -69,6 +90,7 @@ class Prediction:
             "mask": p.mask_from,
             "crop": {"x": p.crop.x, "y": p.crop.y, "side": p.crop.side, "from": p.crop_from},
             "focal_px": {"value": p.focal_px, "from": p.focal_from},
+            "facing": self.facing,
             "joints_3d_mm": _rounded(self.joints_3d_mm),
             "joints_2d_px": _rounded(self.joints_2d_px),
             "joints_2d_spread_px": _rounded(self.spread_px),
@@ -133,6 +155,7 @@ class Predictor:
         focal_px: float | None = None,
         background: str | None = None,
         camera: Camera | None = None,
+        facing: Facing | None = None,
     ) -> Prediction:
         """The pose of one body in one image; see ``prepare_image`` for how the body is found.
 
@@ -145,6 +168,8 @@ class Predictor:
                 to cut the body out by its colours; None: the predictor's own.
             camera: the calibrated camera (``skelift.data.cameras.read_cameras``), in place of
                 ``focal_px``.
+            facing: ``front`` or ``back`` where it is known that the body faces the camera, or
+                faces away; None: the model tells.
 
         Warns:
             UserWarning: the mask cannot be a body's, or nothing marks the body.
@@ -169,7 +194,7 @@ class Predictor:
         mask, source = (alpha, ALPHA) if mask is None else (mask, GIVEN)
         background = background or self._background
         try:
-            prepared = self.prepare(pixels, mask, box, focal_px, background, camera, source)
+            prepared = self.prepare(pixels, mask, box, focal_px, background, camera, source, facing)
         except InputError as error:
             raise InputError(f"{name}{error}") from None
         if prepared.doubt:
@@ -184,7 +209,13 @@ class Predictor:
             mask, source = decode_mask(query.mask, image, self._limits), GIVEN
         try:
             return self.prepare(
-                image, mask, query.box, query.focal_px, query.background, mask_from=source
+                image,
+                mask,
+                query.box,
+                query.focal_px,
+                query.background,
+                mask_from=source,
+                facing=query.facing,
             )
         except RequestError:
             raise
@@ -199,6 +230,7 @@ class Predictor:
             np.stack([p.x for p in images]),
             np.stack([p.crop.as_array() for p in images]),
             np.array([[p.focal_px] for p in images], dtype=np.float32),
+            np.array([_LOG_ODDS[p.facing] for p in images], dtype=np.float32),
         )
         return [_in_image(Prediction(*of)) for of in zip(*poses, images, strict=True)]
 

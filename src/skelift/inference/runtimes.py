@@ -23,13 +23,20 @@ class Outputs(NamedTuple):
     joints_3d_mm: Floats
     joints_2d_px: Floats
     spread_px: Floats
+    front_log_odds: Floats
 
 
 class Runtime(Protocol):
     """Runs ``PosePipeline``."""
 
-    def __call__(self, crop_rgb: NDArray[np.uint8], crop_box: Floats, focal_px: Floats) -> Outputs:
-        """(B, S, S, 3), (B, 3) and (B, 1) -> poses."""
+    def __call__(
+        self,
+        crop_rgb: NDArray[np.uint8],
+        crop_box: Floats,
+        focal_px: Floats,
+        facing_prior: Floats,
+    ) -> Outputs:
+        """(B, S, S, 3), (B, 3), (B, 1) and (B,) -> poses."""
 
 
 class TorchRuntime:
@@ -39,10 +46,17 @@ class TorchRuntime:
         self._pipeline, self._device = pipeline, device
 
     @torch.inference_mode()
-    def __call__(self, crop_rgb: NDArray[np.uint8], crop_box: Floats, focal_px: Floats) -> Outputs:
+    def __call__(
+        self,
+        crop_rgb: NDArray[np.uint8],
+        crop_box: Floats,
+        focal_px: Floats,
+        facing_prior: Floats,
+    ) -> Outputs:
         """See ``Runtime``."""
-        given = [torch.from_numpy(a).to(self._device) for a in (crop_rgb, crop_box, focal_px)]
-        return Outputs(*(t.cpu().numpy() for t in self._pipeline(*given)[:3]))
+        given = (crop_rgb, crop_box, focal_px, facing_prior)
+        poses = self._pipeline(*(torch.from_numpy(a).to(self._device) for a in given))
+        return Outputs(*(getattr(poses, name).cpu().numpy() for name in Outputs._fields))
 
 
 class OnnxRuntime:
@@ -69,10 +83,26 @@ class OnnxRuntime:
                 f"{graph}: not found or broken ({type(error).__name__}); recreate it with "
                 "`skelift package`"
             ) from None
-        self._inputs = [each.name for each in self._session.get_inputs()]
-        self._outputs = [each.name for each in self._session.get_outputs()][: len(Outputs._fields)]
+        self._inputs = {each.name for each in self._session.get_inputs()}
+        if not set(Outputs._fields) <= {each.name for each in self._session.get_outputs()}:
+            raise InputError(
+                f"{graph}: an older version made it; recreate it with `skelift package`"
+            )
 
-    def __call__(self, crop_rgb: NDArray[np.uint8], crop_box: Floats, focal_px: Floats) -> Outputs:
+    def __call__(
+        self,
+        crop_rgb: NDArray[np.uint8],
+        crop_box: Floats,
+        focal_px: Floats,
+        facing_prior: Floats,
+    ) -> Outputs:
         """See ``Runtime``."""
-        given = dict(zip(self._inputs, (crop_rgb, crop_box, focal_px), strict=True))
-        return Outputs(*self._session.run(self._outputs, given))
+        given = {
+            "crop_rgb": crop_rgb,
+            "crop_box": crop_box,
+            "focal_px": focal_px,
+            "facing_prior": facing_prior,
+        }
+        # The graph of a model without facing heads does not ask what is known of it.
+        used = {name: array for name, array in given.items() if name in self._inputs}
+        return Outputs(*self._session.run(Outputs._fields, used))

@@ -11,7 +11,7 @@ from skelift.models.heads.head import FacingHead, Head
 from skelift.models.heads.upright import Upright
 from skelift.models.posenet import PoseNet
 
-INPUTS = ("crop_rgb", "crop_box", "focal_px")
+INPUTS = ("crop_rgb", "crop_box", "focal_px", "facing_prior")
 
 
 class Poses(NamedTuple):
@@ -20,10 +20,22 @@ class Poses(NamedTuple):
     joints_3d_mm: Tensor  # (B, J, 3) mm, root-relative, camera frame, of a typical body's size
     joints_2d_px: Tensor  # (B, J, 2) pixels of the image
     spread_px: Tensor  # (B, J) spread of the 2D joints in the same pixels
+    # (B,) log-odds, by the image alone, that the body faces the camera; NaN without facing heads
+    front_log_odds: Tensor
     skeleton_image: Tensor  # (B, C, S, S) skeleton images Phi(x)
 
 
 OUTPUTS = Poses._fields
+
+
+class _Upright(NamedTuple):
+    """What is read in B crops, the roll taken out."""
+
+    s: Tensor  # (B, C, S, S) skeleton images, of the crops as they are
+    y: Tensor  # (B, J, 2) poses
+    spread: Tensor  # (B, J)
+    front_log_odds: Tensor  # (B,)
+    roll: Tensor | None  # (B,) that was taken out; None: it is not estimated
 
 
 class PosePipeline(nn.Module):
@@ -43,30 +55,39 @@ class PosePipeline(nn.Module):
         self.heads = nn.ModuleDict(dict(heads or {}))
         self.flip = flip
 
-    def forward(self, crop_rgb: Tensor, crop_box: Tensor, focal_px: Tensor) -> Poses:
+    def forward(
+        self,
+        crop_rgb: Tensor,
+        crop_box: Tensor,
+        focal_px: Tensor,
+        facing_prior: Tensor | None = None,
+    ) -> Poses:
         """Predict poses.
 
         Args:
             crop_rgb: (B, S, S, 3) uint8, background black.
             crop_box: (B, 3) float32 centre x, centre y and side, pixels of the image.
             focal_px: (B, 1) float32 focal length, pixels of the image.
+            facing_prior: (B,) float32 log-odds that the body faces the camera, as far as that is
+                known without the image: 0 nothing, inf a front, -inf a back. Facing heads add
+                theirs; without such heads nothing depends on it.
         """
-        s, y, spread, roll = self._predict_upright(crop_rgb.permute(0, 3, 1, 2).float() / 255)
+        x = crop_rgb.permute(0, 3, 1, 2).float() / 255
+        s, y, spread, front, roll = self._predict_upright(x, facing_prior)
         camera = CropCamera(crop_box, torch.cat([focal_px, focal_px], 1), crop_box[:, :2])
         v, _ = self.core.lift(self.core.normalise(y.float(), camera))
         if roll is not None:
             v = torch.cat([turn_2d(v[..., :2], roll), v[..., 2:]], -1)
             y = turn_2d(y, roll)
         centre, half = crop_box[:, None, :2], crop_box[:, 2:] / 2
-        return Poses(self.in_mm(v), centre + y * half[:, None], spread * half, s)
+        return Poses(self.in_mm(v), centre + y * half[:, None], spread * half, front, s)
 
     def predict_2d(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, S, S) images -> skeleton images, 2D poses (B, J, 2), spread (B, J)."""
-        s, y, spread, roll = self._predict_upright(x)
+        s, y, spread, _, roll = self._predict_upright(x)
         return s, y if roll is None else turn_2d(y, roll), spread
 
-    def _predict_upright(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """As ``predict_2d``, with the roll (B,) taken out of the poses, where it is estimated."""
+    def _predict_upright(self, x: Tensor, facing_prior: Tensor | None = None) -> _Upright:
         s, y, spread = self.core.predict_2d(x)
         if self.flip:
             _, mirrored, mirrored_spread = self.core.predict_2d(x.flip(3))
@@ -80,12 +101,14 @@ class PosePipeline(nn.Module):
         for head in self.heads.values():
             y, spread = head(x, read, y, spread)
         facing = [head for head in self.heads.values() if isinstance(head, FacingHead)]
+        log_odds = y.new_full(y.shape[:1], torch.nan)
         if facing:
-            logits = torch.stack([head.facing_logits(x, read, self.core.phi) for head in facing])
-            front = (logits.sum(0) > 0)[:, None]
+            logits = [head.facing_logits(x, read, self.core.phi) for head in facing]
+            log_odds = torch.stack(logits).sum(0)
+            front = (log_odds + (0 if facing_prior is None else facing_prior) > 0)[:, None]
             y = torch.where(front[..., None], y[:, self.core.swap], y)
             spread = torch.where(front, spread[:, self.core.swap], spread)
-        return s, y, spread, roll
+        return _Upright(s, y, spread, log_odds, roll)
 
     def in_mm(self, v: Tensor) -> Tensor:
         """Give poses (B, J, 3) the size of a typical body: its mean bone, in mm.

@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 from skelift.errors import RequestError
-from skelift.inference.cropping import KEEP, Box, Query
+from skelift.inference.cropping import KEEP, Box, Facing, Query
 
 MOST_IMAGES = 16  # of one request
 LONGEST_NAME = 256  # characters that a request may have repeated to it
-FIELDS = ("image", "mask", "box", "focal_px", "background", "name")
+FIELDS = ("image", "mask", "box", "focal_px", "background", "name", "facing")
 
 Form = Literal["plain", "v2"]
 Parts = Mapping[str, Any]
@@ -131,6 +131,7 @@ def _from_fields(fields: Any) -> Query:
         focal_px=_focal(fields.get("focal_px")),
         background=_text(fields.get("background", KEEP), "background"),
         name=_text(fields.get("name", ""), "name"),
+        facing=_facing(fields.get("facing")),
     )
 
 
@@ -221,6 +222,12 @@ def _focal(value: Any) -> float | None:
     if value is not None and not _is_number(value):
         raise RequestError(400, "bad_focal", "focal_px is a number of pixels")
     return None if value is None else float(value)
+
+
+def _facing(value: Any) -> Facing | None:
+    if value is not None and value not in get_args(Facing):
+        raise RequestError(400, "bad_facing", f"facing must be {' or '.join(get_args(Facing))}")
+    return value
 
 
 def _is_number(value: Any) -> bool:

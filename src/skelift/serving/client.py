@@ -12,7 +12,7 @@ from http.client import (
     LineTooLong,
     RemoteDisconnected,
 )
-from typing import Any
+from typing import Any, get_args
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request
@@ -21,7 +21,7 @@ import numpy as np
 
 from skelift.errors import InputError, RequestError, RunError
 from skelift.http import Unexpected, check_url, opener, read_object
-from skelift.inference.cropping import Query
+from skelift.inference.cropping import Facing, Query
 from skelift.serving.settings import DEFAULT_NAME
 from skelift.skeleton import Skeleton
 
@@ -113,15 +113,19 @@ class Client:
 def _is_pose(entry: Mapping[str, Any], joints: int) -> bool:
     """Whether an entry of ``predictions`` holds finite numbers of so many joints."""
     crop, focal = entry["crop"], entry["focal_px"]
-    shapes = {
+    shapes: dict[tuple[int, ...], Any] = {
         (joints, 3): entry["joints_3d_mm"],
         (joints, 2): entry["joints_2d_px"],
         (2,): entry["image_size"],
         (4,): [crop["x"], crop["y"], crop["side"], focal["value"]],
     }
+    named = all(isinstance(by, str) for by in (crop["from"], focal["from"], entry["mask"]))
+    facing = entry.get("facing")  # a server of an older version does not know it
+    if facing is not None:
+        shapes[()] = facing["front_log_odds"]
+        named &= facing["value"] in get_args(Facing) and isinstance(facing["from"], str)
     arrays = {shape: np.asarray(numbers, dtype=float) for shape, numbers in shapes.items()}
     fit = all(array.shape == shape for shape, array in arrays.items())
-    named = all(isinstance(by, str) for by in (crop["from"], focal["from"], entry["mask"]))
     return fit and named and all(np.isfinite(array).all() for array in arrays.values())
 
 

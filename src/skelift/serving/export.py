@@ -31,6 +31,7 @@ def export_onnx(model: Path, graph: Path) -> Path:
         torch.zeros(2, size, size, 3, dtype=torch.uint8),
         torch.tensor([[size / 2, size / 2, float(size)]] * 2),
         torch.full((2, 1), float(size)),
+        torch.zeros(2),
     )
     with warnings.catch_warnings(), atomic_file(graph) as unfinished:
         # The TorchScript exporter: seconds of work where the newer one takes minutes.

@@ -17,7 +17,7 @@ from skelift.evaluation.baselines import Bench, mean_of_test_poses, own_lifter
 from skelift.evaluation.kept_baselines import predictions
 from skelift.evaluation.label_free import label_free_score
 from skelift.evaluation.metrics import p_mpjpe, relative
-from skelift.evaluation.predictions import Predicted, predict_split, skeleton_images
+from skelift.evaluation.predictions import Predicted, predict_split, skeleton_images, steadied
 from skelift.evaluation.scores import protocol, score
 from skelift.evaluation.selection import COURSE, LABEL_FREE, rank_correlations
 from skelift.files import write_json
@@ -51,6 +51,9 @@ def run(config: Config) -> Path:
             _check_size(int(card["size"]), data, variant.paths.model)
             _check_units(pipeline, variant)
             predicted = predict_split(pipeline, test, world.device, config.evaluate.batch)
+            if config.evaluate.film_fps is not None:
+                fps = config.evaluate.film_fps
+                predicted = steadied(pipeline, test, predicted, world.device, fps)
             rows[name] = _scores(data, test, predicted)
             course += _course(name, variant, data, test, world.device)
         shown = _shown(config, pipeline, test, predicted, world.device)
