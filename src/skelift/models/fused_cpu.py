@@ -80,8 +80,8 @@ def _pointer(_: Any, address: Any) -> Any:
 
 @numba.njit(cache=True)
 def _floats(address: int, shape: Any) -> Any:
-    pointer = _pointer(address)  # type: ignore[call-arg]  # numba adds the first one
-    return numba.carray(pointer, shape, np.float32)  # type: ignore[attr-defined]
+    pointer: Any = _pointer(address)  # type: ignore[call-arg]  # numba adds the first one
+    return numba.carray(pointer, shape, np.float32)
 
 
 @numba.njit(parallel=True, fastmath=_FAST, cache=True)
