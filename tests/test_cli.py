@@ -285,13 +285,15 @@ def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> N
 def test_predict_passes_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--endpoint", "http://h", "--draw", "d", "--masks", "k", "--focal", "900"]
     options += ["--background", "median", "--every", "2", "--camera", "c.json:left", "--turn"]
-    options += ["--contrast", "darker"]
+    options += ["--contrast", "darker", "--facing", "back", "--fps", "30"]
     nothing = dict(
         model=None, endpoint=None, draw=None, masks=None, focal=None, background="keep", every=1
     ) | {"camera": None, "box": None, "turn": False, "contrast": "any"}
+    nothing |= {"facing": None, "fps": None, "each_frame": False}
     given = dict(draw=Path("d"), masks=Path("k"), focal=900.0, background="median", every=2)
     everything = dict(model=None, endpoint="http://h", camera="c.json:left", box=None, **given)
-    everything |= {"turn": True, "contrast": "darker"}
+    everything |= {"turn": True, "contrast": "darker", "each_frame": False}
+    everything |= {"facing": "back", "fps": 30.0}
     assert options_of(monkeypatch, "predict", "a.png", "b.png", "--out", "o.json") == dict(
         images=[Path("a.png"), Path("b.png")], out=Path("o.json"), **nothing
     )

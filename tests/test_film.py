@@ -23,6 +23,7 @@ from skelift.film import FARTHEST, REACH_S, Sight, agreed_front, steady_pose, wi
 from skelift.inference.cropping import FACING_HEADS, Facing
 from skelift.inference.engines import BATCH, Answer, LocalEngine, predict_frames
 from skelift.inference.frames import Frame
+from skelift.inference.steady import Entry
 from skelift.models.heads import HEADS
 from skelift.models.heads.head import FacingHead
 from skelift.models.heads.pose_facing import PoseFacing
@@ -241,6 +242,42 @@ def test_evaluate_steadies_as_predict_does(model: Path, tmp_path: Path) -> None:
     assert 0 < changed < len(source)
     moved = np.abs(steady.joints_3d_mm - alone.joints_3d_mm).max(axis=(1, 2))
     assert (moved > 1).mean() > 0.9
+
+
+def test_images_of_a_folder_are_a_film_where_their_rate_is_given(
+    model: Path, tmp_path: Path
+) -> None:
+    frames = walkers(30)
+    for frame in frames:
+        file = tmp_path / "in" / f"{frame.index:03d}.png"
+        file.parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(file), frame.image[..., ::-1])
+        assert frame.mask is not None
+        assert cv2.imwrite(str(file.with_suffix(".mask.png")), frame.mask)
+    out = tmp_path / "p.json"
+
+    def predicted(**options: Any) -> list[Entry]:
+        predict.run([tmp_path / "in"], model, out, focal=500.0, **options)
+        entries: list[Entry] = json.loads(out.read_text())["predictions"]
+        return entries
+
+    for every in (1, 3):
+        engine = LocalEngine(model)
+        expected = [each.entry for each in predict_frames(engine, frames[::every], 500.0)]
+        found = predicted(fps=20.0, every=every)
+        assert len(found) == len(expected)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert theirs
+            assert "frame" not in ours
+            for key in ("time_s", "facing", "joints_3d_mm", "joints_2d_px"):
+                assert ours[key] == theirs[key]
+        if every == 1:
+            assert "film" in {entry["facing"]["from"] for entry in found}
+    photos = predicted()
+    assert {entry["facing"]["from"] for entry in photos} == {"image"}
+    assert "time_s" not in photos[0]
+    with pytest.raises(InputError, match="--fps and --each-frame: the rate says"):
+        predicted(fps=20.0, each_frame=True)
 
 
 def test_a_model_that_does_not_tell_front_from_back_leaves_frames_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ Examples:
   skelift predict holiday.jpg --background person --out pose.json --draw drawn/
   skelift predict walk.mp4 --background person --out walk.csv --draw drawn/
   skelift predict walk.mp4 --background person --out walk.csv --draw drawn/ --turn --every 3
-  skelift predict frames/ --masks masks/ --out poses.npz
+  skelift predict frames/ --masks masks/ --fps 30 --out poses.npz
   skelift predict mouse.mp4 --model mouse --background median --contrast darker --out mouse.csv
   skelift predict videos/ --background median --camera calibration.toml --out poses.npz
   skelift predict person.png --endpoint http://127.0.0.1:8080 --out pose.json
@@ -94,6 +94,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="front: all bodies are known to face the camera; back: to face away",
     )
     parser.add_argument(
+        "--fps",
+        type=positive,
+        metavar="N",
+        help="the images of each folder are frames of a film, N per second (before --every), and "
+        "are steadied as those of a video",
+    )
+    parser.add_argument(
         "--each-frame",
         action="store_true",
         help="find the pose of each frame of a video by itself, not steadied over half a second",
@@ -140,6 +147,7 @@ def run(
     contrast: "Contrast" = "any",
     facing: "Facing | None" = None,
     each_frame: bool = False,
+    fps: float | None = None,
 ) -> Path:
     """Predict the pose in each image and video frame, and write one file.
 
@@ -155,11 +163,11 @@ def run(
     from skelift.inference.tally import Tally
 
     check_suffix(out)
-    _check_options(background, box, contrast, masks, camera, focal, draw, turn)
+    _check_options(background, box, contrast, masks, camera, focal, draw, turn, fps, each_frame)
     check_file(out)
     if draw:
         check_folder(draw)
-    sources = find_sources(images, masks, every)
+    sources = find_sources(images, masks, every, fps)
     frames = [source.frames(background, box, contrast) for source in sources]
     if camera:
         cameras = [_camera_of(source, camera) for source in sources]
@@ -195,6 +203,8 @@ def _check_options(
     focal: float | None,
     draw: Path | None,
     turn: bool,
+    fps: float | None,
+    each_frame: bool,
 ) -> None:
     """InputError with the first pair of options that contradict each other."""
     from skelift.data.static_camera import PERSON
@@ -219,6 +229,10 @@ def _check_options(
             "--contrast and --masks: a mask needs no search; give one",
         ),
         (turn and not draw, "--turn: says how to draw; give --draw DIR too"),
+        (
+            fps is not None and each_frame,
+            "--fps and --each-frame: the rate says over how many images to steady; give one",
+        ),
     ):
         if wrong:
             raise InputError(message)

@@ -46,7 +46,8 @@ def steadied(
 ) -> Predicted:
     """The same, steadied over time as ``predict`` does in videos (``skelift.film``).
 
-    ``fps`` is the number of frames per second by which the samples number theirs.
+    ``fps`` is the number of frames per second by which the samples number theirs. Images of
+    calibrated cameras are steadied in the views that they were cut from, which follow the body.
 
     Raises:
         InputError: the model does not tell front from back.

@@ -167,8 +167,8 @@ def _each_by_itself(
 def _placed(entry: dict[str, Any], frame: Frame) -> dict[str, Any]:
     """The entry under its file's name, with its place in the video."""
     place: dict[str, Any] = {"image": str(frame.file)}
-    if frame.index is not None:
-        place |= {"frame": frame.index, "time_s": frame.time_s}
+    place |= {"frame": frame.index} if frame.index is not None else {}
+    place |= {"time_s": frame.time_s} if frame.time_s is not None else {}
     own = {"mask": frame.mask_from} if frame.mask is not None else {}
     return place | {key: value for key, value in entry.items() if key != "image"} | own
 

@@ -24,13 +24,13 @@ from skelift.inference.cropping import KEEP, REMOVE, Box, corners_of, without_ba
 
 @dataclass(frozen=True)
 class Frame:
-    """An image, or a frame of a video; ``index`` and ``time_s`` are None for an image."""
+    """An image, or a frame of a video; ``index`` is None for an image."""
 
     file: Path
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     mask: NDArray[np.uint8] | None = None  # (H, W), 255 on the body; None: nothing marks it
     index: int | None = None  # in the video
-    time_s: float | None = None  # since the video's start
+    time_s: float | None = None  # since the film's start; None: not of a film
     mask_from: str = ""  # what gave the mask; empty: nothing marks the body
     camera: Camera | None = None  # that took it, where it is known
 
@@ -51,11 +51,12 @@ class Source:
 
     clip: Clip
     base: Path  # folder that was asked for; a file's place below it names what is drawn of it
+    fps: float | None = None  # by which images are the frames of a film; None: they are photos
 
     @property
     def rate(self) -> float:
-        """Mean number of frames in use per second; 25 for images."""
-        rate = mean_rate(self.clip.files[0]) if self.clip.is_video else UNSTATED_RATE
+        """Mean number of frames in use per second; 25 for photos."""
+        rate = mean_rate(self.clip.files[0]) if self.clip.is_video else self.fps or UNSTATED_RATE
         first, second = (*self.clip.indices[:2], 1)[:2] if self.clip.indices else (0, 1)
         return rate / max(second - first, 1)
 
@@ -97,17 +98,25 @@ class Source:
                 )
             if mask is None and background == REMOVE:
                 mask, source = _cut_out(image, corners), REMOVE
-            number, time = (index, times[index]) if times else (None, None)
+            number = index if times else None
+            time = times[index] if times else index / self.fps if self.fps else None
             yield Frame(self.clip.file(index), image, mask, number, time, source)
 
 
-def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int = 1) -> list[Source]:
+def find_sources(
+    inputs: Sequence[Path],
+    masks: Path | None = None,
+    every: int = 1,
+    fps: float | None = None,
+) -> list[Source]:
     """What to read: images, videos, and folders of both (sub-folders too).
 
     Args:
         inputs: files and folders.
         masks: folder of masks in the same tree, or with the same stems.
         every: keep every n-th frame of a video, and every n-th image of a folder.
+        fps: the images of each folder are the frames of a film, in the order of their names, so
+            many per second; None: they are photos. Videos have times of their own.
 
     Raises:
         InputError: a file is not found, a folder is empty, or a mask is missing.
@@ -124,7 +133,8 @@ def find_sources(inputs: Sequence[Path], masks: Path | None = None, every: int =
     # Images that follow one another in a folder are one camera's, as the frames of a video are.
     groups = groupby(files, lambda f: (f[0] if is_video_file(f[0]) else f[0].parent, f[1]))
     sources = [
-        _source(tuple(file for file, _ in group), base, masks, every) for (_, base), group in groups
+        _source(tuple(file for file, _ in group), base, masks, every, fps)
+        for (_, base), group in groups
     ]
     check_masks_differ(source.clip for source in sources)
     return sources
@@ -145,10 +155,12 @@ def _expand(path: Path, masks: Path | None) -> tuple[Path, Sequence[Path]]:
     return path.parent, [path]
 
 
-def _source(files: tuple[Path, ...], base: Path, masks: Path | None, every: int) -> Source:
+def _source(
+    files: tuple[Path, ...], base: Path, masks: Path | None, every: int, fps: float | None
+) -> Source:
     count = frame_count(files[0]) if is_video_file(files[0]) else len(files)
     found = find_masks(files, base, masks, flat=True) if masks else masks_beside(files)
-    return Source(Clip(base.name, "", "", "", files, found, range(0, count, every)), base)
+    return Source(Clip(base.name, "", "", "", files, found, range(0, count, every)), base, fps)
 
 
 def _corners(box: Box, file: Path, image: NDArray[np.uint8]) -> Corners:

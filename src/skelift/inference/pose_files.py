@@ -103,7 +103,7 @@ class PoseTable:
     skeleton: Skeleton
     images: tuple[str, ...]  # image or video of each pose
     frames: NDArray[np.int64]  # of the video; -1 for an image
-    times: NDArray[np.float64]  # seconds since the video's start; NaN for an image
+    times: NDArray[np.float64]  # seconds since the film's start; NaN for a photo
     joints_3d_mm: NDArray[np.float32]  # (N, J, 3) root-relative, camera frame
     joints_2d_px: NDArray[np.float32]  # (N, J, 2) pixels of the image
 

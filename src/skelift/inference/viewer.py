@@ -83,7 +83,7 @@ def _log_all(rr: Any, recording: Any, poses: PoseTable, tracks: Tracks) -> None:
         for position, (row, image) in enumerate(_with_images(poses, rows.tolist())):
             frame = int(poses.frames[row])
             recording.set_time("frame", sequence=frame if frame >= 0 else position)
-            if frame >= 0:
+            if np.isfinite(poses.times[row]):
                 recording.set_time("time", duration=float(poses.times[row]))
             flat = poses.joints_2d_px[row]
             if image is not None:
