@@ -1,4 +1,6 @@
-"""A model with the lifter of other runs: ``python -m scripts.swap_lifter MODEL LIFTER... --out OUT``.
+"""A model with the lifter of other runs.
+
+``python -m scripts.swap_lifter MODEL LIFTER... --out OUT``; OUT is new: no model is replaced.
 
 Lambda learns from unpaired 2D poses alone where ``loss.lift_images_from`` is null, so it can come
 from a run of its own. Of several runs it is the mean: lifters of different priors err differently.

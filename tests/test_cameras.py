@@ -405,7 +405,9 @@ def test_a_calibration_of_images_of_another_size_is_refused(
 
     predicted(image, model, camera=state({"K": matrix.tolist()}))
     matrix[:2] = matrix[:2] * scale
-    with pytest.raises(InputError, match=rf"^{image}: camera only: its principal point .* 640 x 480"):
+    with pytest.raises(
+        InputError, match=rf"^{image}: camera only: its principal point .* 640 x 480"
+    ):
         predicted(image, model, camera=state({"K": matrix.tolist()}))
     part = {"K": matrix.tolist(), "image_size": [640, 480]}  # of a larger image, then
     predicted(image, model, camera=state(part))

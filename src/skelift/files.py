@@ -59,10 +59,13 @@ def atomic_folder(path: Path, mark: str, *own: str) -> Iterator[Path]:
     """
     path = _place(path)
     check_replaceable(path, mark, *own)
-    with claimed(path, by="replace", beside=True), _beside(path, alone=True) as unfinished:
-        with naming(path, unfinished):
-            yield unfinished
-            replace_folder(unfinished, path)
+    with (
+        claimed(path, by="replace", beside=True),
+        _beside(path, alone=True) as unfinished,
+        naming(path, unfinished),
+    ):
+        yield unfinished
+        replace_folder(unfinished, path)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def cleaning_up_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise ``Terminated`` in the block, again until it arrives; later ones are ignored.
+    """Let SIGTERM raise ``Terminated`` in the block, until it arrives; later ones are ignored.
 
     Not where the signal is handled or ignored already, and not in processes that ``torchrun``
     started: they wait for each other where no exception reaches them, and have to end at once.
