@@ -375,7 +375,7 @@ def naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
         if code is None and "requested and" in str(error):  # NumPy's, of a write cut short
             code = errno.ENOSPC
         place = path if code in _DISK and not error.filename else None
-        if unfinished and error.filename:
+        if unfinished and isinstance(error.filename, str | bytes | os.PathLike):
             file = Path(os.fsdecode(error.filename))
             if file.is_relative_to(unfinished):
                 place = path / file.relative_to(unfinished)

@@ -42,9 +42,9 @@ TURN_S = 4.0  # once around
 STILL_RATE = 12.0  # frames per second of an image
 MOST_FRAMES = 600  # all of them are in memory
 # Of the note in a file on what drew it.
+_NOTE_WITHIN = 256  # last bytes of a file
 _PNG_END = 12  # bytes of the last chunk
 _EXIF_SOFTWARE = 0x0131
-_ENDS = 256  # bytes at both ends of a file, of which one has the note
 
 
 # Draws the frames of a source in their order: a frame, its entry of an answer (None where no body
@@ -85,13 +85,12 @@ def drawn_names(sources: list[Source], *, turning: bool = False) -> dict[Path, P
 
 
 def is_drawing(file: Path) -> bool:
-    """Whether a file is drawn by ``skelift predict``: its first or last bytes say so."""
+    """Whether a file is drawn by ``skelift predict``: a note near its end says so."""
     if not file.is_file():
         return False
     with file.open("rb") as stream:
-        start = stream.read(_ENDS)
-        stream.seek(max(file.stat().st_size - _ENDS, 0))
-        return MADE_BY.encode() in start + stream.read()
+        stream.seek(max(file.stat().st_size - _NOTE_WITHIN, 0))
+        return MADE_BY.encode() in stream.read()
 
 
 @contextmanager

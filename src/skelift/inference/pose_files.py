@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile, is_zipfile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,11 @@ def check_suffix(path: Path) -> None:
 def is_pose_file(path: Path) -> bool:
     """Whether a file looks as ``write_poses`` writes it; it is not read as a whole."""
     if path.suffix.lower() == ".npz":
-        return is_zipfile(path) and set(ZipFile(path).namelist()) >= _NPZ_NAMES
+        try:
+            with ZipFile(path) as archive:
+                return _NPZ_NAMES.issubset(archive.namelist())
+        except BadZipFile:
+            return False
     with path.open("rb") as stream:
         start = stream.read(_START)
     if path.suffix.lower() == ".csv":
