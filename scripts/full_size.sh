@@ -96,7 +96,7 @@ trained lifter_varied experiment=lifter_varied "${lifters[@]}"
 whole=models/full_whole
 if [ ! -e $whole/model.json ]; then
   (export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH} && python3 -m scripts.swap_lifter \
-    models/full/model models/lifter_plain/model models/lifter_varied/model $whole)
+    models/full/model models/lifter_plain/model models/lifter_varied/model --out $whole)
 fi
 stage evaluate reports/full/metrics.json "${full[@]}" paths.model=$whole
 stage report reports/full/report.html "${full[@]}"
