@@ -38,9 +38,9 @@ MARGINS = (0.0, 0.2)  # free space around the body in the squares that are looke
 SURE, POSSIBLE = 0.5, 0.3  # confidence
 CANDIDATES = 3  # of the search that are looked at more closely
 STRETCH = 1.6  # at most, of what is narrow
-# Halves of a square: their centres' offsets and their side, of its side, and how much they count.
-# They show limbs in more detail, and less of the body to tell them by.
-HALVES, HALF, HALF_WEIGHT = ((0, -0.25), (0, 0.25), (-0.25, 0), (0.25, 0)), 0.62, 0.5
+# The upper, left and right half of a square: their centres' offsets and their side, of its side,
+# and how much they count. They show arms in more detail; legs alone are taken for nobody.
+HALVES, HALF, HALF_WEIGHT = ((0, -0.25), (-0.25, 0), (0.25, 0)), 0.62, 0.5
 STATIC = 0.6  # share of the edges that look alike in most frames of a static camera
 
 
