@@ -203,7 +203,7 @@ def _weighted_look(
         seen = confidence(image, square) + confidence(image, square, mirrored=True)
         total += weight / 2 * placed(seen, square, onto, SIDE, SIDE)
         weights += weight * placed(np.ones_like(seen), square, onto, SIDE, SIDE)
-    mean: Confidence = total / np.maximum(weights, HALF_WEIGHT)
+    mean: Confidence = np.divide(total, np.maximum(weights, HALF_WEIGHT), dtype=np.float32)
     return mean
 
 
