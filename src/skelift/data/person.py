@@ -1,12 +1,13 @@
 """The person in an ordinary photo or before a static camera, by a small segmentation network.
 
 The network is made for a person who fills a square. So the person is found coarsely, by squares of
-several sizes all over the image, and then looked at again in ever better squares. Where the camera
-is static, what the frames tell of the background decides with it: the network knows feet that
-rest, the background knows hands that move.
+several sizes all over the image, and then looked at again in ever better squares; the image is
+stretched so that a narrow person fills them too. Where the camera is static, what the frames tell
+of the background decides with it: the network knows feet that rest, the background knows hands that
+move.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -36,6 +37,10 @@ STEP = 0.55  # from one square to the next, of their side
 MARGINS = (0.0, 0.2)  # free space around the body in the squares that are looked at last
 SURE, POSSIBLE = 0.5, 0.3  # confidence
 CANDIDATES = 3  # of the search that are looked at more closely
+STRETCH = 1.6  # at most, of what is narrow
+# The upper, left and right half of a square: their centres' offsets and their side, of its side,
+# and how much they count. They show arms in more detail; legs alone are taken for nobody.
+HALVES, HALF, HALF_WEIGHT = ((0, -0.25), (-0.25, 0), (0.25, 0)), 0.62, 0.5
 STATIC = 0.6  # share of the edges that look alike in most frames of a static camera
 
 
@@ -52,20 +57,25 @@ class Person:
 
     def mask(self, image: ImageArray) -> Mask:
         """(H, W) mask of the largest person, 255 on the body; all 0 where nobody is found."""
-        box = self._box
         large = shrink(image, LARGEST)
-        if box is None:
-            square = find_person(large)
-            square = square and _tightened(large, square)
-        else:
-            square = _scaled(CropBox.around(*box, margin=0), max(large.shape) / max(image.shape))
+        body = self._first_look(large, max(large.shape) / max(image.shape))
+        for halves in (False, True):
+            body = look_again(large, body, halves) if body.any() else body
+        body = enlarge(body, image)
+        return body if self._box is None else _inside(body, self._box)
+
+    def _first_look(self, image: ImageArray, scale: float) -> Mask:
+        """(H, W) coarse mask; the box, where it is known, times ``scale``."""
+        if self._box is not None:
+            everywhere = np.full(image.shape[:2], 255, np.uint8)
+            return _inside(everywhere, (self._box[0] * scale, self._box[1] * scale))
+        square = find_person(image)
+        square = square and _tightened(image, square)
         if square is None:
             return np.zeros(image.shape[:2], np.uint8)
         frame = _widened(square, MARGINS[-1])
-        seen = clean(_above(look_at_arms(large, square, frame, SIDE), SURE))
-        height, width = large.shape[:2]
-        body = enlarge(placed(seen, frame, _whole(large), width, height), image)
-        return body if box is None else _inside(body, box)
+        seen = clean(_above(look(image, square, frame, SIDE, SIDE), SURE))
+        return enlarge(placed(seen, frame, _whole(image), *image.shape[1::-1]), image)
 
 
 class StaticPerson(MedianBackground):
@@ -167,11 +177,42 @@ def look(image: ImageArray, square: CropBox, onto: CropBox, width: int, height: 
     return mean
 
 
-def look_at_arms(image: ImageArray, square: CropBox, onto: CropBox, size: int) -> Confidence:
-    """``look``, and at the upper half by itself: arms get lost in a large square."""
-    upper = CropBox(square.x, square.y - square.side / 4, 0.62 * square.side)
-    above = placed(confidence(image, upper), upper, onto, size, size)
-    return np.maximum(look(image, square, onto, size, size), above)
+def look_again(image: ImageArray, body: Mask, halves: bool) -> Mask:
+    """The person whom an (H, W) mask shows, by a square that the body fills in both directions.
+
+    Most people are narrow, and the network knows stretched ones. ``halves`` are looked at by
+    themselves, too.
+    """
+    stretched = _stretched(image, body)
+    square = _square_around(enlarge(body, stretched), 1)
+    frame = _widened(square, 0.3)
+    views = [(_widened(square, margin), 1.0) for margin in MARGINS]
+    if halves:
+        views += [(_part(square, x, y), HALF_WEIGHT) for x, y in HALVES]
+    seen = clean(_above(_weighted_look(stretched, views, frame), SURE))
+    whole, (width, height) = _whole(stretched), stretched.shape[1::-1]
+    return enlarge(placed(seen, frame, whole, width, height), image)
+
+
+def _weighted_look(
+    image: ImageArray, views: Sequence[tuple[CropBox, float]], onto: CropBox
+) -> Confidence:
+    """(SIDE, SIDE) weighted mean of the views, mirrored too, that show each pixel of a square."""
+    total, weights = np.zeros((2, SIDE, SIDE), np.float32)
+    for square, weight in views:
+        seen = confidence(image, square) + confidence(image, square, mirrored=True)
+        total += weight / 2 * placed(seen, square, onto, SIDE, SIDE)
+        weights += weight * placed(np.ones_like(seen), square, onto, SIDE, SIDE)
+    mean: Confidence = np.divide(total, np.maximum(weights, HALF_WEIGHT), dtype=np.float32)
+    return mean
+
+
+def _stretched(image: ImageArray, body: Mask) -> ImageArray:
+    """The image as much wider or higher as makes its body square, up to ``STRETCH``."""
+    _, _, width, height = cv2.boundingRect(body)
+    wider, higher = (min(max(ratio, 1), STRETCH) for ratio in (height / width, width / height))
+    size = round(image.shape[1] * wider), round(image.shape[0] * higher)
+    return cv2.resize(image, size)  # type: ignore[return-value]
 
 
 def find_person(image: ImageArray) -> CropBox | None:
@@ -240,6 +281,11 @@ def _above(seen: Confidence, level: float) -> Mask:
 
 def _widened(square: CropBox, margin: float) -> CropBox:
     return CropBox(square.x, square.y, square.side * (1 + margin))
+
+
+def _part(square: CropBox, x: float, y: float) -> CropBox:
+    """The half of a square that lies off its centre by x, y of its side."""
+    return CropBox(square.x + x * square.side, square.y + y * square.side, HALF * square.side)
 
 
 def _inside(mask: Mask, box: Corners) -> Mask:
