@@ -12,8 +12,8 @@ from typing import Any
 
 from skelift.data.data_docs import make_offline
 from skelift.data.format import Dataset
-from skelift.data.measures import MOST_IMAGES, Table, measure_dataset
-from skelift.data.rules import RULES, Outcome, Rule
+from skelift.data.measures import MOST_IMAGES, measure_dataset
+from skelift.data.rules import RULES, Outcome, Rule, Table
 from skelift.errors import InputError
 from skelift.files import atomic_folder, write_json
 
@@ -91,9 +91,18 @@ def _judge(tables: Mapping[str, Table], folder: Path) -> list[Outcome]:
         frame[flags] = frame[flags].astype(int)
         result = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
         (run,) = result.run_results.values()
-        by_column = {r.expectation_config.kwargs["column"]: r for r in run.results}
-        outcomes += [_outcome(rule, by_column[rule.column]) for rule in rules]
+        by_rule = {_key(**r.expectation_config.kwargs): r for r in run.results}
+        outcomes += [
+            _outcome(rule, by_rule[_key(rule.column, rule.low, rule.high)]) for rule in rules
+        ]
     return outcomes
+
+
+def _key(
+    column: str, min_value: float | None = None, max_value: float | None = None, **_: Any
+) -> tuple[str, float | None, float | None]:
+    """What tells one rule of a table from another."""
+    return column, min_value, max_value
 
 
 def _great_expectations() -> Any:
