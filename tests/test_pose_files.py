@@ -510,7 +510,7 @@ def test_h5_that_lacks_numbers_is_refused(tmp_path: Path) -> None:
         ({"poses_2d": POSES.astype("U9")}, "poses_2d is of type <U9, not numbers"),
         ({"poses_2d": POSES[:0]}, r"shape \(0, 17, 2\)"),
         ({"poses_2d": POSES + 0j}, "not numbers"),
-        ({"poses_2d": np.concatenate([POSES, POSES[..., :1]], axis=-1)}, "give poses_2d"),
+        ({"poses_2d": np.concatenate([POSES, POSES[..., :1]], axis=-1)}, "third coordinate"),
         ({"confidence": np.ones(5)}, r"confidence has shape \(5,\), expected \(4, 17\)"),
         ({"confidences": np.zeros((4, 17))}, "confidences is not known, call it confidence"),
         ({"Clip": ["a"]}, "Clip is not known, call it clip"),
