@@ -196,10 +196,16 @@ def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
             "or name its joints in an array `joints`"
         )
     values = _numbers(path, "poses_2d", poses)
-    confidence = values[..., 2] if shape[2] == 3 else np.ones(shape[:2])
-    for name in set(CONFIDENCES) & set(arrays):
-        given = _column(path, name, _numbers(path, name, arrays[name]), shape[:2])
-        confidence = np.minimum(confidence, given)  # NaN stays
+    given = [values[..., 2]] if shape[2] == 3 else []
+    given += [
+        _column(path, name, _numbers(path, name, arrays[name]), shape[:2])
+        for name in CONFIDENCES
+        if name in arrays
+    ]
+    for confidences in given:
+        check_confidence(path, confidences)
+    # The least of them; NaN stays.
+    confidence = np.minimum.reduce(given) if given else np.ones(shape[:2])
     samples = records(len(poses))
     samples["clip"] = path.stem[:64]
     for name in ("clip", "person"):
@@ -315,7 +321,7 @@ def _usable(
 
     A joint that is lacking is NaN. The others are counted in ``left_out``.
     """
-    check_confidence(path, poses)
+    check_confidence(path, poses.confidence)
     weights = _weights(path, skeleton, poses.names)
     needed = np.flatnonzero((weights != 0).any(axis=0))  # the others may be unseen or NaN
     visible = seen(poses, threshold)

@@ -42,12 +42,11 @@ def seen(poses: RawPoses, threshold: float) -> NDArray[np.bool_]:
     return np.asarray(placed & ~not_found & sure)
 
 
-def check_confidence(path: Path, poses: RawPoses) -> None:
+def check_confidence(path: Path, given: NDArray[np.float64]) -> None:
     """InputError where a confidence is neither one of 0 to 1 nor COCO's visibility.
 
     Of per cent, any threshold would take all.
     """
-    given = poses.confidence
     strange = given[(given > MOST_SURE) & (given != VISIBLE)]
     if len(strange):
         raise InputError(

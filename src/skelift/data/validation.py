@@ -41,10 +41,12 @@ def validate(data: Dataset, out: Path) -> list[Outcome]:
             "expectations": [outcome.as_json() for outcome in outcomes],
         }
         write_json(folder / REPORT, report)
-    for outcome in outcomes:
-        if outcome.rule.warning and not outcome.success:
-            print(f"{data.folder}: warning: {outcome.fault()}", file=sys.stderr)
     failed = [outcome for outcome in outcomes if outcome.stops]
+    stopped = {(outcome.rule.table, outcome.rule.column) for outcome in failed}
+    for outcome in outcomes:
+        said = (outcome.rule.table, outcome.rule.column) in stopped  # by a stricter rule
+        if outcome.rule.warning and not outcome.success and not said:
+            print(f"{data.folder}: warning: {outcome.fault()}", file=sys.stderr)
     if failed:
         more = f" (and {len(failed) - 1} more failed)" if len(failed) > 1 else ""
         raise InputError(
