@@ -466,7 +466,9 @@ def test_good_data_passes_and_is_documented(
     assert "samples/agreement" not in by_name  # all cameras are known
     rules = {f"{rule.table}/{rule.column}" for rule in validation.RULES}
     assert len(by_name) == len(rules) - 3 - len(OF_LABELS | OF_TAKES)
-    assert all(e["success"] and e["unexpected"] == 0 for e in by_name.values())
+    assert all(e["success"] for e in by_name.values())
+    # One of the stick people bends over.
+    assert {name for name, e in by_name.items() if e["unexpected"]} == {"prior/lying"}
     assert by_name["samples/reprojection"]["rows"] == 32
     assert by_name["images/likeness"]["rows"] == 8
     check_pages(tmp_path / "reports" / "validation", "All expectations hold")
