@@ -19,7 +19,7 @@ from skelift.data.counts import count_published
 from skelift.data.crop import to_crop
 from skelift.data.format import SAMPLE, Dataset
 from skelift.data.measures import measure_dataset
-from skelift.data.rules import Table
+from skelift.data.table import Table
 from skelift.errors import InputError
 from skelift.files import sha256, write_json
 

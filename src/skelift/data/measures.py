@@ -18,7 +18,7 @@ from skelift.data.crop import to_crop, to_source
 from skelift.data.format import Dataset, DatasetInfo, Prior, Split
 from skelift.data.mirror import mirrored
 from skelift.data.prior_measures import measure_focal, measure_joints, measure_poses
-from skelift.data.rules import Table
+from skelift.data.table import Table
 from skelift.data.takes import jumps, sudden_sides
 from skelift.progress import track
 from skelift.skeleton import Skeleton

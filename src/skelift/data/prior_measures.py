@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.crop import to_source
-from skelift.data.rules import FARTHEST_JOINT, Table
+from skelift.data.table import Table
 from skelift.skeleton import Skeleton
 
 FEWEST_POSES = 50  # that differ: their longest lengths and their sides say something
 LONGEST = 0.95  # quantile of a 2D length over poses
+FARTHEST_JOINT = 10.0  # from a pose's middle, over the typical distance; rendered people reach 8
 BEYOND_IMAGE = 0.05  # how far outside of its image a joint may lie, over the image's longer side
 NO_SIZE = 1e-3  # of the crop's side: a typical distance that is none
 
@@ -71,8 +72,9 @@ def _bones(poses: NDArray[np.float64], skeleton: Skeleton) -> Table:
     # Of a knee exchanged with its ankle: it is half as far from the hip as its "parent" is.
     order = np.full(len(ratio), np.nan)
     for row, (parent, child) in enumerate(skeleton.bone_indices.tolist()):
-        if before := parent_of.get(parent, -1) + 1:
-            order[row] = longest(before - 1, child) / max(longest(before - 1, parent), 1e-9)
+        before = parent_of.get(parent)
+        if before is not None:
+            order[row] = longest(before, child) / max(longest(before, parent), 1e-9)
     return {
         "row": np.array([f"prior's bone {a} to {b}" for a, b in skeleton.bones]),
         "length_factor": np.maximum(ratio, 1 / ratio),

@@ -2,16 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from numpy.typing import NDArray
 
 from skelift.data.anatomy import FEWEST_JOINTS
 from skelift.data.cameras import LEAST_FOCAL
 from skelift.data.mask_checks import MOST
+from skelift.data.prior_measures import FARTHEST_JOINT
 
-Table = dict[str, NDArray[Any]]  # columns of equal length; ``row`` names the rows
-FARTHEST_JOINT = 10.0  # from a pose's middle, over the typical distance; rendered people reach 7
 _NAMES = "correct the order or the names of the poses' joints"
 
 

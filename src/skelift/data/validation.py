@@ -13,7 +13,8 @@ from typing import Any
 from skelift.data.data_docs import make_offline
 from skelift.data.format import Dataset
 from skelift.data.measures import MOST_IMAGES, measure_dataset
-from skelift.data.rules import RULES, Outcome, Rule, Table
+from skelift.data.rules import RULES, Outcome, Rule
+from skelift.data.table import Table
 from skelift.errors import InputError
 from skelift.files import atomic_folder, write_json
 
