@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from skelift.stages import pretrain_flow
 from skelift.training.build import build_trainer
 from skelift.training.distributed import World, join
 from skelift.training.loop import total
+from skelift.training.objective import SelfSupervised
 from skelift.training.trainer import Trainer
 
 GOALS = {"ratio": ("at least", 4.0)}
@@ -45,9 +47,10 @@ def plain_trainer(config: Config, data: Dataset, world: World) -> Trainer:
     trainer = build_trainer(replace(config, train=train), data, world)
     for network in (trainer.core, trainer.disc):
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    for name in ("kappa", "silhouette"):
-        kappa = getattr(trainer.objective, name)
-        setattr(trainer.objective, name, PlainKappa.like(kappa))
+    objective = cast(SelfSupervised, trainer.objective)
+    objective.kappa = PlainKappa.like(objective.kappa)
+    if objective.flesh.limbs:
+        objective.flesh.limbs = PlainKappa.like(objective.flesh.limbs)
     images = PlainImages(data.split("train"), world.device)
     trainer.data = replace(trainer.data, images=images)
     return trainer

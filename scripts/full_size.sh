@@ -1,31 +1,35 @@
 #!/usr/bin/env bash
 # The full-size model, from rendering to report, on one GPU:
 #
-#   scripts/full_size.sh RESULTS [SECONDS] [OVERRIDES...]
+#   scripts/full_size.sh RESULTS [SECONDS] [OVERRIDES of experiment=full... [-- OVERRIDES of lifters...]]
 #
-# Each call goes on where the last one stopped, and ends after SECONDS (540) or when all is done: for
-# machines that limit the time of a command. What is worth keeping lies in RESULTS: weights, curves,
-# metrics, the report, and a log with the time of each stage. Data sets and checkpoints stay in
-# data/full and models/full. SKELIFT_DATA is the folder of people_clothed.npz and
-# cmu_mocap_12fps.npz (docs/datasets.md).
+# First the image networks with all heads (experiment=full), then Lambda, which gets stuck on those
+# poses: it learns plain, then captured, then varied poses, and the mean of the first and the last is
+# put in. Each call goes on where the last one stopped, and ends after SECONDS (540) or when all is
+# done: for machines that limit the time of a command. What is worth keeping lies in RESULTS: weights,
+# curves, metrics, the report, and a log with the time of each stage. All else stays in data/ and
+# models/ ; for another train.seed, move models/full, models/full_whole and reports/full away.
+# SKELIFT_DATA is the folder of people_clothed.npz and cmu_mocap_12fps.npz (docs/datasets.md).
 #
 # A dry run on a CPU, with twenty steps: scripts/full_size.sh RESULTS 540 $(scripts/full_size.sh --dry)
 set -euo pipefail
 
 dry=(
-  data.size=48 data.synth.train=256 data.synth.test=32 data.synth.prior=256 model.width=4
-  model.disc_width=4 model.disc_scales=1 model.lifter_width=32 loss.lifted_prior=32 train.batch=8
-  train.steps=20 train.interval=10 train.checkpoint_every=10 train.snapshot_every=0 flow.steps=20
-  heads.upright.steps=20 heads.refiner.steps=20 heads.pose_facing.steps=20
-  heads.front_back.steps=20 heads.joint_facing.steps=20 evaluate.shown=2
-  'evaluate.baselines=[mean_pose]'
+  data.synth.prior=256 model.width=4 model.disc_width=4 model.disc_scales=1 model.lifter_width=32
+  loss.lifted_prior=32 train.steps=20 train.interval=10 train.checkpoint_every=10
+  train.snapshot_every=0 flow.steps=20
+)
+dry_full=(
+  data.size=48 data.synth.train=256 data.synth.test=32 train.batch=8 heads.upright.steps=20
+  heads.refiner.steps=20 heads.pose_facing.steps=20 heads.front_back.steps=20
+  heads.joint_facing.steps=20 evaluate.shown=2 'evaluate.baselines=[mean_pose]'
 )
 if [ "${1:-}" = --dry ]; then
-  echo "${dry[*]}"
+  echo "${dry[*]} ${dry_full[*]} -- ${dry[*]}"
   exit
 fi
 if [ $# -lt 1 ]; then
-  sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 
@@ -35,18 +39,26 @@ if ! [[ $seconds =~ ^[1-9][0-9]{0,6}$ ]]; then
   exit 2
 fi
 shift $(($# < 2 ? $# : 2))
-run=(experiment=full train.dvclive=false train.restart=true "$@")
+full=(experiment=full)
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+  full+=("$1")
+  shift
+done
+lifters=("${@:2}")
+here=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$results"
 log=$results/stages.log
 
-# stage NAME DONE: run a stage unless the file DONE is there already. It gets the time that is left;
-# a training that it ends goes on from its last checkpoint in the next call.
+# stage NAME DONE OVERRIDES...: run a stage unless the file DONE is there already. It gets the time
+# that is left; a training that it ends goes on from its last checkpoint in the next call.
 stage() {
   local name=$1 done=$2 began=$SECONDS left=$((seconds - SECONDS)) status=0
   if [ -e "$done" ]; then return; fi
   if [ "$left" -lt 5 ]; then stop "$name"; fi
-  timeout --signal=INT --kill-after=20 "$left" python3 -m skelift "$name" "${run[@]}" || status=$?
-  echo "$(date -u +%FT%TZ) $name: $((SECONDS - began)) s, exit code $status" | tee -a "$log"
+  timeout --signal=INT --kill-after=20 "$left" python3 -m skelift "$name" "${@:3}" \
+    train.dvclive=false train.restart=true || status=$?
+  echo "$(date -u +%FT%TZ) $name ${3#experiment=}: $((SECONDS - began)) s, exit code $status" |
+    tee -a "$log"
   collect
   if [ "$status" = 124 ] || [ "$status" = 130 ] || [ "$status" = 137 ]; then stop "$name"; fi
   if [ "$status" != 0 ]; then exit "$status"; fi
@@ -60,15 +72,32 @@ stop() {
 
 collect() {
   local file
-  for file in models/full/model/* models/full/checkpoints/stats.jsonl reports/full/metrics.json \
+  for file in models/full_whole/* models/full/checkpoints/stats.jsonl reports/full/metrics.json \
     reports/full/report.html; do
     if [ -f "$file" ]; then cp -p "$file" "$results"; fi
   done
 }
 
-stage prepare data/full/dataset.json
-stage pretrain-flow models/full/flow/flow.safetensors
-stage train models/full/model/model.json
-stage evaluate reports/full/metrics.json
-stage report reports/full/report.html
+# trained NAME OVERRIDES...: a data set's poses, their flow, and a training on them.
+trained() {
+  local name=$1
+  stage prepare "data/$name/dataset.json" "${@:2}"
+  stage pretrain-flow "models/$name/flow/flow.safetensors" "${@:2}"
+  stage train "models/$name/model/model.json" "${@:2}"
+}
+
+# From weights that are right already.
+on=(train.lifter_learning_rate=0.0005 loss.cycle_weight_init=1 loss.cycle_weight_steps=0)
+
+trained full "${full[@]}"
+trained lifter_plain experiment=lifter_plain "${lifters[@]}"
+trained lifter experiment=lifter train.start=models/lifter_plain/model "${on[@]}" "${lifters[@]}"
+trained lifter_varied experiment=lifter_varied "${lifters[@]}"
+whole=models/full_whole
+if [ ! -e $whole/model.json ]; then
+  (export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH} && python3 -m scripts.swap_lifter \
+    models/full/model models/lifter_plain/model models/lifter_varied/model --out $whole)
+fi
+stage evaluate reports/full/metrics.json "${full[@]}" paths.model=$whole
+stage report reports/full/report.html "${full[@]}"
 echo "done" | tee -a "$log"

@@ -12,7 +12,11 @@ import psutil
 import pytest
 
 from benchmarks import __main__ as every
-from benchmarks import measure
+from benchmarks import measure, train_step
+from benchmarks.renderer import PlainKappa
+from skelift.training.build import build_trainer
+from skelift.training.distributed import join
+from skelift.training.objective import SelfSupervised
 
 ROOT = Path(__file__).parents[1]
 # A server in a session of its own, with a worker in another; a server that died and left a worker;
@@ -135,6 +139,23 @@ def test_the_table_has_each_goal_and_what_failed(
         "| one       | none              | not measured | at most 1   | no  |",
         "| two       | failed, see above |              |             | no  |",
     ]
+
+
+def test_the_plain_step_computes_the_same_losses(tmp_path: Path) -> None:
+    small = ["data.size=32", "train.batch=4", "model.width=4", "model.disc_width=4"]
+    small += ["loss.lifted_prior=4", "model.lifter_width=16"]
+    with join("cpu") as world:
+        config, data = train_step.sticks(tmp_path, small)
+        ours = build_trainer(config, data, world)
+        plain = train_step.plain_trainer(config, data, world)
+    assert isinstance(ours.objective, SelfSupervised)
+    assert isinstance(plain.objective, SelfSupervised)
+    for kappa in (plain.objective.kappa, plain.objective.flesh.limbs):
+        assert isinstance(kappa, PlainKappa)
+    assert not isinstance(ours.objective.kappa, PlainKappa)
+    for step in range(2):
+        first, second = (train_step.loss_of(trainer, step) for trainer in (ours, plain))
+        assert first == pytest.approx(second, rel=1e-4)
 
 
 def test_every_benchmark_is_listed() -> None:

@@ -422,6 +422,41 @@ def test_predict_takes_the_camera_that_is_called_as_the_folder(tmp_path: Path, m
         predicted(image, model, camera=str(file), endpoint="http://127.0.0.1:9")
 
 
+@pytest.mark.parametrize("scale", [2, 1.5, 0.5])
+def test_a_calibration_of_images_of_another_size_is_refused(
+    scale: float, tmp_path: Path, model: Path
+) -> None:
+    image, file = scene(tmp_path, "east", (100, 240)), tmp_path / "c.json"
+    matrix = np.array([[900, 0, 311], [0, 900, 246], [0, 0, 1]])  # of 640 x 480
+
+    def state(camera: dict[str, Any]) -> str:
+        file.write_text(json.dumps({"cameras": {"only": camera}}))
+        return str(file)
+
+    predicted(image, model, camera=state({"K": matrix.tolist()}))
+    matrix[:2] = matrix[:2] * scale
+    with pytest.raises(
+        InputError, match=rf"^{image}: camera only: its principal point .* 640 x 480"
+    ):
+        predicted(image, model, camera=state({"K": matrix.tolist()}))
+    part = {"K": matrix.tolist(), "image_size": [640, 480]}  # of a larger image, then
+    predicted(image, model, camera=state(part))
+
+
+def test_predict_tells_of_a_focal_length_in_millimetres(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, file = scene(tmp_path, "east", (100, 240)), tmp_path / "c.json"
+    camera = {"K": [[35, 0, 320], [0, 35, 240], [0, 0, 1]]}
+    file.write_text(json.dumps({"cameras": {"only": camera}}))
+    for options in ({"focal": 35.0}, {"camera": str(file)}):
+        (line,) = predicted(image, model, **options)["warnings"]
+        assert line.startswith("a focal length of 35 px is 0.055 of the image's longer side (640")
+        assert f"poses of 1 images are not to be trusted: {line}\n" in capsys.readouterr().err
+    predicted(image, model, focal=350.0)
+    assert "focal" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("matrix", "said"),
     [

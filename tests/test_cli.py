@@ -1,9 +1,13 @@
 """The command line: help, exit codes, and the way from a verb to its stage."""
 
+import ctypes
 import re
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -198,6 +202,68 @@ def test_sigterm_is_left_to_who_handles_it(monkeypatch: pytest.MonkeyPatch) -> N
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+# What Python does not hand on: raised in a library's callback, where an object ends, or caught.
+def in_callback() -> None:
+    ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGTERM))()
+
+
+def in_del() -> None:
+    type("Ends", (), {"__del__": lambda self: signal.raise_signal(signal.SIGTERM)})()
+
+
+def in_suppress() -> None:
+    with suppress(BaseException):
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.fixture
+def sigterm_as_at_start() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("sigterm_as_at_start")
+@pytest.mark.parametrize("lose", [in_callback, in_del, in_suppress])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_sigterm_that_is_lost_comes_again(
+    lose: Callable[[], None],
+    times: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(config: Any) -> None:
+        for _ in range(times):
+            lose()
+        time.sleep(20)  # the run goes on
+
+    stand_in(monkeypatch, "train", SimpleNamespace(run=run))  # type: ignore[arg-type]
+    assert main(["train"]) == 143
+    assert capsys.readouterr().err == "skelift train: terminated\n"
+
+
+@pytest.mark.usefixtures("sigterm_as_at_start")
+def test_more_sigterms_do_not_disturb_cleaning_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned = []
+
+    def run(config: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            for number in (signal.SIGTERM, signal.SIGALRM):  # the latter by the process itself
+                signal.raise_signal(number)
+                cleaned.append(number)
+
+    stand_in(monkeypatch, "train", SimpleNamespace(run=run))  # type: ignore[arg-type]
+    assert main(["train"]) == 143
+    assert cleaned == [signal.SIGTERM, signal.SIGALRM]
 
 
 @pytest.mark.parametrize(

@@ -380,6 +380,39 @@ def test_split_by_clip_leaves_both_sides_something(tmp_path: Path, fraction: flo
     assert 0 < sum(firsts) < 3
 
 
+@pytest.mark.parametrize(
+    ("count", "every", "said"),
+    [
+        (1, 1, "images/a: one image cannot be split into train and test; give at least two"),
+        (3, 9, r"images/a: of 3 images data\.folder\.every leaves one, .*; lower it"),
+    ],
+)
+def test_one_image_cannot_be_split(count: int, every: int, said: str, tmp_path: Path) -> None:
+    for number in range(count):
+        save(tmp_path / "images" / "a" / f"{number}.png", np.zeros((4, 4, 3), np.uint8))
+    clips = find_clips(FolderConfig(images=str(tmp_path / "images"), every=every))
+    with pytest.raises(InputError, match=said):
+        split_clips(clips, 0.1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("count", "every", "said"),
+    [
+        (1, 1, r"v\.avi: one frame cannot be split into train and test; give at least two"),
+        (5, 9, r"v\.avi: of 5 frames data\.folder\.every leaves one, .*; lower it"),
+    ],
+)
+def test_one_frame_cannot_be_split(count: int, every: int, said: str, tmp_path: Path) -> None:
+    video = tmp_path / "v.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 25, (32, 32))
+    for _ in range(count):
+        writer.write(np.zeros((32, 32, 3), np.uint8))
+    writer.release()
+    clips = find_clips(FolderConfig(images=str(video), every=every))
+    with pytest.raises(InputError, match=said):
+        split_clips(clips, 0.1, seed=0)
+
+
 # Poses.
 
 

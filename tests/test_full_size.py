@@ -24,7 +24,8 @@ def run(folder: Path, *args: str) -> str:
 
 @pytest.mark.slow
 def test_a_dry_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    dry = [*run(tmp_path, "--dry").split(), *ASSETS]
+    full, lifters = run(tmp_path, "--dry").split(" -- ")
+    dry = [*full.split(), *ASSETS, "--", *lifters.split(), *ASSETS]
     assert "out of time" in run(tmp_path, "out", "1", *dry)
     assert not (tmp_path / "data").exists()
     run(tmp_path, "out", "540", *dry)
@@ -36,7 +37,13 @@ def test_a_dry_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     for name in ("model.safetensors", "model.json", "report.html"):
         assert (out / name).stat().st_size > 0
     log = (out / "stages.log").read_text()
-    assert [line.split()[1] for line in log.splitlines() if "exit code 0" in line] == [
-        "prepare:", "pretrain-flow:", "train:", "evaluate:", "report:",
-    ]  # fmt: skip
+    done = [line.split(" ", 1)[1].split(":")[0] for line in log.splitlines() if "code 0" in line]
+    trained = ("full", "lifter_plain", "lifter", "lifter_varied")
+    stages = ("prepare", "pretrain-flow", "train")
+    expected = [f"{stage} {name}" for name in trained for stage in stages]
+    assert done == [*expected, "evaluate full", "report full"]
+    card = json.loads((out / "model.json").read_text())
+    assert [run["name"] for run in card["lifters"]] == ["lifter_plain", "lifter_varied"]
+    assert card["heads"] == ["upright", "refiner", "pose_facing", "front_back", "joint_facing"]
+    assert card["model"]["lifter_width"] == 2 * 32
     assert run(tmp_path, "out", "540", *dry).strip() == "done"

@@ -22,6 +22,7 @@ SHAPES = [
     (5, 1, 4, 6),
     (2, 128, 3, 3),
     (3, 70, 4, 2),
+    (1, 8, 6, 6),
 ]
 
 
@@ -73,6 +74,12 @@ def test_batch_norm(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> 
     check([y, *gradients(y, of)], [exact, *gradients(exact, exact_of)])
     for buffer in ("running_mean", "running_var", "num_batches_tracked"):
         assert torch.allclose(getattr(norm, buffer).double(), getattr(plain, buffer).double())
+
+
+def test_weights_that_are_no_float32_are_not_read_as_such() -> None:
+    x = image(2, 8, 4, 4)
+    with pytest.raises(AssertionError):
+        fused.batch_norm(x, torch.ones(8).double(), torch.zeros(8), 1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

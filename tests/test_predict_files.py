@@ -2,6 +2,7 @@
 
 import csv
 import json
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from tiny import draw, load_skeleton, random_pose
 from tiny_run import random_model
 
+from skelift.cli import main
 from skelift.commands import predict
 from skelift.data.images import read_image
 from skelift.data.videos import read_video
@@ -291,6 +294,83 @@ def test_no_input_is_overwritten(model: Path, inputs: Path, tmp_path: Path) -> N
             predict.run([given], model, **{"out": out} | options)
     after = {file: file.read_bytes() for file in tmp_path.rglob("*.*") if file.is_file()}
     assert after == before
+
+
+OURS = ("p.json", "p.csv", "p.npz")
+
+
+def test_a_run_replaces_what_an_earlier_one_made(model: Path, inputs: Path, tmp_path: Path) -> None:
+    for options in ({}, {"turn": True}):
+        for _ in range(2):
+            for name in OURS:
+                predict.run([inputs], model, tmp_path / name, draw=tmp_path / "drawn", **options)
+    drawn = {file.name for file in (tmp_path / "drawn").rglob("*.*")}
+    assert drawn == {"a.png", "b.png", "walk.mp4", "a.webp", "b.webp", "walk.webp"}
+    assert len(list(read_video(tmp_path / "drawn" / "walk.mp4", range(FRAMES)))) == FRAMES
+    with Image.open(tmp_path / "drawn" / "walk.webp") as animated:
+        assert animated.n_frames == FRAMES
+    with Image.open(tmp_path / "drawn" / "a.png") as still:
+        still.load()
+        assert still.text == {"Software": "skelift predict"}
+
+
+FOREIGN = {
+    "p.json": '{"images": [], "annotations": [], "info": {"schema_version": 1}}',
+    "p.csv": "image,frame,x,y\n",
+    "p.npz": "PK",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_no_file_of_others_is_overwritten_by_poses(name: str, model: Path, tmp_path: Path) -> None:
+    image, out = write(tmp_path / "a.png", body(1)[0]), tmp_path / name
+    out.write_text(FOREIGN[name])
+    with pytest.raises(InputError, match=rf"^{out}: was not made by skelift .*, and would be lost"):
+        predict.run([image], model, out)
+    assert out.read_text() == FOREIGN[name]
+    if name == "p.npz":
+        np.savez(out, poses=np.zeros(3))
+        with pytest.raises(InputError, match="was not made by"):
+            predict.run([image], model, out)
+    out.write_text("")  # as of mktemp: there is nothing to lose
+    predict.run([image], model, out)
+
+
+@pytest.mark.parametrize("turn", [False, True])
+@pytest.mark.parametrize("given", ["a.png", "walk.avi"])
+def test_no_file_of_others_is_overwritten_by_drawings(
+    given: str, turn: bool, model: Path, inputs: Path, tmp_path: Path
+) -> None:
+    suffix = ".webp" if turn else ".mp4" if given == "walk.avi" else ".png"
+    photo = (tmp_path / "album" / given).with_suffix(suffix)
+    photo.parent.mkdir()
+    photo.write_bytes((inputs / given).read_bytes())
+    with pytest.raises(InputError, match=rf"^{photo}: was not made .* another --draw folder, or"):
+        predict.run([inputs / given], model, tmp_path / "p.json", draw=photo.parent, turn=turn)
+    assert photo.read_bytes() == (inputs / given).read_bytes()
+    assert not (tmp_path / "p.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "turn"), [("p.json", False), ("drawn/a.png", False), ("drawn/a.webp", True)]
+)
+def test_a_full_disk_names_the_file_that_was_to_be(
+    name: str, turn: bool, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The limit of a file's size stands for a full disk."""
+    image = write(tmp_path / "a.png", body(1)[0])
+    argv = ["predict", str(image), "--model", str(model), "--out", str(tmp_path / "p.json")]
+    argv += ["--draw", str(tmp_path / "drawn")] if name != "p.json" else []
+    argv += ["--turn"] if turn else []
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512 if name == "p.json" else 4096, before[1]))
+    try:
+        code = main(argv)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = f"skelift predict: error: {tmp_path / name}: File too large\n"
+    assert (code, capsys.readouterr().err) == (1, said)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_file_of_something_else_is_refused(tmp_path: Path) -> None:

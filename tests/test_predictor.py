@@ -1,6 +1,7 @@
 """Prediction for images of any size: cropping, the way back to pixels, the JSON answer."""
 
 import json
+import warnings
 from pathlib import Path
 
 import cv2
@@ -120,6 +121,20 @@ def test_unknown_camera_is_as_far_as_in_training(predictor: Predictor, image: Im
     flat, tall = predictor.predict([unknown, given])
     np.testing.assert_array_equal(flat.joints_2d_px, tall.joints_2d_px)
     assert not np.allclose(flat.joints_3d_mm, tall.joints_3d_mm)
+
+
+@pytest.mark.parametrize(("focal", "doubted"), [(35, True), (71.9, True), (72.1, False)])
+def test_a_focal_length_in_millimetres_is_told(
+    predictor: Predictor, image: ImageArray, focal: float, doubted: bool
+) -> None:
+    """Lenses have 0.3 of the longer side, here 240 px, and more."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        entry = predictor(image, focal_px=focal).as_json()
+    assert [str(each.message) for each in told] == entry["warnings"]
+    said = [f"a focal length of {focal:g} px is 0." in line for line in entry["warnings"]]
+    assert said == [True] * doubted
+    assert predictor(image).as_json()["warnings"] == []  # however near the typical one is
 
 
 def test_2d_joints_are_in_pixels_of_the_original_image(

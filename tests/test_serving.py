@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -101,6 +101,23 @@ def test_exported_graph_equals_the_networks(tmp_path: Path, heads: list[str]) ->
             assert np.isnan(one) == (not heads)
 
 
+def bad_tensors(image: bytes) -> Iterator[list[dict[str, Any]]]:
+    """Inputs of KServe v2 that are no such."""
+    good = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [b64(image)]}
+    box = {"name": "box", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 9, 9]}
+    yield [good, box, box]
+    yield [good, good]
+    for change in (
+        {"datatype": "FP32"},
+        {"datatype": ["BYTES"]},
+        *({"shape": shape} for shape in ([2], [1, 4], [], [-1, -1], [True], ["1"], 1, [1.0])),
+        {"shape": [1] * 99},
+    ):
+        yield [good | change]
+    for change in ({"datatype": "BYTES"}, {"shape": [4, 4]}, {"shape": [1]}):
+        yield [good, box | change]
+
+
 def bad_requests(person: ImageArray) -> dict[str, tuple[dict[str, Any], int, str]]:
     good = encoded(person)
     jpeg = encoded(person, "JPEG")
@@ -144,6 +161,13 @@ def bad_requests(person: ImageArray) -> dict[str, tuple[dict[str, Any], int, str
         "none": (body(instances=[]), 400, "malformed_request"),
         "long id": (body(**v1, id="x" * 1000), 400, "malformed_request"),
         "v2 binary": (body(inputs=[{"name": "image"}]), 400, "no_data"),
+        "form": ({"image": good, "focal": b"9"}, 400, "unknown_field"),
+        "form without image": ({"imag": good}, 400, "unknown_field"),
+        "form and body": ({"image": good, "data": good}, 400, "unknown_field"),
+        **{
+            f"v2 {number}": (body(inputs=tensors), 400, "malformed_request")
+            for number, tensors in enumerate(bad_tensors(good))
+        },
         "v2 rows": (
             body(inputs=[{"name": "image", "data": [b64(good)]}, {"name": "box", "data": [1, 2]}]),
             400,
@@ -208,6 +232,9 @@ def test_every_form_of_a_request_gives_the_same_pose(service: Service, person: I
     assert answers[3]["id"] == "a"
     tensor = {"name": "image", "datatype": "BYTES", "shape": [2], "data": [b64(image)] * 2}
     v2 = json.loads(service([{"body": json.dumps({"inputs": [tensor]}).encode()}])[0].body)
+    boxes = {"name": "box", "datatype": "FP64", "shape": [2, 4], "data": [0, 0, 20, 20] * 2}
+    for inputs in ([tensor, boxes], [tensor | {"shape": [2, 1]}]):
+        assert service([{"body": json.dumps({"inputs": inputs}).encode()}])[0].status == 200
     first = v2["outputs"][0]
     assert (first["name"], first["shape"]) == ("joints_3d_mm", [2, 17, 3])
     np.testing.assert_allclose(np.reshape(first["data"], (2, 17, 3))[1], poses[0], atol=0.05)

@@ -165,6 +165,23 @@ def test_libraries_take_the_cores_unless_told() -> None:
     assert settled(COUNTS) == [str(cores())] * 3
 
 
+MATCHED = """
+import numba, torch
+from skelift import threads
+from skelift.models.layers import InstanceNorm
+x = torch.rand(2, 8, 4, 4).to(memory_format=torch.channels_last)
+for count in 1, 2, 1:
+    torch.set_num_threads(count)
+    threads.match_torch()
+    InstanceNorm(8)(x)
+    print(numba.get_num_threads(), torch.get_num_threads())
+"""
+
+
+def test_kernels_of_numba_take_as_many_threads_as_torch_and_leave_it_those() -> None:
+    assert settled(MATCHED, **{threads.VARIABLE: "2"}) == ["1", "1", "2", "2", "1", "1"]
+
+
 def test_threads_wait_asleep_unless_told() -> None:
     show = "import os; print(os.environ['OMP_WAIT_POLICY'])"
     assert settled(show) == ["passive"]

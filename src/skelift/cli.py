@@ -22,7 +22,10 @@ from skelift.processes import Terminated, cleaning_up_on_sigterm
 
 RUN_FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 # Faults of the machine, whatever the input was.
-MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+MACHINE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+}
 
 GROUPS = {
     "make data": ["prepare", "validate"],

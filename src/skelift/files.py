@@ -59,16 +59,19 @@ def atomic_folder(path: Path, mark: str, *own: str) -> Iterator[Path]:
     """
     path = _place(path)
     check_replaceable(path, mark, *own)
-    with claimed(path, by="replace", beside=True), _beside(path, alone=True) as unfinished:
+    with (
+        claimed(path, by="replace", beside=True),
+        _beside(path, alone=True) as unfinished,
+        naming(path, unfinished),
+    ):
         yield unfinished
-        with naming(path, unfinished):
-            replace_folder(unfinished, path)
+        replace_folder(unfinished, path)
 
 
 @contextmanager
 def staged_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; its files join those of ``path`` when the block ends well."""
-    with _beside(path) as staged:
+    with _beside(path) as staged, naming(path, staged):
         yield staged
         for file in sorted(file for file in staged.rglob("*") if file.is_file()):
             target = path / file.relative_to(staged)
@@ -361,14 +364,21 @@ def _bring_back(path: Path) -> None:
 
 @contextmanager
 def naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
-    """Let an OSError of the disk say ``path``, not the hidden file beside it, or no file at all."""
+    """Let an OSError of the disk say ``path``, not the hidden file beside it, or no file at all.
+
+    ``unfinished`` is what will be at ``path``; of a folder, its files will be below.
+    """
     try:
         yield
     except OSError as error:
         code = error.errno
         if code is None and "requested and" in str(error):  # NumPy's, of a write cut short
             code = errno.ENOSPC
-        of_ours = unfinished is not None and error.filename in (unfinished, str(unfinished))
-        if code is not None and (of_ours or (code in _DISK and not error.filename)):
-            raise OSError(code, os.strerror(code), str(path)) from error
-        raise
+        place = path if code in _DISK and not error.filename else None
+        if unfinished and isinstance(error.filename, str | bytes | os.PathLike):
+            file = Path(os.fsdecode(error.filename))
+            if file.is_relative_to(unfinished):
+                place = path / file.relative_to(unfinished)
+        if code is None or place is None:
+            raise
+        raise OSError(code, os.strerror(code), str(place)) from error

@@ -3,14 +3,18 @@
 import math
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
 from pathlib import Path
 from types import FrameType
 
 from skelift.cgroup import quota
+
+AGAIN_S = 0.5  # after which an exception that was lost is raised anew
 
 
 def cores(root: Path = Path("/")) -> int:
@@ -50,7 +54,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def cleaning_up_on_sigterm() -> Iterator[None]:
-    """Let the first SIGTERM raise ``Terminated`` in the block; later ones change nothing.
+    """Let SIGTERM raise ``Terminated`` in the block, until it arrives; later ones are ignored.
 
     Not where the signal is handled or ignored already, and not in processes that ``torchrun``
     started: they wait for each other where no exception reaches them, and have to end at once.
@@ -60,17 +64,53 @@ def cleaning_up_on_sigterm() -> Iterator[None]:
     if not (alone and in_main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL):
         yield
         return
-    signal.signal(signal.SIGTERM, _terminate)
+    ending = _Ending()
+    signal.signal(signal.SIGTERM, ending)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGTERM) in (_terminate, signal.SIG_IGN):
+        ending.disarm()
+
+
+class _Ending:
+    """Handler of SIGTERM that raises ``Terminated`` until it arrives.
+
+    An exception is lost where nobody can hand it on: in a callback of a library in C (numba has
+    some while it compiles), in ``__del__``. Then no reference to it is left, and it is raised anew.
+    While it is on its way, and all is cleaned up, more signals change nothing: `timeout` sends two.
+    """
+
+    def __init__(self) -> None:
+        self._raised: Callable[[], Terminated | None] = lambda: None
+        self._hook = sys.unraisablehook
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self._raised() is not None:
+            return
+        if signal.getsignal(signal.SIGALRM) == signal.SIG_DFL:  # a thread could not start here
+            signal.signal(signal.SIGALRM, self)
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
+        sys.unraisablehook = self._say_lost
+        told = Terminated()
+        self._raised = weakref.ref(told)
+        try:
+            raise told
+        finally:
+            del told  # its traceback has this frame, which would keep it alive
+
+    def _say_lost(self, lost: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(lost.exc_value, Terminated):  # that comes again
+            self._hook(lost)
+
+    def disarm(self) -> None:
+        """Leave the signals as they were, but for those that others handle by now."""
+        if signal.getsignal(signal.SIGALRM) is self:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGTERM) is self:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # `timeout` sends it twice
-    raise Terminated
+        if sys.unraisablehook == self._say_lost:
+            sys.unraisablehook = self._hook
 
 
 def _wait_for_parent() -> None:

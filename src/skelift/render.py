@@ -82,10 +82,10 @@ class _OnCpu(torch.autograd.Function):
         shape = (len(points), kappa.channels, kappa.size, kappa.size)
         image = np.empty(shape, dtype=np.float32)
         nearest = np.empty(shape, dtype=np.uint8)
-        with threads.of_torch():
-            render_cpu.draw(
-                points, kappa.bones, kappa.channel, kappa.gamma, kappa.squared, image, nearest
-            )
+        threads.match_torch()
+        render_cpu.draw(
+            points, kappa.bones, kappa.channel, kappa.gamma, kappa.squared, image, nearest
+        )
         drawn = torch.from_numpy(image)
         ctx.save_for_backward(u, drawn)
         ctx.nearest, ctx.kappa = nearest, kappa
@@ -101,11 +101,11 @@ class _OnCpu(torch.autograd.Function):
         points = np.ascontiguousarray(u.detach().numpy())
         moved = np.zeros_like(points)
         upstream = gradient.contiguous().numpy()
-        with threads.of_torch():
-            render_cpu.draw_gradient(
-                points, kappa.bones, kappa.gamma, kappa.squared,
-                drawn.detach().numpy(), ctx.nearest, upstream, moved,
-            )  # fmt: skip
+        threads.match_torch()
+        render_cpu.draw_gradient(
+            points, kappa.bones, kappa.gamma, kappa.squared,
+            drawn.detach().numpy(), ctx.nearest, upstream, moved,
+        )  # fmt: skip
         return torch.from_numpy(moved), None
 
 

@@ -8,8 +8,6 @@ thread that they wait for. So they sleep, or spin where ``neighbours`` looks out
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from skelift.errors import InputError
 from skelift.processes import cores, unlimited_cores
@@ -66,19 +64,19 @@ def asked() -> int | None:
     return int(value)
 
 
-@contextmanager
-def of_torch() -> Iterator[None]:
-    """Run a kernel of numba on as many threads as torch uses, and leave torch that number.
+def match_torch() -> None:
+    """Let this thread's kernels of numba run on as many threads as torch uses.
 
-    numba and torch share one OpenMP pool: numba's first parallel kernel sets its size to all cores,
-    which changes how torch splits its sums from then on, and with that their last bits.
+    numba and torch share one OpenMP pool: as numba starts, it sets its size to all cores, which
+    changes how torch splits its sums from then on, and with that their last bits. So torch is left
+    the number that it had.
     """
     import numba
     import torch
 
     threads = torch.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
+    wanted = min(threads, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    if numba.get_num_threads() != wanted:
+        numba.set_num_threads(wanted)
+    if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)

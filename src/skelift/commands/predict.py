@@ -156,15 +156,16 @@ def run(
         RunError: the endpoint does not answer; nothing is written then.
     """
     from skelift.files import check_file, check_folder
-    from skelift.inference.drawings import drawn_names, staged_drawings
+    from skelift.inference.drawings import drawn_names, is_drawing, staged_drawings
     from skelift.inference.engines import choose_engine, predict_frames
     from skelift.inference.frames import find_sources
-    from skelift.inference.pose_files import check_suffix, write_poses
+    from skelift.inference.pose_files import check_suffix, is_pose_file, write_poses
     from skelift.inference.tally import Tally
 
     check_suffix(out)
     _check_options(background, box, contrast, masks, camera, focal, draw, turn, fps, each_frame)
     check_file(out)
+    _check_own(out, is_pose_file, "--out")
     if draw:
         check_folder(draw)
     sources = find_sources(images, masks, every, fps)
@@ -183,6 +184,8 @@ def run(
     )
     if draw:
         _check_outside(draw, images)
+        for name in names.values():
+            _check_own(draw / name, is_drawing, "--draw folder")
     engine, _ = choose_engine(model, endpoint)
     drawings = staged_drawings(draw, names, turning=turn)
     tally = Tally(images, background, contrast, boxed=box is not None)
@@ -249,6 +252,18 @@ def _check_inputs_stay(targets: dict[Path, str], inputs: list[Path]) -> None:
             raise InputError(
                 f"{target}: is an input, and would be overwritten; give another {option}"
             )
+
+
+def _check_own(target: Path, is_own: Callable[[Path], bool], option: str) -> None:
+    """InputError where something is at a file to write that an earlier run has not made.
+
+    ``option`` names the file.
+    """
+    if target.exists() and target.stat().st_size and not is_own(target):
+        raise InputError(
+            f"{target}: was not made by skelift predict, and would be lost; give another {option}, "
+            "or remove it"
+        )
 
 
 def _check_outside(draw: Path, inputs: list[Path]) -> None:

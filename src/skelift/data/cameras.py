@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 
 HALF = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # between the two ways to count pixels
 FOCAL_PX = (10.0, 1e6)  # what a camera may have
-LEAST_FOCAL = 0.3  # of the longer side of an image: a view 118 degrees wide, without distortion
+LEAST_FOCAL = 0.3  # of an image's longer side, from which on it is likely in pixels
 SIXTY_FOURTH = 64.0  # Qualisys gives pixels in this fraction
 DISTORTIONS = (0, 4, 5, 8, 12, 14)  # counts of coefficients that OpenCV's model has
 ROS_MODELS = ("plumb_bob", "rational_polynomial")  # of distortion, which are OpenCV's

@@ -18,6 +18,7 @@ from skelift.data.listing import list_files
 from skelift.data.poses import UnpairedPoses, read_poses
 from skelift.data.region import check_regions
 from skelift.data.truth import Part, Truth, read_truth, split_by_moment
+from skelift.data.videos import frame_count
 from skelift.errors import InputError
 from skelift.files import printable
 
@@ -203,15 +204,26 @@ def split_clips(clips: Sequence[Clip], fraction: float, seed: int) -> tuple[str,
     groups = [clip.person if by_person else clip.name for clip in clips]
     lengths = [len(clip.indices) for clip in clips]
     if len(set(groups)) == 1:
-        if min(lengths) < 2:
-            raise InputError(
-                f"{clips[0].files[0].parent}: one image cannot be split into train and test; "
-                "give at least two"
-            )
+        for clip in clips:
+            if len(clip.indices) < 2:
+                raise InputError(_one_left(clip))
         return "time", [n - min(max(1, round(fraction * n)), n - 1) for n in lengths]
     test = _draw(groups, lengths, fraction, seed)
     firsts = [0 if group in test else n for group, n in zip(groups, lengths, strict=True)]
     return "person" if by_person else "clip", firsts
+
+
+def _one_left(clip: Clip) -> str:
+    """Why a clip cannot be split, and the fix."""
+    place = clip.files[0] if clip.is_video else clip.files[0].parent
+    what = "frame" if clip.is_video else "image"
+    count = frame_count(place) if clip.is_video else len(clip.files)
+    if count > 1:
+        return (
+            f"{place}: of {count} {what}s data.folder.every leaves one, which cannot be split into "
+            "train and test; lower it"
+        )
+    return f"{place}: one {what} cannot be split into train and test; give at least two"
 
 
 def _draw(groups: Sequence[str], lengths: Sequence[int], fraction: float, seed: int) -> set[str]:

@@ -1,7 +1,7 @@
 """From an image of any size to the crop that the network sees: who marks the body, and where."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.background import cut_out
-from skelift.data.cameras import FOCAL_PX, Camera, View, view_of_mask
+from skelift.data.cameras import FOCAL_PX, LEAST_FOCAL, Camera, View, view_of_mask
 from skelift.data.crop import CropBox
 from skelift.data.images import (
     BLACK_BACKGROUND,
@@ -35,8 +35,10 @@ OF_ONE_IMAGE = (KEEP, REMOVE, PERSON)  # what can be done with the background of
 NO_MASK = "none"
 WHOLE_IMAGE = "whole image"
 REMOVED = "removed background"
+TYPICAL = "typical"  # focal length, where the camera is unknown
 _MASK_FROM = {REMOVED: REMOVE, PERSON: PERSON, BLACK_BACKGROUND: BLACK_BACKGROUND}
 _OVERHANG = 2.0  # pixels by which the edge of a box may leave its image, as rounding makes it
+_OFF_MIDDLE = 0.2  # of a side, from its middle: farther no lens' axis meets a whole image
 _INSET = 0.03  # without a box, the share of the image that is free on each side of the body
 
 
@@ -69,16 +71,31 @@ class PreparedImage:
     facing: Facing | None = None  # where it is known without the image
 
     @property
-    def doubt(self) -> str:
+    def doubts(self) -> list[str]:
         """Why its pose is not to be trusted; empty where nothing speaks against it."""
+        found = []
         if self.mask_fault:
-            return f"the mask {self.mask_fault}; it marks the body with white (above 127)"
-        if self.crop_from == WHOLE_IMAGE:
-            return (
+            found.append(f"the mask {self.mask_fault}; it marks the body with white (above 127)")
+        elif self.crop_from == WHOLE_IMAGE:
+            found.append(
                 "nothing marks the body, and the background is not black; give a mask, or "
                 "background='person' to cut a person out"
             )
+        if self.focal_from != TYPICAL and (doubt := focal_doubt(self.focal_px, self.size)):
+            found.append(doubt)
+        return found
+
+
+def focal_doubt(focal_px: float, size: Sequence[int]) -> str:
+    """Why a focal length cannot be in pixels of an image of that size; empty where it can."""
+    longer = max(size)
+    if focal_px >= LEAST_FOCAL * longer:
         return ""
+    return (
+        f"a focal length of {focal_px:g} px is {focal_px / longer:.2g} of the image's longer side "
+        f"({longer} px), which hardly any lens has; give pixels, not millimetres (mm x image width "
+        "/ sensor width)"
+    )
 
 
 def prepare_image(
@@ -145,7 +162,7 @@ def prepare_image(
         crop_from=found_by,
         mask_from=mask_from,
         focal_px=crop.side / card["crop_side"] if focal_px is None else focal_px,
-        focal_from="typical" if focal_px is None else "given",
+        focal_from=TYPICAL if focal_px is None else "given",
         size=(width, height),
         mask_fault="" if mask is None else mask_fault(mask),
         facing=facing,
@@ -190,6 +207,7 @@ def _prepare_view(
 ) -> PreparedImage:
     """The same in the view of a calibrated camera; ``image`` is masked already."""
     height, width = image.shape[:2]
+    _check_whole(camera, width, height)
     if mask is not None:
         view = view_of_mask(camera, mask)
         crop = view.crop_around_mask(mask, card["margin"])
@@ -210,6 +228,21 @@ def _prepare_view(
         mask_fault="" if mask is None else mask_fault(mask),
         view=view,
     )
+
+
+def _check_whole(camera: Camera, width: int, height: int) -> None:
+    """InputError where K, of a calibration that tells no size, is of images of another size.
+
+    Its principal point is then off the middle along both sides, as of an image that was cut.
+    """
+    x, y = camera.matrix[:2, 2]
+    off = min(abs(x / width - 0.5), abs(y / height - 0.5))
+    if camera.size is None and off > _OFF_MIDDLE:
+        raise InputError(
+            f"camera {camera.name}: its principal point {x:g}, {y:g} is far from the middle of "
+            f"{width} x {height} pixels, so K is of images of another size; scale K, or say in "
+            f"the calibration that they have this one (image_size)"
+        )
 
 
 def _find_mask(

@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import struct
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from skelift.data.listing import is_video_file
 from skelift.errors import InputError, RunError
 from skelift.files import ascii_name, atomic_file, staged_folder
 from skelift.inference.frames import Frame, Source
-from skelift.inference.pose_files import Entry, Header
+from skelift.inference.pose_files import MADE_BY, Entry, Header
 from skelift.reporting.draw import (
     BACKGROUND,
     ViewAngle,
@@ -39,6 +41,10 @@ TURNING_HEIGHT = 240
 TURN_S = 4.0  # once around
 STILL_RATE = 12.0  # frames per second of an image
 MOST_FRAMES = 600  # all of them are in memory
+# Of the note in a file on what drew it.
+_NOTE_WITHIN = 256  # last bytes of a file
+_PNG_END = 12  # bytes of the last chunk
+_EXIF_SOFTWARE = 0x0131
 
 
 # Draws the frames of a source in their order: a frame, its entry of an answer (None where no body
@@ -76,6 +82,15 @@ def drawn_names(sources: list[Source], *, turning: bool = False) -> dict[Path, P
             why = "a folder of drawings" if name in folders else "too long a name"
             raise InputError(f"{file}: would be drawn to {name}, which is {why}; rename it")
     return names
+
+
+def is_drawing(file: Path) -> bool:
+    """Whether a file is drawn by ``skelift predict``: a note near its end says so."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        stream.seek(max(file.stat().st_size - _NOTE_WITHIN, 0))
+        return MADE_BY.encode() in stream.read()
 
 
 @contextmanager
@@ -212,9 +227,11 @@ def draw_turning(
 
 def write_png(file: Path, image: Image) -> None:
     """Write an RGB image, atomically."""
-    encoded = cv2.imencode(".png", image[..., ::-1])[1]
+    encoded = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+    text = b"tEXtSoftware\0" + MADE_BY.encode()  # a chunk, which comes before the last one
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
     with atomic_file(file) as unfinished:
-        unfinished.write_bytes(encoded.tobytes())
+        unfinished.write_bytes(encoded[:-_PNG_END] + chunk + encoded[-_PNG_END:])
 
 
 @contextmanager
@@ -235,6 +252,8 @@ def animation_writer(
 
     yield lambda: len(frames), write
     if frames:
+        about = Pillow.Exif()
+        about[_EXIF_SOFTWARE] = MADE_BY
         with atomic_file(file) as unfinished:
             frames[0].save(
                 unfinished,
@@ -243,6 +262,7 @@ def animation_writer(
                 append_images=frames[1:],
                 duration=round(1000 / rate),
                 loop=0,
+                exif=about,
             )
 
 
@@ -282,6 +302,9 @@ def video_writer(file: Path, rate: float) -> Iterator[Callable[[Image], None]]:
             writer.release()
         if started and not _opens(name):
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+        if started and file.suffix == ".mp4":
+            with unfinished.open("ab") as stream:  # a box of free space, which players skip
+                stream.write(struct.pack(">I4s", 8 + len(MADE_BY), b"free") + MADE_BY.encode())
 
 
 def _opens(video: str) -> bool:

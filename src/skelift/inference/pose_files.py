@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from skelift.skeleton import Skeleton
 
 MADE_BY = "skelift predict"
 CSV_COLUMNS = ("image", "frame", "time_s", "joint", "x_mm", "y_mm", "z_mm", "x_px", "y_px")
+# By which one of these files is told from others.
+_NPZ_NAMES = {f"{name}.npy" for name in ("header", "joint_names", "joints_3d_mm")}
+_JSON_KEYS, _START = ("schema_version", "joint_names"), 4096  # keys within the first bytes
 Header = Mapping[str, Any]
 Entry = Mapping[str, Any]
 Poses = Iterable[tuple[Header, Entry]]  # entries of ``predictions``, and the rest of their answer
@@ -94,6 +97,21 @@ def check_suffix(path: Path) -> None:
     """InputError unless the suffix names a format."""
     if path.suffix.lower() not in WRITERS:
         raise InputError(f"{path}: end the name in {', '.join(WRITERS)}; it chooses the format")
+
+
+def is_pose_file(path: Path) -> bool:
+    """Whether a file looks as ``write_poses`` writes it; it is not read as a whole."""
+    if path.suffix.lower() == ".npz":
+        try:
+            with ZipFile(path) as archive:
+                return _NPZ_NAMES.issubset(archive.namelist())
+        except BadZipFile:
+            return False
+    with path.open("rb") as stream:
+        start = stream.read(_START)
+    if path.suffix.lower() == ".csv":
+        return start.startswith(",".join(CSV_COLUMNS).encode())
+    return all(f'"{key}"'.encode() in start for key in _JSON_KEYS)
 
 
 @dataclass(frozen=True)

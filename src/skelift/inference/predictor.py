@@ -94,7 +94,7 @@ class Prediction:
             "joints_3d_mm": _rounded(self.joints_3d_mm),
             "joints_2d_px": _rounded(self.joints_2d_px),
             "joints_2d_spread_px": _rounded(self.spread_px),
-            "warnings": [p.doubt] if p.doubt else [],
+            "warnings": p.doubts,
         }
 
 
@@ -172,7 +172,8 @@ class Predictor:
                 faces away; None: the model tells.
 
         Warns:
-            UserWarning: the mask cannot be a body's, or nothing marks the body.
+            UserWarning: the mask cannot be a body's, nothing marks the body, or the focal length
+                cannot be in pixels.
 
         Raises:
             InputError: a file is missing or broken, or an argument cannot be used.
@@ -197,8 +198,8 @@ class Predictor:
             prepared = self.prepare(pixels, mask, box, focal_px, background, camera, source, facing)
         except InputError as error:
             raise InputError(f"{name}{error}") from None
-        if prepared.doubt:
-            warnings.warn(f"{name}{prepared.doubt}", stacklevel=2)
+        for doubt in prepared.doubts:
+            warnings.warn(f"{name}{doubt}", stacklevel=2)
         return self.predict([prepared])[0]
 
     def prepare_query(self, query: Query) -> PreparedImage:

@@ -8,7 +8,7 @@ from pathlib import Path
 from skelift.data.mask_checks import MaskFaults, mask_fault
 from skelift.data.static_camera import PERSON
 from skelift.errors import InputError
-from skelift.inference.cropping import WHOLE_IMAGE
+from skelift.inference.cropping import TYPICAL, WHOLE_IMAGE, focal_doubt
 from skelift.inference.frames import Frame, left_out
 from skelift.inference.pose_files import Entry
 
@@ -24,6 +24,7 @@ class Tally:
     nobody: int = 0  # images without a body
     crops_from: Counter[str] = field(default_factory=Counter)  # of the others, as their masks
     masks_from: Counter[str] = field(default_factory=Counter)
+    focals: Counter[str] = field(default_factory=Counter)  # doubts about focal lengths
     faults: MaskFaults = field(default_factory=MaskFaults)
 
     def add(self, frame: Frame, entry: Entry | None) -> None:
@@ -33,8 +34,11 @@ class Tally:
             return
         self.crops_from[entry["crop"]["from"]] += 1
         self.masks_from[entry["mask"]] += 1
-        if entry["warnings"] and frame.mask is not None:
-            self.faults.add(frame.label, mask_fault(frame.mask))
+        if entry["warnings"] and frame.mask is not None and (fault := mask_fault(frame.mask)):
+            self.faults.add(frame.label, fault)
+        focal = entry["focal_px"]
+        if focal["from"] != TYPICAL and (doubt := focal_doubt(focal["value"], entry["image_size"])):
+            self.focals[doubt] += 1
 
     def check(self) -> None:
         """InputError where no image shows a body."""
@@ -61,6 +65,8 @@ class Tally:
                 f"poses of {self.faults.summary()} are not to be trusted: a mask marks the body "
                 "with white (above 127)"
             )
+        for doubt, count in self.focals.items():
+            yield f"poses of {count} images are not to be trusted: {doubt}"
         if self.nobody:
             yield f"images left out, without a body: {self.nobody}"
         if whole := self.crops_from[WHOLE_IMAGE]:

@@ -7,6 +7,7 @@ the sums do not depend on the number of threads.
 """
 
 import math
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,14 +51,18 @@ def fits_batch_norm(x: Tensor) -> bool:
 
 def instance_norm(x: Tensor, eps: float, slope: float) -> Tensor:
     """InstanceNorm without weights, then ReLU with that slope below 0; see ``fits``."""
-    y: Tensor = _Norm.apply(x, None, None, eps, slope)[0]  # type: ignore[no-untyped-call]
+    batch, channels = x.shape[:2]
+    one, zero = _constant(1, channels), _constant(0, channels)
+    moments = x.new_empty((2, batch, channels))
+    y: Tensor = _Norm.apply(x, one, zero, moments, eps, slope)  # type: ignore[no-untyped-call]
     return y
 
 
 def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Moments]:
     """BatchNorm over the batch, then ReLU; see ``fits``."""
-    y, *moments = _Norm.apply(x, weight, bias, eps, 0.0)  # type: ignore[no-untyped-call]
-    return y, Moments(*moments)
+    moments = x.new_empty((2, 1, x.shape[1]))
+    y: Tensor = _Norm.apply(x, weight, bias, moments, eps, 0.0)  # type: ignore[no-untyped-call]
+    return y, Moments(*moments[:, 0])
 
 
 def enlarge(x: Tensor) -> Tensor:
@@ -79,52 +84,62 @@ class _Enlarge(torch.autograd.Function):
 
         moved = torch.empty_like(ctx.like, device="cpu")
         upstream = gradient.contiguous(memory_format=torch.channels_last)
-        with threads.of_torch():
-            fused_cpu.enlarge_gradient(_pixels(upstream), _pixels(moved))
+        threads.match_torch()
+        fused_cpu.enlarge_gradient(_pixels(upstream), _pixels(moved))
         return moved
 
 
 class _Norm(torch.autograd.Function):
-    """BatchNorm with weights, InstanceNorm without; mean and variance are (B, C), or (C,)."""
+    """Sets ``moments``, mean and variance: (2, 1, C) of the batch or (2, B, C) of each image."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, slope: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        moments: Tensor,
+        eps: float,
+        slope: float,
+    ) -> Tensor:
         from skelift.models import fused_cpu
 
-        y, channels = torch.empty_like(x), x.shape[1]
-        shape = (1 if weight is not None else len(x), channels)
-        mean, variance = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
-        affine = _affine(weight, bias, channels)
-        with threads.of_torch():
-            fused_cpu.normalise(_lanes(x), *affine, eps, slope, mean, variance, _lanes(y))
-        moments = torch.from_numpy(mean).squeeze(0), torch.from_numpy(variance).squeeze(0)
-        ctx.save_for_backward(x, weight, bias)
-        ctx.statistics, ctx.slope = (mean, 1 / np.sqrt(variance + np.float32(eps))), slope
-        ctx.mark_non_differentiable(*moments)
-        return y, *moments
+        y = torch.empty_like(x)
+        threads.match_torch()
+        fused_cpu.normalise(
+            _at(x), _at(weight), _at(bias), _at(moments), _at(y),
+            _lanes(x), moments.shape[1], x.shape[1], eps, slope,
+        )  # fmt: skip
+        ctx.save_for_backward(x, weight, bias, moments)
+        ctx.eps, ctx.slope = eps, slope
+        return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         from skelift.models import fused_cpu
 
-        x, weight, bias = ctx.saved_tensors
-        moved, channels = torch.empty_like(x), x.shape[1]
+        x, weight, bias, moments = ctx.saved_tensors
+        moved, learned = torch.empty_like(x), torch.empty_like(moments)
         upstream = gradient.contiguous(memory_format=torch.channels_last)
-        affine = _affine(weight, bias, channels)
-        of_bias = np.empty_like(ctx.statistics[0])
-        of_weight = np.empty_like(of_bias)
-        mean, inverse = ctx.statistics
-        with threads.of_torch():
-            fused_cpu.normalise_gradient(
-                _lanes(x), *affine, ctx.slope, mean, inverse,
-                _lanes(upstream), of_weight, of_bias, _lanes(moved),
-            )  # fmt: skip
-        if weight is None:
-            return moved, None, None, None, None
-        return moved, torch.from_numpy(of_weight[0]), torch.from_numpy(of_bias[0]), None, None
+        threads.match_torch()
+        fused_cpu.normalise_gradient(
+            _at(x), _at(weight), _at(bias), _at(moments), _at(upstream), _at(learned), _at(moved),
+            _lanes(x), moments.shape[1], x.shape[1], ctx.eps, ctx.slope,
+        )  # fmt: skip
+        of_weights = learned[:, 0].unbind() if ctx.needs_input_grad[1] else (None, None)
+        return moved, *of_weights, None, None, None
+
+
+@cache
+def _constant(value: float, channels: int) -> Tensor:
+    return torch.full((channels,), value, dtype=torch.float32)
+
+
+def _at(values: Tensor) -> int:
+    """The address that the kernels read from or write to."""
+    assert values.dtype == torch.float32  # the kernels cannot tell
+    return values.data_ptr()
 
 
 def _pixels(x: Tensor) -> Floats:
@@ -133,15 +148,9 @@ def _pixels(x: Tensor) -> Floats:
     return view
 
 
-def _affine(weight: Tensor | None, bias: Tensor | None, channels: int) -> tuple[Floats, Floats]:
-    if weight is None or bias is None:
-        return np.ones(channels, dtype=np.float32), np.zeros(channels, dtype=np.float32)
-    return weight.detach().numpy(), bias.detach().numpy()
-
-
-def _lanes(x: Tensor) -> Floats:
-    """(B, rows, lanes) view of (B, C, H, W) in channels_last; lanes are a multiple of C."""
+def _lanes(x: Tensor) -> tuple[int, int, int]:
+    """(B, rows, lanes) that hold (B, C, H, W) in channels_last; lanes are a multiple of C."""
     batch, channels, height, width = x.shape
     pixels = height * width
     lanes = channels * math.gcd(pixels, max(_LANES // channels, 1))
-    return _pixels(x).reshape(batch, pixels * channels // lanes, lanes)
+    return batch, pixels * channels // lanes, lanes

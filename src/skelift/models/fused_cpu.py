@@ -2,12 +2,17 @@
 
 Images are (B, rows, lanes), lanes being whole pixels of (B, H, W, C). One image is one task: sums
 do not depend on the number of threads.
+
+The norms, of which a step has dozens, are given the addresses of float32 tensors: to make views of
+them as NumPy arrays takes as long as the kernel.
 """
 
 from typing import Any
 
 import numba
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
 _FAST = {"contract", "nsz", "reassoc"}  # of sums; (x - mean) * scale stays as it is written
 
@@ -34,8 +39,53 @@ def enlarge_gradient(upstream: Any, moved: Any) -> None:
                     ) + far * (line[left, c] + line[right, c])
 
 
-@numba.njit(parallel=True, fastmath=_FAST, cache=True)
+@numba.njit(cache=True)
 def normalise(
+    x: int, weight: int, bias: int, moments: int, y: int,
+    shape: tuple[int, int, int], groups: int, channels: int, eps: float, slope: float,
+) -> None:  # fmt: skip
+    """Norm and activation of (B, rows, lanes) images.
+
+    Mean and variance (2, groups, channels) are set: of each image, or of all as one group.
+    """
+    mean, variance = _floats(moments, (2, groups, channels))
+    _normalise(
+        _floats(x, shape), _floats(weight, (channels,)), _floats(bias, (channels,)),
+        eps, slope, mean, variance, _floats(y, shape),
+    )  # fmt: skip
+
+
+@numba.njit(cache=True)
+def normalise_gradient(
+    x: int, weight: int, bias: int, moments: int, upstream: int, learned: int, moved: int,
+    shape: tuple[int, int, int], groups: int, channels: int, eps: float, slope: float,
+) -> None:  # fmt: skip
+    """Gradients of weight and bias (2, groups, channels), and of the images, for ``normalise``."""
+    mean, variance = _floats(moments, (2, groups, channels))
+    of_weight, of_bias = _floats(learned, (2, groups, channels))
+    _normalise_gradient(
+        _floats(x, shape), _floats(weight, (channels,)), _floats(bias, (channels,)), slope,
+        mean, np.float32(1) / np.sqrt(variance + np.float32(eps)),
+        _floats(upstream, shape), of_weight, of_bias, _floats(moved, shape),
+    )  # fmt: skip
+
+
+@intrinsic
+def _pointer(_: Any, address: Any) -> Any:
+    def cast(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(address), cast
+
+
+@numba.njit(cache=True)
+def _floats(address: int, shape: Any) -> Any:
+    pointer: Any = _pointer(address)  # type: ignore[call-arg]  # numba adds the first one
+    return numba.carray(pointer, shape, np.float32)
+
+
+@numba.njit(parallel=True, fastmath=_FAST, cache=True)
+def _normalise(
     x: Any, weight: Any, bias: Any, eps: float, slope: float, mean: Any, variance: Any, y: Any
 ) -> None:
     """Norm and activation; ``mean`` and ``variance`` (B, C), or (1, C) of all images, are set."""
@@ -71,7 +121,7 @@ def normalise(
 
 
 @numba.njit(parallel=True, fastmath=_FAST, cache=True)
-def normalise_gradient(
+def _normalise_gradient(
     x: Any, weight: Any, bias: Any, slope: float, mean: Any, inverse: Any,
     upstream: Any, of_weight: Any, of_bias: Any, moved: Any,
 ) -> None:  # fmt: skip

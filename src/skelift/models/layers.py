@@ -9,6 +9,7 @@ from torch.nn.functional import interpolate, leaky_relu, relu
 
 from skelift.collective import gather, processes
 from skelift.models import fused
+from skelift.models.few_channels import Convolution
 
 Norm = Callable[[int], nn.Module]  # of so many channels, with its activation
 
@@ -113,7 +114,9 @@ class Encoder(nn.Module):
         w = width
         self.stages = nn.ModuleList(
             [
-                nn.Sequential(unit(inputs, w, norm, kernel=7), unit(w, w, norm)),
+                nn.Sequential(
+                    nn.Sequential(Convolution(inputs, w, kernel=7), norm(w)), unit(w, w, norm)
+                ),
                 nn.Sequential(unit(w, 2 * w, norm, stride=2), unit(2 * w, 2 * w, norm)),
                 nn.Sequential(unit(2 * w, 4 * w, norm, stride=2), unit(4 * w, 4 * w, norm)),
                 nn.Sequential(

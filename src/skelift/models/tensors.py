@@ -1,6 +1,8 @@
 """Tensors on disk, in safetensors and written atomically."""
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 
 from skelift.errors import InputError, RunError
 from skelift.files import atomic_file
+
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as Rust writes it
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -23,6 +27,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         try:
             save_file(contiguous, unfinished, {"about": json.dumps(metadata, sort_keys=True)})
         except SafetensorError as error:  # its word for an OSError, such as of a full disk
+            if code := _OS_ERROR.search(str(error)):
+                number = int(code[1])
+                raise OSError(number, os.strerror(number), str(path)) from None
             raise RunError(f"{path}: cannot be written ({error}); make room") from None
 
 

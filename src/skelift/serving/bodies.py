@@ -3,7 +3,8 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, get_args
@@ -14,6 +15,9 @@ from skelift.inference.cropping import KEEP, Box, Facing, Query
 MOST_IMAGES = 16  # of one request
 LONGEST_NAME = 256  # characters that a request may have repeated to it
 FIELDS = ("image", "mask", "box", "focal_px", "background", "name", "facing")
+
+_NUMBER_TYPES = ("FP32", "FP64", "INT32", "INT64")  # of KServe v2
+_MOST_AXES = 4
 
 Form = Literal["plain", "v2"]
 Parts = Mapping[str, Any]
@@ -46,10 +50,11 @@ def parse(parts: Parts) -> Asked:
         parts: the body under ``body`` or ``data``, or the fields of a form. Values are bytes, or
             JSON that the server has parsed already.
     """
-    form = {key: value for key, value in parts.items() if key in FIELDS}
-    if form:
-        return Asked([_from_form(form)])
+    if set(parts) & set(FIELDS):
+        return Asked([_from_form(parts)])
     body = parts.get("body", parts.get("data"))
+    if parts and body is None:
+        _check_fields(parts)
     if isinstance(body, str):
         body = _file(body)
     if body is None or (isinstance(body, bytes | bytearray) and not body.strip()):
@@ -121,8 +126,7 @@ def _from_fields(fields: Any) -> Query:
         fields = {"image": fields}
     if not isinstance(fields, dict) or "image" not in fields:
         raise _malformed("an image stands in base64 under `image`")
-    if set(fields) - set(FIELDS):
-        raise RequestError(400, "unknown_field", f"fields are {', '.join(FIELDS)}")
+    _check_fields(fields)
     mask = fields.get("mask")
     return Query(
         image=_bytes(fields["image"], "image"),
@@ -135,8 +139,14 @@ def _from_fields(fields: Any) -> Query:
     )
 
 
+def _check_fields(names: Iterable[str]) -> None:
+    if set(names) - set(FIELDS):
+        raise RequestError(400, "unknown_field", f"fields are {', '.join(FIELDS)}")
+
+
 def _from_form(form: Mapping[str, Any]) -> Query:
     """A query from the fields of a multipart form: images as files, the rest as text."""
+    _check_fields(form)
     if not form.get("image"):
         raise RequestError(400, "empty_image", "the form has no image under `image`")
     read: dict[str, Callable[[Any], Any]] = dict.fromkeys(FIELDS, _text_field)
@@ -154,7 +164,11 @@ def _rows(inputs: Any) -> list[dict[str, Any]]:
             raise RequestError(
                 400, "no_data", "inputs carry `data` in JSON; binary tensors are not supported"
             )
-        tensors[tensor["name"]] = _listed(tensor["data"], tensor["name"][:LONGEST_NAME])
+        name = tensor["name"][:LONGEST_NAME]
+        if name in tensors:
+            raise _malformed(f"{name} is there twice in inputs")
+        tensors[name] = _listed(tensor["data"], name)
+        _check_tensor(name, tensor)
     if "image" not in tensors:
         raise _malformed("one input is named image, datatype BYTES, in base64")
     count = len(tensors["image"])
@@ -164,6 +178,18 @@ def _rows(inputs: Any) -> list[dict[str, Any]]:
     if any(len(data) != count for data in tensors.values()):
         raise _malformed("all inputs have as many rows as there are images")
     return [{name: data[row] for name, data in tensors.items()} for row in range(count)]
+
+
+def _check_tensor(name: str, tensor: Mapping[str, Any]) -> None:
+    """RequestError where a tensor says of its data what is not so."""
+    kinds = _NUMBER_TYPES if name in ("box", "focal_px") else ("BYTES",)
+    if tensor.get("datatype", kinds[0]) not in kinds:
+        raise _malformed(f"{name} has datatype {' or '.join(kinds)}")
+    size = sum(len(row) if isinstance(row, list) else 1 for row in tensor["data"])
+    shape = tensor.get("shape", [size])
+    whole = isinstance(shape, list) and all(type(n) is int and 0 < n <= size for n in shape)
+    if not (whole and 0 < len(shape) <= _MOST_AXES and math.prod(shape) == size):
+        raise _malformed(f"{name} has a shape of {size} values, as in its data")
 
 
 def _listed(value: Any, name: str) -> list[Any]:

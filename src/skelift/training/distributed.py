@@ -16,6 +16,7 @@ from skelift.collective import total
 from skelift.device import usable_device
 from skelift.errors import InputError
 from skelift.files import claimed
+from skelift.memory import keep_freed
 from skelift.neighbours import beside_others
 
 
@@ -72,11 +73,14 @@ class World:
 def join(device: str) -> Iterator[World]:
     """Join the processes that ``torchrun`` started, or be the only one; each ``beside_others``.
 
+    Memory that a step frees is kept for the next one.
+
     Args:
         device: ``auto`` (CUDA where there is one), or a torch device name.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     chosen = _own_device(device, int(os.environ.get("LOCAL_RANK", 0)))
+    keep_freed()
     with beside_others(), _group(chosen, rank, size):
         yield World(rank, size, chosen)
 
