@@ -350,13 +350,13 @@ def test_images_of_another_size_are_refused_by_file_and_camera(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("focal", "says"),
-    [(35, "a focal length of 35 pixels is short for images of 640 x 480"), (191, "short")]
+    [(35, "a focal length of 35 px is 0.055 of the image's longer side (640 px)"), (191, "0.3")]
     + [(focal, "") for focal in (192, 900, 1e5, np.nan)],
 )
 def test_a_focal_length_in_millimetres_is_implausible(focal: float, says: str) -> None:
     for width, height in ((640, 480), (480, 640)):
         fault = implausible_focal(focal, width, height)
-        assert says.replace("640 x 480", f"{width} x {height}") in fault
+        assert says in fault
         assert bool(fault) == bool(says)
 
 

@@ -143,9 +143,10 @@ def test_focal_lengths_in_millimetres_are_a_warning(
     poses = save_poses(tmp_path / "mm.npz", focal=[50, 50], source_size=[1000, 800])
     prepare(configure(tmp_path, images=images, masks=masks, focal_px=20, poses=poses))
     first, second = capsys.readouterr().err.splitlines()
-    of_images = f"warning: a focal length of 20 pixels is short for images of {WIDTH} x {HEIGHT};"
+    share = f"{20 / WIDTH:.2g} of the image's longer side ({WIDTH} px)"
+    of_images = f"warning: a focal length of 20 px is {share}, which hardly any lens has;"
     assert first.startswith(f"data.folder.focal_px: {of_images}")
-    of_poses = "warning: a focal length of 50 pixels is short for images of 1000 x 800;"
+    of_poses = "warning: a focal length of 50 px is 0.05 of the image's longer side (1000 px)"
     assert second.startswith(f"{poses}: {of_poses}")
 
 

@@ -171,11 +171,12 @@ def implausible_focal(focal_px: float, width: int, height: int) -> str:
     Lenses are named in millimetres, such as 35, which is some 1000 pixels. NaN is an unknown one.
     """
     side = max(width, height)
-    if not focal_px < LEAST_FOCAL * side:  # NaN is an unknown one
+    if not focal_px < LEAST_FOCAL * side:
         return ""
     return (
-        f"a focal length of {focal_px:g} pixels is short for images of {width} x {height}; give "
-        f"pixels, not millimetres (below {LEAST_FOCAL * side:g} a view is wider than 118 degrees)"
+        f"a focal length of {focal_px:g} px is {focal_px / side:.2g} of the image's longer side "
+        f"({side} px), which hardly any lens has; give pixels, not millimetres (mm x image width / "
+        "sensor width)"
     )
 
 
