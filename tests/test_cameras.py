@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from tiny_run import random_model
 
 from skelift.commands import predict
-from skelift.data.cameras import HALF, Camera, find_camera, read_cameras, view_of_mask
+from skelift.data.cameras import (
+    HALF,
+    Camera,
+    find_camera,
+    implausible_focal,
+    read_cameras,
+    view_of_mask,
+)
 from skelift.data.crop import CropBox
 from skelift.errors import InputError
 
@@ -205,6 +212,8 @@ def test_cameras_are_found_by_name_or_by_their_video(tmp_path: Path) -> None:
         ("c.json", '{"cameras": {"a": {"K": [[1, 2]]}}}', r"a: K must be \(3, 3\) finite"),
         ("c.json", {"K": np.diag([-1.0, 1, 1]).tolist()}, "focal lengths in K must be above 0"),
         ("c.json", {"K": K, "distortion": [1, 2]}, "distortion has 2 numbers"),
+        ("c.json", {"K": K, "distortion": "none"}, "a: distortion is 'none'; it must be numbers"),
+        ("c.json", {"K": K, "R": np.eye(3).tolist(), "t": ["x", 0, 0]}, r"a: t is \['x', 0, 0\]"),
         ("c.json", {"K": K, "R": np.eye(3).tolist()}, "R and t go together"),
         ("c.json", {"K": K, "R": (2 * np.eye(3)).tolist(), "t": MOVE}, "R is not a rotation"),
         ("c.toml", "x = ", "cannot be read as a calibration"),
@@ -328,6 +337,27 @@ def test_images_of_another_size_are_refused() -> None:
     camera = Camera("c", np.array(K), size=(640, 480))
     with pytest.raises(InputError, match="c: calibrated for 640 x 480 pixels, the image has 9 x 8"):
         view_of_mask(camera, np.full((8, 9), 255, np.uint8))
+
+
+def test_images_of_another_size_are_refused_by_file_and_camera(tmp_path: Path) -> None:
+    content = {"cameras": {"east": {"K": K, "image_size": [640, 480]}}}
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    (camera,) = read_cameras(tmp_path / "c.json")
+    expected = f"{tmp_path}/c.json: camera east: calibrated for 640 x 480 pixels, 3.png has 9 x 8;"
+    with pytest.raises(InputError, match=re.escape(expected)):
+        view_of_mask(camera, np.full((8, 9), 255, np.uint8), "3.png")
+
+
+@pytest.mark.parametrize(
+    ("focal", "says"),
+    [(35, "a focal length of 35 px is 0.055 of the image's longer side (640 px)"), (191, "0.3")]
+    + [(focal, "") for focal in (192, 900, 1e5, np.nan)],
+)
+def test_a_focal_length_in_millimetres_is_implausible(focal: float, says: str) -> None:
+    for width, height in ((640, 480), (480, 640)):
+        fault = implausible_focal(focal, width, height)
+        assert says in fault
+        assert bool(fault) == bool(says)
 
 
 # predict --camera.

@@ -120,6 +120,36 @@ def test_images_with_masks_become_a_data_set(tmp_path: Path) -> None:
             np.testing.assert_allclose(body, expected, atol=12)
 
 
+def test_images_of_two_sizes_have_no_focal_length_in_common(tmp_path: Path) -> None:
+    images = save_scene(tmp_path)
+    for kind in ("images", "masks"):
+        file = tmp_path / kind / "003.png"
+        save(file, cv2.resize(cv2.imread(str(file))[..., ::-1], None, fx=0.5, fy=0.5))
+    said = (
+        f"{images}/003.png: is {WIDTH // 2} x {HEIGHT // 2} px, {images}/000.png is {WIDTH} x "
+        f"{HEIGHT}; data.folder.focal_px, in pixels, is of one size"
+    )
+    with pytest.raises(InputError, match=re.escape(said)):
+        prepare(configure(tmp_path, images=images, masks=tmp_path / "masks", focal_px=150))
+    assert not (tmp_path / "out").exists()
+    data = Dataset(prepare(configure(tmp_path, images=images, masks=tmp_path / "masks")))
+    assert data.counts["train"] == 11, "without a focal length they may differ"
+
+
+def test_focal_lengths_in_millimetres_are_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, masks = save_scene(tmp_path), tmp_path / "masks"
+    poses = save_poses(tmp_path / "mm.npz", focal=[50, 50], source_size=[1000, 800])
+    prepare(configure(tmp_path, images=images, masks=masks, focal_px=20, poses=poses))
+    first, second = capsys.readouterr().err.splitlines()
+    share = f"{20 / WIDTH:.2g} of the image's longer side ({WIDTH} px)"
+    of_images = f"warning: a focal length of 20 px is {share}, which hardly any lens has;"
+    assert first.startswith(f"data.folder.focal_px: {of_images}")
+    of_poses = "warning: a focal length of 50 px is 0.05 of the image's longer side (1000 px)"
+    assert second.startswith(f"{poses}: {of_poses}")
+
+
 def test_unknown_camera_stays_unknown(tmp_path: Path) -> None:
     images = save_scene(tmp_path)
     data = Dataset(prepare(configure(tmp_path, images=images, masks=tmp_path / "masks")))

@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,14 @@ def test_a_joint_without_a_place_is_not_seen(
     np.testing.assert_allclose(pixels(poses), POSES[[0, 2, 3]], atol=0.01)
 
 
+def test_centred_poses_are_left_out_and_said_why(tmp_path: Path) -> None:
+    places = POSES.copy()
+    places[:2] -= places[:2].mean(axis=1, keepdims=True)
+    with_hint = r"left out 2 of 4 poses: 2 lack a joint \(most often \w+; joints at \(0, 0\) or "
+    with_hint += r"with both coordinates below 0 are not seen\)"
+    assert re.fullmatch(with_hint, read(npz_file(tmp_path, places, None)).report())
+
+
 @pytest.mark.parametrize("form", WRITERS)
 @pytest.mark.parametrize("confidence", [0, 0.0, 0.02, 0.3, 0.59, -1, NAN])
 def test_a_joint_without_confidence_is_not_seen(
@@ -209,6 +218,28 @@ def test_the_threshold_is_a_setting(tmp_path: Path) -> None:
     path = npz_file(tmp_path, POSES, np.zeros(POSES.shape[:2]))
     with pytest.raises(InputError, match="none of its 4 poses"):
         read(path, threshold=0.0)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+@pytest.mark.parametrize("confidence", [95.0, 3.0, 1.5, INF])
+def test_confidences_that_are_none_are_refused(
+    form: str, confidence: float, tmp_path: Path
+) -> None:
+    """Of per cent, min_confidence would take all."""
+    sure = np.full(POSES.shape[:2], confidence)
+    with pytest.raises(InputError, match=rf"p\..*: a confidence is {confidence:g}; give 0 to 1"):
+        read(WRITERS[form](tmp_path, POSES, sure))
+
+
+def test_every_confidence_of_an_npz_is_judged(tmp_path: Path) -> None:
+    per_cent = np.full(POSES.shape[:2], 95.0)
+    np.savez(tmp_path / "p.npz", poses_2d=POSES, visibility=per_cent / 95, scores=per_cent)
+    with pytest.raises(InputError, match="a confidence is 95"):
+        read(tmp_path / "p.npz")
+
+
+def test_peaks_of_heatmaps_may_pass_1_by_a_little(tmp_path: Path) -> None:
+    assert len(read(npz_file(tmp_path, POSES, np.full(POSES.shape[:2], 1.05))).poses_2d) == 4
 
 
 @pytest.mark.parametrize("visibility", [1, 2])
@@ -510,7 +541,7 @@ def test_h5_that_lacks_numbers_is_refused(tmp_path: Path) -> None:
         ({"poses_2d": POSES.astype("U9")}, "poses_2d is of type <U9, not numbers"),
         ({"poses_2d": POSES[:0]}, r"shape \(0, 17, 2\)"),
         ({"poses_2d": POSES + 0j}, "not numbers"),
-        ({"poses_2d": np.concatenate([POSES, POSES[..., :1]], axis=-1)}, "give poses_2d"),
+        ({"poses_2d": np.concatenate([POSES, POSES[..., :1]], axis=-1)}, "third coordinate"),
         ({"confidence": np.ones(5)}, r"confidence has shape \(5,\), expected \(4, 17\)"),
         ({"confidences": np.zeros((4, 17))}, "confidences is not known, call it confidence"),
         ({"Clip": ["a"]}, "Clip is not known, call it clip"),

@@ -317,6 +317,12 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "names": ({"joints": np.array([f"j{n}" for n in range(17)])}, {}, "none of its joints"),
     "both": ({"joints_3d_mm": np.ones((2, 17, 3))}, {}, "joints_3d_mm and joints_world_mm; keep"),
     "height": ({"height_mm": np.array(0.0)}, {}, "height_mm is 0"),
+    "height in metres": (
+        {"height_mm": 1.7},
+        {},
+        r"truth.npz: height_mm is 1.7, but joints of joints_world_mm are up to \S+ mm apart; give",
+    ),
+    "height in cm": ({"height_mm": 170}, {}, "height_mm is 170, but joints"),
     "height misspelt": ({"heigth_mm": np.array(1.0)}, {}, "heigth_mm is not known, call it height"),
     "unit left out": ({"joints_2d": np.ones((2, 17, 2))}, {}, "joints_2d .* call it joints_2d_px"),
     "camera column": ({"camera": np.array(["east"])}, {}, r"camera has shape \(1,\)"),
@@ -333,6 +339,15 @@ def test_a_bad_truth_file_is_refused_in_one_line(tmp_path: Path, fault: str) -> 
         prepared(tmp_path, **options)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "data").exists()
+
+
+def test_names_may_be_bytes(tmp_path: Path) -> None:
+    make(tmp_path)
+    plain = read_truth(save_truth(tmp_path, clip=np.array(["walk"] * len(LABELLED))), BODY)
+    known = {"joints": [joint.encode() for joint in BODY.joints], "clip": [b"walk"] * len(LABELLED)}
+    same = read_truth(save_truth(tmp_path, **known), BODY)
+    assert same.rows == plain.rows
+    np.testing.assert_array_equal(same.poses["joints_world_mm"], plain.poses["joints_world_mm"])
 
 
 @pytest.mark.parametrize("name", ["joints", "frame", "joints_world_mm"])
@@ -396,12 +411,14 @@ def test_validation_checks_the_labels(
     for name, array in opened.items():
         np.save(data.folder / f"{name}.npy", array)
     tables = measure_dataset(Dataset(data.folder))
-    (rule,) = (rule for rule in RULES if rule.column == column)
     values = tables[table][column].astype(float)
     values = values[~np.isnan(values)]
-    low = -np.inf if rule.low is None else rule.low
-    high = np.inf if rule.high is None else rule.high
-    assert np.mean((values >= low) & (values <= high)) < rule.mostly
+    rules = [rule for rule in RULES if rule.column == column]
+    assert not all(rule.warning for rule in rules), "it stops"
+    for rule in rules:
+        low = -np.inf if rule.low is None else rule.low
+        high = np.inf if rule.high is None else rule.high
+        assert np.mean((values >= low) & (values <= high)) < rule.mostly
 
 
 EVERY = tuple(range(FRAMES))

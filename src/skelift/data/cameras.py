@@ -13,7 +13,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -53,6 +53,11 @@ class Camera:
     translation: Array | None = None  # t (3,) mm
     size: tuple[int, int] | None = None  # width and height of its images
     aliases: tuple[str, ...] = ()  # other names, such as its video's
+    calibration: str = ""  # the file that it was read from
+
+    def __str__(self) -> str:
+        """Its file and name, for a message."""
+        return f"{self.calibration}: camera {self.name}".removeprefix(": ")
 
     @property
     def focal(self) -> float:
@@ -76,7 +81,7 @@ class Camera:
     def from_world(self, points_mm: NDArray[np.floating]) -> Array:
         """World coordinates (..., 3) in the camera frame, mm; InputError without R and t."""
         if self.rotation is None or self.translation is None:
-            raise InputError(f"camera {self.name}: has no R and t, which 3D in the world needs")
+            raise InputError(f"{self}: has no R and t, which 3D in the world needs; add them")
         return np.asarray(points_mm @ self.rotation.T + self.translation, np.float64)
 
     def look_at(self, pixel: NDArray[np.floating]) -> "View":
@@ -84,18 +89,19 @@ class Camera:
         ray = self.rays(np.asarray(pixel)[None])[0]
         return View(self, _turn_onto_axis(ray), np.asarray(pixel, np.float64))
 
-    def check_size(self, width: int, height: int) -> None:
+    def check_size(self, width: int, height: int, image: str = "the image") -> None:
         """InputError unless images of this size can be its own, by K and by the calibration.
 
-        The principal point may lie outside of an image that was cut, but not far.
+        The principal point may lie outside of an image that was cut, but not far. ``image`` names
+        one for the message.
         """
         if self.size and self.size != (width, height):
             raise InputError(
-                f"camera {self.name}: calibrated for {self.size[0]} x {self.size[1]} pixels, the "
-                f"image has {width} x {height}; give images as they were calibrated"
+                f"{self}: calibrated for {self.size[0]} x {self.size[1]} pixels, {image} has "
+                f"{width} x {height}; give images as they were calibrated"
             )
         if fault := _far_principal(self.matrix, (width, height)):
-            raise InputError(f"camera {self.name}: {fault}")
+            raise InputError(f"{self}: {fault}" + (f": {image}" if image != "the image" else ""))
 
 
 @dataclass(frozen=True)
@@ -159,9 +165,28 @@ class View:
         return square  # type: ignore[return-value]
 
 
-def view_of_mask(camera: Camera, mask: NDArray[np.uint8]) -> View:
-    """The view along the line of sight of a mask's middle; InputError where it is empty."""
-    camera.check_size(mask.shape[1], mask.shape[0])
+def implausible_focal(focal_px: float, width: int, height: int) -> str:
+    """What is wrong with a focal length that can hardly be one in pixels of an image; else empty.
+
+    Lenses are named in millimetres, such as 35, which is some 1000 pixels. NaN is an unknown one.
+    """
+    side = max(width, height)
+    if not focal_px < LEAST_FOCAL * side:
+        return ""
+    return (
+        f"a focal length of {focal_px:g} px is {focal_px / side:.2g} of the image's longer side "
+        f"({side} px), which hardly any lens has; give pixels, not millimetres (mm x image width / "
+        "sensor width)"
+    )
+
+
+def view_of_mask(camera: Camera, mask: NDArray[np.uint8], image: str = "the image") -> View:
+    """The view along the line of sight of a mask's middle.
+
+    InputError where the mask is empty, or of another size than the camera's images; ``image`` names
+    its own for the message.
+    """
+    camera.check_size(mask.shape[1], mask.shape[0], image)
     box = CropBox.around_mask(mask, 0)
     return camera.look_at(np.array([box.x, box.y]))
 
@@ -227,7 +252,7 @@ def read_cameras(path: Path) -> tuple[Camera, ...]:
     names = [camera.name for camera in cameras]
     if repeated := {name for name in names if names.count(name) > 1}:
         raise InputError(f"{path}: {', '.join(sorted(repeated))} twice; give each its own name")
-    return cameras
+    return tuple(replace(camera, calibration=str(path)) for camera in cameras)
 
 
 def _text(path: Path) -> str:
@@ -431,7 +456,7 @@ def _camera(
             f"{name}: the focal lengths in K must be above 0 and, as the rest, in pixels; they are "
             f"{k[0, 0]:g} and {k[1, 1]:g}"
         )
-    lens = np.asarray(distortion, dtype=np.float64).ravel()
+    lens = _numbers(f"{name}: distortion", distortion).ravel()
     if not np.isfinite(lens).all():
         raise ValueError(f"{name}: distortion holds NaN or infinity; give numbers, or leave it out")
     if len(lens) not in DISTORTIONS:
@@ -440,9 +465,9 @@ def _camera(
     if (rotation is None) != (translation is None):
         raise ValueError(f"{name}: R and t go together")
     if rotation is not None:
-        given = np.asarray(rotation, dtype=np.float64)
+        given = _numbers(f"{name}: R", rotation)
         turned = _rotation(name, cv2.Rodrigues(given)[0] if given.size == 3 else given)
-        moved = _array(f"{name}: t", np.ravel(translation), (3,))
+        moved = _array(f"{name}: t", _numbers(f"{name}: t", translation).ravel(), (3,))
     width_height = None if size is None else _array(f"{name}: size", size, (2,))
     sides = None if width_height is None else (int(width_height[0]), int(width_height[1]))
     if sides and (fault := _far_principal(k, sides)):
@@ -487,10 +512,20 @@ def _check_lens(camera: Camera) -> None:
 
 
 def _array(what: str, values: Any, shape: tuple[int, ...]) -> Array:
-    array = np.asarray(values, dtype=np.float64)
+    array = _numbers(what, values)
     if array.shape != shape or not np.isfinite(array).all():
         raise ValueError(f"{what} must be {shape} finite numbers")
     return array
+
+
+def _numbers(what: str, values: Any) -> Array:
+    """Values as an array; ValueError names them where they are words, or rows of unlike lengths."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError):
+        given = " ".join(repr(values).split())
+        given = given if len(given) < 40 else f"{given[:36]} ..."
+        raise ValueError(f"{what} is {given}; it must be numbers") from None
 
 
 def _rotation(name: str, values: Any) -> Array:

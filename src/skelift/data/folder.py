@@ -10,7 +10,7 @@ import numpy as np
 
 from skelift.config import Config, FolderConfig
 from skelift.data.anatomy import upside_down
-from skelift.data.cameras import Camera, find_camera, read_cameras
+from skelift.data.cameras import Camera, find_camera, implausible_focal, read_cameras
 from skelift.data.clips import Clip, find_clips
 from skelift.data.folder_images import Filled, Shots, write_images
 from skelift.data.format import DatasetInfo, parts_folder, recorded, write_dataset
@@ -126,6 +126,7 @@ def _of_images(folder: FolderConfig, filled: Filled) -> Iterator[str]:
         yield (
             f"{folder.images}: skipped {count} test frames without a body; they count in no score"
         )
+    yield from sorted(filled.focal_faults)
     if filled.faults.first:
         yield f"{folder.images}: skipped {filled.faults.summary()}"
     if Path(folder.images).is_dir() and (left_out := list_files(Path(folder.images)).summary()):
@@ -145,6 +146,10 @@ def _of_poses(folder: FolderConfig, poses: UnpairedPoses | None) -> Iterator[str
         return
     if report := poses.report():
         yield f"{folder.poses}: {report}"
+    for focal, size in zip(poses.samples["focal"], poses.samples["source_size"], strict=True):
+        if min(size) > 0 and (fault := implausible_focal(float(focal.mean()), *size.tolist())):
+            yield f"{folder.poses}: warning: {fault}"
+            break
     turned = upside_down(poses.poses_2d, poses.skeleton)
     if turned is not None and turned.mean() > 0.5:
         yield (

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import FolderConfig
-from skelift.data.cameras import Camera, View, view_of_mask
+from skelift.data.cameras import Camera, View, implausible_focal, view_of_mask
 from skelift.data.clips import Clip
 from skelift.data.contact_sheet import ContactSheet
 from skelift.data.crop import CropBox, to_crop
@@ -85,6 +85,29 @@ class Filled:
     empty: Counter[str] = field(default_factory=Counter)  # of each split, without a body
     faults: MaskFaults = field(default_factory=MaskFaults)  # of those without a usable mask
     masks_from: Counter[str] = field(default_factory=Counter)  # of those in use
+    first: tuple[Path, tuple[int, int]] | None = None  # file and size of the first in use
+    focal_faults: set[str] = field(default_factory=set)  # lines
+
+    def check_focal(self, shot: Shot, record: NDArray[np.void]) -> None:
+        """Note a focal length that can hardly be one; InputError where images differ in size.
+
+        One focal length in pixels is that of images of one size; a calibration has its own check.
+        """
+        focal = float(record["focal"].mean())
+        width, height = record["source_size"].tolist()
+        if np.isnan(focal):
+            return
+        if fault := implausible_focal(focal, width, height):
+            self.focal_faults.add(f"{shot.camera or 'data.folder.focal_px'}: warning: {fault}")
+        file = shot.clip.file(shot.index)
+        self.first = self.first or (file, (width, height))
+        first, size = self.first
+        if shot.camera is None and size != (width, height):
+            raise InputError(
+                f"{file}: is {width} x {height} px, {first} is {size[0]} x {size[1]}; "
+                "data.folder.focal_px, in pixels, is of one size: prepare them one by one, or give "
+                "data.folder.cameras"
+            )
 
     def write(self, folder: Path, shot: Shot, columns: Mapping[str, NDArray[Any]]) -> None:
         """Write the next row of a shot's split in the data set ``folder``."""
@@ -106,7 +129,8 @@ class Crop:
     @classmethod
     def of(cls, shot: Shot, mask: Mask, folder: FolderConfig, info: DatasetInfo) -> "Crop":
         """The crop around a mask."""
-        line_of_sight = view_of_mask(shot.camera, mask) if shot.camera else None
+        name = str(shot.clip.file(shot.index))
+        line_of_sight = view_of_mask(shot.camera, mask, name) if shot.camera else None
         view = line_of_sight if folder.crops == "views" else None
         box = (view.crop_around_mask if view else CropBox.around_mask)(mask, info.margin)
         return cls(info.size, box, view, line_of_sight)
@@ -160,6 +184,7 @@ def write_images(
         else:
             crop = Crop.of(shot, mask, folder, writer.info)
             columns = _columns(shot, mask, crop, folder, truth)
+            filled.check_focal(shot, columns["samples"])
             sheet.add(shot.clip, shot.index, shot.image, mask, columns["images"], crop.box.side)
             filled.write(writer.folder, shot, columns)
     for name in splits:

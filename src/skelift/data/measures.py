@@ -17,6 +17,8 @@ from skelift.data.counts import count_published
 from skelift.data.crop import to_crop, to_source
 from skelift.data.format import Dataset, DatasetInfo, Prior, Split
 from skelift.data.mirror import mirrored
+from skelift.data.prior_measures import measure_focal, measure_joints, measure_poses
+from skelift.data.table import Table
 from skelift.data.takes import jumps, sudden_sides
 from skelift.progress import track
 from skelift.skeleton import Skeleton
@@ -32,8 +34,6 @@ FEWEST_BENT = 20  # poses of a person from which on the mean bend of the knees s
 
 STATIC = ("median", "subtractor")  # backgrounds of static cameras, searched for
 
-Table = dict[str, NDArray[Any]]
-
 
 def measure_dataset(data: Dataset) -> dict[str, Table]:
     """All tables; ``arrays`` alone where a shape is wrong, since nothing else can be read then."""
@@ -47,7 +47,7 @@ def measure_dataset(data: Dataset) -> dict[str, Table]:
         "arrays": arrays,
         "samples": _samples_table(data),
         "images": _images_table(data),
-        **({"prior": _prior_table(data)} if data.has_prior else {}),
+        **(_prior_tables(data) if data.has_prior else {}),
         **({"published": published} if published else {}),
     }
 
@@ -88,6 +88,7 @@ def _samples_table(data: Dataset) -> Table:
     samples = np.concatenate([data.split(name).samples for name in data.splits])
     of_split = np.concatenate([[name] * data.counts[name] for name in data.splits])
     table = {"row": _row_names(data), "wrong_crop": _wrong_crops(samples)}
+    table |= measure_focal(samples)
     table |= _leaks(samples, of_split, data.info.details)
     table |= _copies(data, of_split)
     table |= _over_time(samples, data.info)
@@ -126,6 +127,13 @@ def _images_table(data: Dataset) -> Table:
     return table
 
 
+def _prior_tables(data: Dataset) -> dict[str, Table]:
+    """One row per unpaired pose, and rows per bone and pair of joints over all of them."""
+    bones, pairs = measure_joints(data.prior.poses_2d, data.skeleton, data.info.size)
+    tables = {"prior": _prior_table(data), "prior_bones": bones, "prior_pairs": pairs}
+    return {name: table for name, table in tables.items() if table}
+
+
 def _prior_table(data: Dataset) -> Table:
     """One row per unpaired pose."""
     poses, samples, size = data.prior.poses_2d, data.prior.samples, data.info.size
@@ -138,6 +146,7 @@ def _prior_table(data: Dataset) -> Table:
         "extent": np.nan_to_num(np.ptp(poses, axis=1).max(axis=-1), nan=size) / size,
         "clip_shared": np.isin(samples["clip"], seen),
         **({} if turned is None else {"upside_down": turned}),
+        **measure_poses(poses, samples, data.skeleton, size),
     } | _measure_2d(poses, size)
 
 

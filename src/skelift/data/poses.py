@@ -20,7 +20,15 @@ from skelift.data.deeplabcut import read_deeplabcut
 from skelift.data.format import Dataset
 from skelift.data.joints import LAYOUTS, joint_weights
 from skelift.data.names import check_names
-from skelift.data.raw_poses import FARTHEST, SURE, RawPoses, records, seen
+from skelift.data.raw_poses import (
+    FARTHEST,
+    SURE,
+    RawPoses,
+    below_zero,
+    check_confidence,
+    records,
+    seen,
+)
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton, joint_name
 from skelift.text import reason
@@ -29,7 +37,6 @@ from skelift.text import reason
 # share of the joints' larger side, on every side.
 REACH = 0.05
 SMALLEST = 2.0  # px; what is smaller is a point, or given as shares of the image
-MOST_SURE = 100.0  # percent; a higher third coordinate is no confidence but a place
 # Arrays of an .npz, any of which may say how sure its joints are.
 CONFIDENCES = ("confidence", "likelihood", "visibility", "scores")
 READ = ("poses_2d", "joints", *CONFIDENCES, "clip", "person", "focal", "source_size")
@@ -174,7 +181,7 @@ def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
         )
     check_names(path, arrays, READ)
     poses = arrays["poses_2d"]
-    names = [_text(name) for name in np.ravel(arrays["joints"])] if "joints" in arrays else []
+    names = [text_of(name) for name in np.ravel(arrays["joints"])] if "joints" in arrays else []
     if names and layout and tuple(map(joint_name, names)) != LAYOUTS[layout]:
         raise InputError(
             f"{path}: names its joints, in another order than data.folder.joints={layout}; leave "
@@ -189,15 +196,16 @@ def _from_npz(path: Path, skeleton: Skeleton, layout: str) -> RawPoses:
             "or name its joints in an array `joints`"
         )
     values = _numbers(path, "poses_2d", poses)
-    confidence = values[..., 2] if shape[2] == 3 else np.ones(shape[:2])
-    for name in set(CONFIDENCES) & set(arrays):
-        given = _column(path, name, _numbers(path, name, arrays[name]), shape[:2])
-        confidence = np.minimum(confidence, given)  # NaN stays
-    if len(strange := confidence[confidence > MOST_SURE]):
-        raise InputError(
-            f"{path}: a confidence is {strange[0]:g}; give poses_2d (M, J, 2), or confidences of "
-            "up to 1"
-        )
+    given = [values[..., 2]] if shape[2] == 3 else []
+    given += [
+        _column(path, name, _numbers(path, name, arrays[name]), shape[:2])
+        for name in CONFIDENCES
+        if name in arrays
+    ]
+    for confidences in given:
+        check_confidence(path, confidences)
+    # The least of them; NaN stays.
+    confidence = np.minimum.reduce(given) if given else np.ones(shape[:2])
     samples = records(len(poses))
     samples["clip"] = path.stem[:64]
     for name in ("clip", "person"):
@@ -231,7 +239,7 @@ def _numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float64]
 
 def _names(path: Path, name: str, values: NDArray[Any], like: NDArray[Any]) -> NDArray[np.str_]:
     """One name per pose, of no more characters than a record holds."""
-    names = np.array([_text(value) for value in values.ravel()]).reshape(values.shape)
+    names = np.array([text_of(value) for value in values.ravel()]).reshape(values.shape)
     longest = like.dtype.itemsize // np.dtype("U1").itemsize
     if names.dtype.itemsize > longest * np.dtype("U1").itemsize:
         raise InputError(f"{path}: {name} has names of over {longest} characters; shorten them")
@@ -253,7 +261,8 @@ def _positive(
     return numbers
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A name of an array, which may hold bytes."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
@@ -312,6 +321,7 @@ def _usable(
 
     A joint that is lacking is NaN. The others are counted in ``left_out``.
     """
+    check_confidence(path, poses.confidence)
     weights = _weights(path, skeleton, poses.names)
     needed = np.flatnonzero((weights != 0).any(axis=0))  # the others may be unseen or NaN
     visible = seen(poses, threshold)
@@ -321,7 +331,9 @@ def _usable(
     if lacking.any():
         worst = poses.names[needed[(~visible[:, needed])[lacking].sum(axis=0).argmax()]]
         many = f"more than {most_gaps} joints" if most_gaps else "a joint"
-        left_out[f"lack {many} (most often {worst})"] += int(lacking.sum())
+        centred = below_zero(poses)[lacking][:, needed].sum(axis=1).mean() > 1  # no lone mark
+        why = "; joints at (0, 0) or with both coordinates below 0 are not seen" if centred else ""
+        left_out[f"lack {many} (most often {worst}{why})"] += int(lacking.sum())
     kept = np.flatnonzero(~lacking & ~empty)
     pixels = weights @ np.where(visible[kept][..., None], poses.places[kept], 0)
     pixels[gaps[kept]] = np.nan

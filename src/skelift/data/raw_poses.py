@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skelift.config import FolderConfig
 from skelift.data.format import SAMPLE
+from skelift.errors import InputError
 
 SURE = FolderConfig.min_confidence  # DeepLabCut's own threshold (pcutoff) of a part to trust
+MOST_SURE = 1.1  # peaks of heatmaps, which some estimators give as scores, pass 1 by a little
+VISIBLE = 2  # COCO's visibility of a joint that is not hidden
 FARTHEST = 1e6  # px; what lies further off is no place in an image
 
 
@@ -36,6 +40,29 @@ def seen(poses: RawPoses, threshold: float) -> NDArray[np.bool_]:
         not_found = ((x == 0) & (y == 0)) | ((x < 0) & (y < 0))
         sure = (confidence >= threshold) & (confidence > 0)
     return np.asarray(placed & ~not_found & sure)
+
+
+def check_confidence(path: Path, given: NDArray[np.float64]) -> None:
+    """InputError where a confidence is neither one of 0 to 1 nor COCO's visibility.
+
+    Of per cent, any threshold would take all.
+    """
+    strange = given[(given > MOST_SURE) & (given != VISIBLE)]
+    if len(strange):
+        raise InputError(
+            f"{path}: a confidence is {strange[0]:g}; give 0 to 1 (per cent over 100) or COCO's "
+            "visibility 0, 1 or 2, and leave out a third coordinate that is neither"
+        )
+
+
+def below_zero(poses: RawPoses) -> NDArray[np.bool_]:
+    """(M, K) whether a joint counts as not seen for its negative place, which is no mark (-1, -1).
+
+    Poses around a centre have such.
+    """
+    x, y = poses.places[..., 0], poses.places[..., 1]
+    with np.errstate(invalid="ignore"):
+        return np.asarray((x < 0) & (y < 0) & ~((x == -1) & (y == -1)))
 
 
 def records(count: int) -> NDArray[np.void]:

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skelift.data.anatomy import FEWEST_JOINTS
+from skelift.data.cameras import LEAST_FOCAL
 from skelift.data.mask_checks import MOST
+from skelift.data.prior_measures import FARTHEST_JOINT
+
+_NAMES = "correct the order or the names of the poses' joints"
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,17 @@ class Rule:
 def _none(table: str, column: str, says: str, mostly: float = 1.0) -> Rule:
     """A rule against flagged or counted rows."""
     return Rule(table, column, says, low=0, high=0, mostly=mostly)
+
+
+def _focal(table: str) -> Rule:
+    return Rule(
+        table,
+        "focal_share",
+        f"focal lengths are {LEAST_FOCAL:g} or more of the image's longer side: give pixels, not "
+        "millimetres",
+        low=LEAST_FOCAL,
+        warning=True,
+    )
 
 
 RULES = (
@@ -58,6 +73,7 @@ RULES = (
         high=0,
         warning=True,
     ),
+    _focal("samples"),
     _none("samples", "non_finite_2d", "2D joints are finite"),
     Rule("samples", "outside", "2D joints lie inside the crop, to 10 %", high=0.1),
     Rule(
@@ -152,6 +168,14 @@ RULES = (
     ),
     Rule(
         "images",
+        "labels_off_body",
+        "half of the labelled joints lie on or near the mask in some images: correct the cameras, "
+        "the frames or the axes of the labels",
+        high=0.5,
+        mostly=0.1,
+    ),
+    Rule(
+        "images",
         "labels_mirrored",
         "labels have x right and y down: on most masks they do not lie clearly better mirrored",
         high=0.1,
@@ -168,6 +192,75 @@ RULES = (
         "prior poses have y down: most do not stand on their heads",
         high=0,
         mostly=0.5,
+        warning=True,
+    ),
+    Rule(
+        "prior",
+        "lying",
+        "most prior poses stand: unless they are of bodies that lie, exchange x and y, they may be "
+        "(row, column)",
+        high=0,
+        mostly=0.5,
+        warning=True,
+    ),
+    Rule(
+        "prior",
+        "copy",
+        "prior poses differ from one another: leave copies out",
+        high=0,
+        mostly=0.95,
+        warning=True,
+    ),
+    _none("prior", "same_pose", "most prior poses are not copies of a single one", mostly=0.5),
+    Rule(
+        "prior",
+        "farthest",
+        f"joints of the prior are at most {FARTHEST_JOINT:g} times as far from their pose's middle "
+        "as is typical of it: mark outliers as not seen (NaN, or confidence 0)",
+        high=FARTHEST_JOINT,
+        mostly=0.998,
+        warning=True,
+    ),
+    Rule(
+        "prior",
+        "outside_image",
+        "at most a quarter of a prior pose's joints lie outside of its image: correct the width "
+        "and height that its file states, or the unit of its joints",
+        high=0.25,
+        mostly=0.95,
+        warning=True,
+    ),
+    _focal("prior"),
+    # Definitions of joints differ: COCO's ears make a head 2.5 times as long as another's.
+    Rule(
+        "prior_bones",
+        "length_factor",
+        f"over many prior poses bones are 1/3 to 3 times as long as bone_lengths_mm says: {_NAMES}"
+        ", or bone_lengths_mm of the skeleton",
+        high=3,
+        warning=True,
+    ),
+    Rule(
+        "prior_bones",
+        "length_factor",
+        f"over many prior poses no bone is 5 times as long or short as bone_lengths_mm says: "
+        f"{_NAMES}, or bone_lengths_mm of the skeleton",
+        high=5,
+    ),
+    Rule(
+        "prior_bones",
+        "order",
+        "over many prior poses a joint reaches as far from the one before last as the last does, "
+        f"to 35 %: {_NAMES}",
+        low=0.65,
+        warning=True,
+    ),
+    Rule(
+        "prior_pairs",
+        "crossed",
+        "the left of two neighbouring pairs of joints is on the same side in most prior poses: "
+        "left and right are exchanged in some of them, correct their order or names",
+        high=0.5,
         warning=True,
     ),
     _none("prior", "clip_shared", "prior poses come from other clips than the images"),

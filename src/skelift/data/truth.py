@@ -29,11 +29,12 @@ from skelift.data.anatomy import FEWEST_JOINTS
 from skelift.data.cameras import Camera
 from skelift.data.clips import Clip
 from skelift.data.names import check_names
-from skelift.data.poses import read_npz
+from skelift.data.poses import read_npz, text_of
 from skelift.errors import InputError
 from skelift.skeleton import Skeleton, joint_name
 
 ARRAYS = ("joints_3d_mm", "joints_world_mm", "joints_2d_px")
+LOWEST, TALLEST = 0.2, 10.0  # heights, over the extent of labelled joints
 READ = ("joints", "frame", *ARRAYS, "clip", "camera", "height_mm")
 
 Array = NDArray[np.float64]
@@ -118,7 +119,7 @@ def read_truth(path: Path, skeleton: Skeleton) -> Truth:
         raise InputError(f"{path}: has joints_3d_mm and joints_world_mm; keep one of them")
     if arrays["joints"].ndim != 1 or arrays["frame"].ndim != 1:
         raise InputError(f"{path}: joints and frame are lists; give names (J,) and integers (N,)")
-    names = [joint_name(str(name)) for name in arrays["joints"]]
+    names = [joint_name(text_of(name)) for name in arrays["joints"]]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"{path}: names {', '.join(sorted(twice))} twice; keep one of each")
     columns = [names.index(n) if (n := joint_name(j)) in names else -1 for j in skeleton.joints]
@@ -132,7 +133,7 @@ def read_truth(path: Path, skeleton: Skeleton) -> Truth:
         print(f"{path}: {others_are}, not scored", file=sys.stderr)
     count = len(arrays["frame"])
     poses = {name: _poses(path, name, arrays[name], count, len(names), columns) for name in given}
-    height = _height(path, arrays["height_mm"]) if "height_mm" in arrays else None
+    height = _height(path, arrays["height_mm"], poses) if "height_mm" in arrays else None
     return Truth(path, poses, _rows(path, arrays, count), height)
 
 
@@ -291,11 +292,22 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
     return read_npz(path)
 
 
-def _height(path: Path, value: NDArray[Any]) -> float:
+def _height(path: Path, value: NDArray[Any], poses: Mapping[str, Array]) -> float:
+    """The height, in keeping with how far apart joints in 3D are; InputError otherwise."""
     number = value.dtype.kind in "fiu" and value.size == 1
     if not (number and np.isfinite(value).all() and (value > 0).all()):
         raise InputError(f"{path}: height_mm is {value}; give a length above 0 mm, or leave it out")
-    return float(value.reshape(()))
+    height = float(value.reshape(()))
+    for name in set(poses) - {"joints_2d_px"}:
+        known = poses[name][np.isfinite(poses[name]).all(axis=-1).sum(axis=1) >= FEWEST_JOINTS]
+        extent = np.linalg.norm(np.nanmax(known, axis=1) - np.nanmin(known, axis=1), axis=-1)
+        size = float(np.quantile(extent, 0.95)) if len(extent) else height
+        if not LOWEST * size <= height <= TALLEST * size:
+            raise InputError(
+                f"{path}: height_mm is {height:g}, but joints of {name} are up to {size:.3g} mm "
+                "apart; give both in mm"
+            )
+    return height
 
 
 def _poses(
@@ -334,7 +346,7 @@ def _rows(path: Path, arrays: Mapping[str, NDArray[Any]], count: int) -> dict[Ke
             raise InputError(f"{path}: {name} has shape {names[name].shape}, expected ({count},)")
     rows: dict[Key, int] = {}
     for row, frame in enumerate(frames.tolist()):
-        key = str(names["clip"][row]), str(names["camera"][row]), frame
+        key = text_of(names["clip"][row]), text_of(names["camera"][row]), frame
         if key in rows:
             raise InputError(
                 f"{path}: rows {rows[key]} and {row} are both of frame {frame}"

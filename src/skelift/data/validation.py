@@ -12,8 +12,9 @@ from typing import Any
 
 from skelift.data.data_docs import make_offline
 from skelift.data.format import Dataset
-from skelift.data.measures import MOST_IMAGES, Table, measure_dataset
+from skelift.data.measures import MOST_IMAGES, measure_dataset
 from skelift.data.rules import RULES, Outcome, Rule
+from skelift.data.table import Table
 from skelift.errors import InputError
 from skelift.files import atomic_folder, write_json
 
@@ -41,10 +42,12 @@ def validate(data: Dataset, out: Path) -> list[Outcome]:
             "expectations": [outcome.as_json() for outcome in outcomes],
         }
         write_json(folder / REPORT, report)
-    for outcome in outcomes:
-        if outcome.rule.warning and not outcome.success:
-            print(f"{data.folder}: warning: {outcome.fault()}", file=sys.stderr)
     failed = [outcome for outcome in outcomes if outcome.stops]
+    stopped = {(outcome.rule.table, outcome.rule.column) for outcome in failed}
+    for outcome in outcomes:
+        said = (outcome.rule.table, outcome.rule.column) in stopped  # by a stricter rule
+        if outcome.rule.warning and not outcome.success and not said:
+            print(f"{data.folder}: warning: {outcome.fault()}", file=sys.stderr)
     if failed:
         more = f" (and {len(failed) - 1} more failed)" if len(failed) > 1 else ""
         raise InputError(
@@ -91,9 +94,18 @@ def _judge(tables: Mapping[str, Table], folder: Path) -> list[Outcome]:
         frame[flags] = frame[flags].astype(int)
         result = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
         (run,) = result.run_results.values()
-        by_column = {r.expectation_config.kwargs["column"]: r for r in run.results}
-        outcomes += [_outcome(rule, by_column[rule.column]) for rule in rules]
+        by_rule = {_key(**r.expectation_config.kwargs): r for r in run.results}
+        outcomes += [
+            _outcome(rule, by_rule[_key(rule.column, rule.low, rule.high)]) for rule in rules
+        ]
     return outcomes
+
+
+def _key(
+    column: str, min_value: float | None = None, max_value: float | None = None, **_: Any
+) -> tuple[str, float | None, float | None]:
+    """What tells one rule of a table from another."""
+    return column, min_value, max_value
 
 
 def _great_expectations() -> Any:
