@@ -1,7 +1,7 @@
 """From an image of any size to the crop that the network sees: who marks the body, and where."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skelift.data.background import cut_out
-from skelift.data.cameras import FOCAL_PX, LEAST_FOCAL, Camera, View, view_of_mask
+from skelift.data.cameras import FOCAL_PX, Camera, View, implausible_focal, view_of_mask
 from skelift.data.crop import CropBox
 from skelift.data.images import (
     BLACK_BACKGROUND,
@@ -81,21 +81,9 @@ class PreparedImage:
                 "nothing marks the body, and the background is not black; give a mask, or "
                 "background='person' to cut a person out"
             )
-        if self.focal_from != TYPICAL and (doubt := focal_doubt(self.focal_px, self.size)):
+        if self.focal_from != TYPICAL and (doubt := implausible_focal(self.focal_px, *self.size)):
             found.append(doubt)
         return found
-
-
-def focal_doubt(focal_px: float, size: Sequence[int]) -> str:
-    """Why a focal length cannot be in pixels of an image of that size; empty where it can."""
-    longer = max(size)
-    if focal_px >= LEAST_FOCAL * longer:
-        return ""
-    return (
-        f"a focal length of {focal_px:g} px is {focal_px / longer:.2g} of the image's longer side "
-        f"({longer} px), which hardly any lens has; give pixels, not millimetres (mm x image width "
-        "/ sensor width)"
-    )
 
 
 def prepare_image(

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skelift.data.cameras import implausible_focal
 from skelift.data.mask_checks import MaskFaults, mask_fault
 from skelift.data.static_camera import PERSON
 from skelift.errors import InputError
-from skelift.inference.cropping import TYPICAL, WHOLE_IMAGE, focal_doubt
+from skelift.inference.cropping import TYPICAL, WHOLE_IMAGE
 from skelift.inference.frames import Frame, left_out
 from skelift.inference.pose_files import Entry
 
@@ -37,7 +38,8 @@ class Tally:
         if entry["warnings"] and frame.mask is not None and (fault := mask_fault(frame.mask)):
             self.faults.add(frame.label, fault)
         focal = entry["focal_px"]
-        if focal["from"] != TYPICAL and (doubt := focal_doubt(focal["value"], entry["image_size"])):
+        doubt = implausible_focal(focal["value"], *entry["image_size"])
+        if doubt and focal["from"] != TYPICAL:
             self.focals[doubt] += 1
 
     def check(self) -> None:
