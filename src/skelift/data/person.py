@@ -36,6 +36,8 @@ STEP = 0.55  # from one square to the next, of their side
 MARGINS = (0.0, 0.2)  # free space around the body in the squares that are looked at last
 SURE, POSSIBLE = 0.5, 0.3  # confidence
 CANDIDATES = 3  # of the search that are looked at more closely
+SEARCHED = 8  # frames in which the whole person is looked for, to know how large a person is
+PART = 0.7  # of a person's side: what moves and is smaller is only a part, as a hand is
 STATIC = 0.6  # share of the edges that look alike in most frames of a static camera
 
 
@@ -82,6 +84,9 @@ class StaticPerson(MedianBackground):
         kept = [shrink(frame, LARGEST) for frame in frames]
         super().__init__(kept, threads)
         with ThreadPoolExecutor(threads) as pool:
+            some = kept[:: -(-len(kept) // SEARCHED)]
+            found = [square.side for square in pool.map(find_person, some) if square]
+            self._usual_side = float(np.median(found)) if found else 0.0
             covered = np.stack(list(pool.map(self._covered, kept)))
         self._learn(np.stack([shrink(frame) for frame in kept]), covered)
 
@@ -106,7 +111,7 @@ class StaticPerson(MedianBackground):
         height, width = small.shape[:2]
         moving = clean(self._find(small))
         per_pixel = max(image.shape) / max(small.shape)
-        square = _square_around(moving, per_pixel) if moving.any() else find_person(image)
+        square = self._square(image, moving, per_pixel)
         if square is None:
             return moving, np.zeros((height, width), np.float32)
         # What moves may lack the feet.
@@ -116,6 +121,21 @@ class StaticPerson(MedianBackground):
         if not both.any():  # what looked like somebody from afar is nobody
             return moving, np.zeros((height, width), np.float32)
         return moving, look(image, _square_around(both, per_pixel), whole, width, height)
+
+    def _square(self, image: ImageArray, moving: Mask, per_pixel: float) -> CropBox | None:
+        """The square around what moves, or around the person of whom only a part moves."""
+        if not moving.any():
+            return find_person(image)
+        square = _square_around(moving, per_pixel)
+        if square.side >= PART * self._usual_side:
+            return square
+        person = find_person(image)
+        if person is None:
+            return square
+        if _touch(person, square):
+            return _around(person, square)
+        somebody, _ = _judged(image, _widened(square, 0.3))
+        return square if somebody else person
 
     def _labels(
         self, change: NDArray[np.floating], seen: Confidence, near: NDArray[np.bool_]
@@ -228,6 +248,22 @@ def _whole(image: ImageArray) -> CropBox:
     """The square whose upper left part is the image."""
     side = float(max(image.shape))
     return CropBox(side / 2, side / 2, side)
+
+
+def _touch(one: CropBox, other: CropBox) -> bool:
+    apart = max(abs(one.x - other.x), abs(one.y - other.y))
+    return apart <= (one.side + other.side) / 2
+
+
+def _around(one: CropBox, other: CropBox) -> CropBox:
+    """The square around two squares."""
+    lows, highs = zip(_corners(one), _corners(other), strict=True)
+    return CropBox.around(np.minimum(*lows), np.maximum(*highs), margin=0)
+
+
+def _corners(square: CropBox) -> Corners:
+    centre = np.array([square.x, square.y])
+    return centre - square.side / 2, centre + square.side / 2
 
 
 def _scaled(square: CropBox, scale: float) -> CropBox:
