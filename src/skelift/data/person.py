@@ -85,7 +85,7 @@ class StaticPerson(MedianBackground):
         super().__init__(kept, threads)
         with ThreadPoolExecutor(threads) as pool:
             some = kept[:: -(-len(kept) // SEARCHED)]
-            found = [square.side for square in pool.map(find_person, some) if square]
+            found = [square.side for square in pool.map(_find_whole, some) if square]
             self._usual_side = float(np.median(found)) if found else 0.0
             covered = np.stack(list(pool.map(self._covered, kept)))
         self._learn(np.stack([shrink(frame) for frame in kept]), covered)
@@ -125,11 +125,11 @@ class StaticPerson(MedianBackground):
     def _square(self, image: ImageArray, moving: Mask, per_pixel: float) -> CropBox | None:
         """The square around what moves, or around the person of whom only a part moves."""
         if not moving.any():
-            return find_person(image)
+            return _find_whole(image)
         square = _square_around(moving, per_pixel)
         if square.side >= PART * self._usual_side:
             return square
-        person = find_person(image)
+        person = _find_whole(image)
         if person is None:
             return square
         if _touch(person, square):
@@ -224,6 +224,12 @@ def _tightened(image: ImageArray, square: CropBox) -> CropBox | None:
             return None
         square = tight
     return square
+
+
+def _find_whole(image: ImageArray) -> CropBox | None:
+    """``find_person``, looked at more closely: what is found from afar may lack head and feet."""
+    square = find_person(image)
+    return square and _tightened(image, square)
 
 
 def _squares(width: int, height: int) -> Iterator[CropBox]:
