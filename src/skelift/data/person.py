@@ -144,6 +144,8 @@ class StaticPerson(MedianBackground):
         labels = np.where(seen > SURE, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
         labels[seen > 0.95] = cv2.GC_FGD
         labels[seen < 0.02] = cv2.GC_BGD
+        labels[~self._known & (seen > 0.7)] = cv2.GC_FGD  # colours alone know less than the network
+        labels[~self._known & (seen < 0.3)] = cv2.GC_BGD
         alike = self._known & (change <= CHANGE)
         labels[alike & (seen < SURE)] = cv2.GC_BGD
         labels[alike & (seen >= SURE)] = cv2.GC_PR_BGD
