@@ -84,6 +84,7 @@ class StaticPerson(MedianBackground):
         kept = [shrink(frame, LARGEST) for frame in frames]
         super().__init__(kept, threads)
         with ThreadPoolExecutor(threads) as pool:
+            # A body that rests is no part of what moves: how large is a person here?
             some = kept[:: -(-len(kept) // SEARCHED)]
             found = [square.side for square in pool.map(_find_whole, some) if square]
             self._usual_side = float(np.median(found)) if found else 0.0
@@ -123,7 +124,10 @@ class StaticPerson(MedianBackground):
         return moving, look(image, _square_around(both, per_pixel), whole, width, height)
 
     def _square(self, image: ImageArray, moving: Mask, per_pixel: float) -> CropBox | None:
-        """The square around what moves, or around the person of whom only a part moves."""
+        """The square around what moves, and around the person of whom only a part moves.
+
+        Where that part is nowhere near the person, it is somebody else, or nobody.
+        """
         if not moving.any():
             return _find_whole(image)
         square = _square_around(moving, per_pixel)
