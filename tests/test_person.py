@@ -294,6 +294,26 @@ def test_prepare_cuts_people_out(
     }
 
 
+def test_a_person_of_whom_only_a_hand_moves_is_no_background(
+    people: tuple[list[Array], list[Array]], room: Array
+) -> None:
+    """What moves is small: the body that rests is neither overlooked nor learned as background."""
+    pasted = paste(room, people[0][0], people[1][0], 150, 60)
+    photo, true = (image[:, 100:460] for image in pasted)  # smaller: sooner searched
+    rng = np.random.default_rng(0)
+    frames = []
+    for number in range(5):
+        noisy = photo + rng.normal(0, 2, photo.shape)
+        frame = noisy.clip(0, 255).astype(np.uint8)
+        x, y, width, _ = cv2.boundingRect(true)
+        hand = x + width + 4, y + 30 + 8 * number
+        cv2.ellipse(frame, (hand, (18, 10), 0), (205, 150, 125), -1)
+        frames.append(frame)
+    assert is_static(frames)
+    person = StaticPerson(frames)
+    assert overlap(person.mask(frames[0]), true) > 0.6
+
+
 @pytest.mark.parametrize("shape", [(404, 1280), (1041, 1920)])
 def test_large_static_images_of_any_size(shape: tuple[int, int]) -> None:
     """Shrinking twice rounds differently from shrinking once."""

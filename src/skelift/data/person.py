@@ -41,6 +41,8 @@ STRETCH = 1.6  # at most, of what is narrow
 # The upper, left and right half of a square: their centres' offsets and their side, of its side,
 # and how much they count. They show arms in more detail; legs alone are taken for nobody.
 HALVES, HALF, HALF_WEIGHT = ((0, -0.25), (-0.25, 0), (0.25, 0)), 0.62, 0.5
+SEARCHED = 8  # frames in which the whole person is looked for, to know how large a person is
+PART = 0.7  # of a person's side: what moves and is smaller is only a part, as a hand is
 STATIC = 0.6  # share of the edges that look alike in most frames of a static camera
 
 
@@ -92,6 +94,10 @@ class StaticPerson(MedianBackground):
         kept = [shrink(frame, LARGEST) for frame in frames]
         super().__init__(kept, threads)
         with ThreadPoolExecutor(threads) as pool:
+            # A body that rests is no part of what moves: how large is a person here?
+            some = kept[:: -(-len(kept) // SEARCHED)]
+            found = [square.side for square in pool.map(_find_whole, some) if square]
+            self._usual_side = float(np.median(found)) if found else 0.0
             covered = np.stack(list(pool.map(self._covered, kept)))
         self._learn(np.stack([shrink(frame) for frame in kept]), covered)
 
@@ -116,7 +122,7 @@ class StaticPerson(MedianBackground):
         height, width = small.shape[:2]
         moving = clean(self._find(small))
         per_pixel = max(image.shape) / max(small.shape)
-        square = _square_around(moving, per_pixel) if moving.any() else find_person(image)
+        square = self._square(image, moving, per_pixel)
         if square is None:
             return moving, np.zeros((height, width), np.float32)
         # What moves may lack the feet.
@@ -127,6 +133,24 @@ class StaticPerson(MedianBackground):
             return moving, np.zeros((height, width), np.float32)
         return moving, look(image, _square_around(both, per_pixel), whole, width, height)
 
+    def _square(self, image: ImageArray, moving: Mask, per_pixel: float) -> CropBox | None:
+        """The square around what moves, and around the person of whom only a part moves.
+
+        Where that part is nowhere near the person, it is somebody else, or nobody.
+        """
+        if not moving.any():
+            return _find_whole(image)
+        square = _square_around(moving, per_pixel)
+        if square.side >= PART * self._usual_side:
+            return square
+        person = _find_whole(image)
+        if person is None:
+            return square
+        if _touch(person, square):
+            return _around(person, square)
+        somebody, _ = _judged(image, _widened(square, 0.3))
+        return square if somebody else person
+
     def _labels(
         self, change: NDArray[np.floating], seen: Confidence, near: NDArray[np.bool_]
     ) -> NDArray[np.uint8]:
@@ -134,6 +158,8 @@ class StaticPerson(MedianBackground):
         labels = np.where(seen > SURE, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
         labels[seen > 0.95] = cv2.GC_FGD
         labels[seen < 0.02] = cv2.GC_BGD
+        labels[~self._known & (seen > 0.7)] = cv2.GC_FGD  # colours alone know less than the network
+        labels[~self._known & (seen < 0.3)] = cv2.GC_BGD
         alike = self._known & (change <= CHANGE)
         labels[alike & (seen < SURE)] = cv2.GC_BGD
         labels[alike & (seen >= SURE)] = cv2.GC_PR_BGD
@@ -247,6 +273,12 @@ def _tightened(image: ImageArray, square: CropBox) -> CropBox | None:
     return square
 
 
+def _find_whole(image: ImageArray) -> CropBox | None:
+    """``find_person``, looked at more closely: what is found from afar may lack head and feet."""
+    square = find_person(image)
+    return square and _tightened(image, square)
+
+
 def _squares(width: int, height: int) -> Iterator[CropBox]:
     """Overlapping squares of several sizes all over an image, and one around it."""
     yield CropBox(width / 2, height / 2, max(width, height))
@@ -269,6 +301,22 @@ def _whole(image: ImageArray) -> CropBox:
     """The square whose upper left part is the image."""
     side = float(max(image.shape))
     return CropBox(side / 2, side / 2, side)
+
+
+def _touch(one: CropBox, other: CropBox) -> bool:
+    apart = max(abs(one.x - other.x), abs(one.y - other.y))
+    return apart <= (one.side + other.side) / 2
+
+
+def _around(one: CropBox, other: CropBox) -> CropBox:
+    """The square around two squares."""
+    lows, highs = zip(_corners(one), _corners(other), strict=True)
+    return CropBox.around(np.minimum(*lows), np.maximum(*highs), margin=0)
+
+
+def _corners(square: CropBox) -> Corners:
+    centre = np.array([square.x, square.y])
+    return centre - square.side / 2, centre + square.side / 2
 
 
 def _scaled(square: CropBox, scale: float) -> CropBox:

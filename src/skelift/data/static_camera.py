@@ -29,7 +29,7 @@ from skelift.processes import cores
 FEWEST_FRAMES = 5  # that tell a background from a body
 PRESENT = 0.3  # the least presence of a body of the contrast that it is said to have
 BLOCK = 16  # frames in memory at a time, cut out by as many threads as there are cores
-VERSION = 4  # of how masks are found: a new one makes kept masks again
+VERSION = 5  # of how masks are found: a new one makes kept masks again
 
 
 BACKGROUNDS: dict[str, Callable[[Iterable[ImageArray]], Background]] = {
