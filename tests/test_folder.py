@@ -120,20 +120,25 @@ def test_images_with_masks_become_a_data_set(tmp_path: Path) -> None:
             np.testing.assert_allclose(body, expected, atol=12)
 
 
-def test_images_of_two_sizes_have_no_focal_length_in_common(tmp_path: Path) -> None:
+def test_images_of_two_scales_have_no_focal_length_in_common(tmp_path: Path) -> None:
     images = save_scene(tmp_path)
     for kind in ("images", "masks"):
         file = tmp_path / kind / "003.png"
         save(file, cv2.resize(cv2.imread(str(file))[..., ::-1], None, fx=0.5, fy=0.5))
     said = (
         f"{images}/003.png: is {WIDTH // 2} x {HEIGHT // 2} px, {images}/000.png is {WIDTH} x "
-        f"{HEIGHT}; data.folder.focal_px, in pixels, is of one size"
+        f"{HEIGHT}; data.folder.focal_px, in pixels, is of images of one scale"
     )
     with pytest.raises(InputError, match=re.escape(said)):
         prepare(configure(tmp_path, images=images, masks=tmp_path / "masks", focal_px=150))
     assert not (tmp_path / "out").exists()
     data = Dataset(prepare(configure(tmp_path, images=images, masks=tmp_path / "masks")))
     assert data.counts["train"] == 11, "without a focal length they may differ"
+    for kind in ("images", "masks"):  # as another camera of the same make
+        file = tmp_path / kind / "003.png"
+        whole = cv2.imread(str(tmp_path / kind / "002.png"))[..., ::-1]
+        save(file, np.pad(whole, ((0, 0), (0, 1), (0, 0))))
+    prepare(configure(tmp_path, images=images, masks=tmp_path / "masks", focal_px=150))
 
 
 def test_focal_lengths_in_millimetres_are_a_warning(

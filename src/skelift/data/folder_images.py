@@ -29,6 +29,8 @@ from skelift.data.truth import Part, Truth
 from skelift.errors import InputError
 from skelift.progress import progress_bar
 
+ONE_SCALE = 1.05  # from one image's longer side to another's, at most, for one focal length in px
+
 
 @dataclass(frozen=True)
 class Shots:
@@ -89,9 +91,10 @@ class Filled:
     focal_faults: set[str] = field(default_factory=set)  # lines
 
     def check_focal(self, shot: Shot, record: NDArray[np.void]) -> None:
-        """Note a focal length that can hardly be one; InputError where images differ in size.
+        """Note a focal length that can hardly be one; InputError where images differ in scale.
 
-        One focal length in pixels is that of images of one size; a calibration has its own check.
+        One focal length in pixels is that of images of about one size, upright or lying: cameras
+        of one make differ by some pixels. A calibration has its own check.
         """
         focal = float(record["focal"].mean())
         width, height = record["source_size"].tolist()
@@ -102,11 +105,12 @@ class Filled:
         file = shot.clip.file(shot.index)
         self.first = self.first or (file, (width, height))
         first, size = self.first
-        if shot.camera is None and size != (width, height):
+        ratio = max(width, height) / max(size)
+        if shot.camera is None and not 1 / ONE_SCALE <= ratio <= ONE_SCALE:
             raise InputError(
                 f"{file}: is {width} x {height} px, {first} is {size[0]} x {size[1]}; "
-                "data.folder.focal_px, in pixels, is of one size: prepare them one by one, or give "
-                "data.folder.cameras"
+                "data.folder.focal_px, in pixels, is of images of one scale: prepare them one by "
+                "one, or give data.folder.cameras"
             )
 
     def write(self, folder: Path, shot: Shot, columns: Mapping[str, NDArray[Any]]) -> None:

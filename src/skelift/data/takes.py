@@ -70,9 +70,9 @@ def films(samples: NDArray[np.void]) -> NDArray[np.bool_]:
 
 
 def takes(
-    samples: NDArray[np.void], same: tuple[str, ...] = TAKE, fewest: int = FEWEST
+    samples: NDArray[np.void], same: tuple[str, ...] = TAKE, fewest: int | None = None
 ) -> Iterator[NDArray[np.intp]]:
-    """Rows of each take of ``fewest`` images and more in the order of their frames.
+    """Rows of each take of ``fewest`` (``FEWEST``) images and more in the order of their frames.
 
     Rows of broken crops are left out. ``same`` are the fields that images of a take share.
     """
@@ -82,5 +82,5 @@ def takes(
     order = np.lexsort([samples["frame"], take])
     order = order[usable[order]]
     for rows in np.split(order, np.flatnonzero(np.diff(take[order])) + 1):
-        if len(rows) >= fewest:
+        if len(rows) >= (FEWEST if fewest is None else fewest):
             yield rows
