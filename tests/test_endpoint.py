@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -120,8 +121,9 @@ def test_a_server_is_told_which_way_bodies_face(
 ) -> None:
     told: dict[Facing, Answer] = {}
     for facing in get_args(Facing):
-        there = RemoteEngine(server.url)(frames[:2], 700.0, facing)
-        here = LocalEngine(model)(frames[:2], 700.0, facing)
+        known = [replace(frame, facing=facing) for frame in frames[:2]]
+        there = RemoteEngine(server.url)(known, 700.0)
+        here = LocalEngine(model)(known, 700.0)
         for ours, theirs in zip(here["predictions"], there["predictions"], strict=True):
             assert theirs["facing"] == ours["facing"]
             assert theirs["facing"]["value"] == facing

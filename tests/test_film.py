@@ -114,12 +114,11 @@ class Flickering:
         self.odds = odds
         self.asked: list[tuple[int, Facing]] = []
 
-    def __call__(
-        self, frames: Sequence[Frame], focal: float | None = None, facing: Facing | None = None
-    ) -> Answer:
-        return {"predictions": [self._entry(frame, facing) for frame in frames]}
+    def __call__(self, frames: Sequence[Frame], focal: float | None = None) -> Answer:
+        return {"predictions": [self._entry(frame) for frame in frames]}
 
-    def _entry(self, frame: Frame, facing: Facing | None) -> dict[str, Any]:
+    def _entry(self, frame: Frame) -> dict[str, Any]:
+        facing = frame.facing
         assert frame.index is not None
         odds = self.odds[frame.index]
         if facing:
@@ -163,7 +162,7 @@ def test_frames_that_flicker_are_asked_again() -> None:
 
 def test_what_is_known_is_not_voted_on() -> None:
     engine = Flickering([2.0] * 10)
-    for each in predict_frames(engine, film(10), facing="back"):
+    for each in predict_frames(engine, (replace(frame, facing="back") for frame in film(10))):
         assert each.entry
         assert each.entry["facing"] | {"front_log_odds": 0} == {
             "value": "back", "from": "given", "front_log_odds": 0,

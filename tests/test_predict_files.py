@@ -19,7 +19,6 @@ from skelift.commands import predict
 from skelift.data.images import read_image
 from skelift.data.videos import read_video
 from skelift.errors import InputError
-from skelift.inference.cropping import Facing
 from skelift.inference.engines import BATCH, Answer, LocalEngine, predict_frames
 from skelift.inference.frames import Frame, find_sources
 from skelift.inference.pose_files import read_pose_table
@@ -149,9 +148,7 @@ class CountingEngine:
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
-    def __call__(
-        self, frames: Sequence[Frame], focal: float | None = None, facing: Facing | None = None
-    ) -> Answer:
+    def __call__(self, frames: Sequence[Frame], focal: float | None = None) -> Answer:
         self.sizes.append(len(frames))
         return {"units": "mm", "predictions": [{"image": "?", "facing": None} for _ in frames]}
 

@@ -14,7 +14,7 @@ from types import FrameType
 
 from skelift.cgroup import quota
 
-AGAIN_S = 0.5  # after which an exception that was lost is raised anew
+AGAIN_S = 0.5  # seconds until an exception that was swallowed is raised again
 
 
 def cores(root: Path = Path("/")) -> int:
@@ -75,9 +75,9 @@ def cleaning_up_on_sigterm() -> Iterator[None]:
 class _Ending:
     """Handler of SIGTERM that raises ``Terminated`` until it arrives.
 
-    An exception is lost where nobody can hand it on: in a callback of a library in C (numba has
-    some while it compiles), in ``__del__``. Then no reference to it is left, and it is raised anew.
-    While it is on its way, and all is cleaned up, more signals change nothing: `timeout` sends two.
+    Python swallows exceptions in callbacks from C (numba calls some while it compiles) and in
+    ``__del__``. Nothing refers to the exception then, which is how it is noticed, and it is raised
+    again. Until it has been handled, further signals are ignored: `timeout` sends two.
     """
 
     def __init__(self) -> None:

@@ -173,6 +173,8 @@ def run(
     if camera:
         cameras = [_camera_of(source, camera) for source in sources]
         frames = [_seen_by(*pair) for pair in zip(cameras, frames, strict=True)]
+    if facing is not None:
+        frames = [(replace(frame, facing=facing) for frame in part) for part in frames]
     if focal is not None:
         first: list[Frame] = []
         frames = [_of_one_size(part, "--focal, in pixels,", first) for part in frames]
@@ -190,7 +192,7 @@ def run(
     drawings = staged_drawings(draw, names, turning=turn)
     tally = Tally(images, background, contrast, boxed=box is not None)
     films = list(zip(sources, frames, strict=True))
-    predict = partial(predict_frames, engine, focal=focal, facing=facing, steady=not each_frame)
+    predict = partial(predict_frames, engine, focal=focal, steady=not each_frame)
     write_poses(out, _predict(predict, films, drawings, tally))
     for line in tally.report():
         print(line, file=sys.stderr)

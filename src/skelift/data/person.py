@@ -71,8 +71,7 @@ class Person:
         if self._box is not None:
             everywhere = np.full(image.shape[:2], 255, np.uint8)
             return _inside(everywhere, (self._box[0] * scale, self._box[1] * scale))
-        square = find_person(image)
-        square = square and _tightened(image, square)
+        square = _find_whole(image)
         if square is None:
             return np.zeros(image.shape[:2], np.uint8)
         frame = _widened(square, MARGINS[-1])

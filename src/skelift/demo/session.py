@@ -1,7 +1,7 @@
 """What a dropped file becomes: poses, drawings and files to take away."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,8 @@ def show(
     total, entries, overlays = len(source.clip.indices), [], []
     # One image alone does not show what is behind the body.
     usable = background if is_video or background in OF_ONE_IMAGE else KEEP
-    found = predict_frames(engine, source.frames(usable), facing=facing)
+    known = (replace(frame, facing=facing) for frame in source.frames(usable))
+    found = predict_frames(engine, known)
     for number, (frame, header, entry) in enumerate(found):
         progress((number + 1) / total)
         if entry is None:

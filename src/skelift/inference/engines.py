@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from skelift.errors import InputError, RequestError
 from skelift.http import read_token
-from skelift.inference.cropping import Facing, Query
+from skelift.inference.cropping import Query
 from skelift.inference.frames import Frame
 from skelift.inference.steady import Found, steadied
 from skelift.serving.client import Client
@@ -30,15 +30,8 @@ Answer = dict[str, Any]
 class Engine(Protocol):
     """Finds the poses of a batch of frames."""
 
-    def __call__(
-        self,
-        frames: Sequence[Frame],
-        focal_px: float | None = None,
-        facing: Facing | None = None,
-    ) -> Answer:
+    def __call__(self, frames: Sequence[Frame], focal_px: float | None = None) -> Answer:
         """The answer's JSON form, with one entry of ``predictions`` per frame, in their order.
-
-        ``facing`` is what is known of all their bodies.
 
         Raises:
             InputError: a frame cannot be used, or what answers is not skelift.
@@ -54,12 +47,7 @@ class LocalEngine:
 
         self._predictor = Predictor(model)
 
-    def __call__(
-        self,
-        frames: Sequence[Frame],
-        focal_px: float | None = None,
-        facing: Facing | None = None,
-    ) -> Answer:
+    def __call__(self, frames: Sequence[Frame], focal_px: float | None = None) -> Answer:
         """See ``Engine``."""
         prepared = []
         for frame in frames:
@@ -70,7 +58,7 @@ class LocalEngine:
                         frame.mask,
                         focal_px=focal_px,
                         camera=frame.camera,
-                        facing=facing,
+                        facing=frame.facing,
                     )
                 )
             except InputError as error:
@@ -86,26 +74,21 @@ class RemoteEngine:
     def __init__(self, url: str) -> None:
         self._client = Client(url, read_token(TOKEN), PATIENCE)
 
-    def __call__(
-        self,
-        frames: Sequence[Frame],
-        focal_px: float | None = None,
-        facing: Facing | None = None,
-    ) -> Answer:
+    def __call__(self, frames: Sequence[Frame], focal_px: float | None = None) -> Answer:
         """See ``Engine``: one request per frame, several at once."""
         if any(frame.camera for frame in frames):
             raise InputError(
                 "--camera: a server takes no calibration; predict here, or give --focal"
             )
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            answers = list(pool.map(lambda frame: self._ask(frame, focal_px, facing), frames))
+            answers = list(pool.map(lambda frame: self._ask(frame, focal_px), frames))
         for answer in answers:  # a server of an older version does not tell front from back
             answer["predictions"][0].setdefault("facing", None)
         return answers[0] | {"predictions": [a["predictions"][0] for a in answers]}
 
-    def _ask(self, frame: Frame, focal_px: float | None, facing: Facing | None) -> Answer:
+    def _ask(self, frame: Frame, focal_px: float | None) -> Answer:
         mask = _png(frame.mask) if frame.mask is not None else None
-        query = Query(_encoded(frame), mask, focal_px=focal_px, facing=facing)
+        query = Query(_encoded(frame), mask, focal_px=focal_px, facing=frame.facing)
         try:
             return self._client.predict([query])
         except RequestError as error:
@@ -126,7 +109,6 @@ def predict_frames(
     engine: Engine,
     frames: Iterable[Frame],
     focal: float | None = None,
-    facing: Facing | None = None,
     *,
     steady: bool = True,
 ) -> Iterator[Found]:
@@ -136,28 +118,27 @@ def predict_frames(
         engine: what finds the poses.
         frames: of one camera, in temporal order.
         focal: focal length of all, in pixels.
-        facing: front or back, where it is known of all bodies.
         steady: whether frames of a video are steadied over time.
     """
-    found = _each_by_itself(engine, frames, focal, facing)
+    found = _each_by_itself(engine, frames, focal)
     if not steady:
         return found
 
-    def ask(frame: Frame, facing: Facing) -> dict[str, Any]:
-        return _placed(engine([frame], focal, facing)["predictions"][0], frame)
+    def ask(frame: Frame) -> dict[str, Any]:
+        return _placed(engine([frame], focal)["predictions"][0], frame)
 
     return steadied(found, ask)
 
 
 def _each_by_itself(
-    engine: Engine, frames: Iterable[Frame], focal: float | None, facing: Facing | None
+    engine: Engine, frames: Iterable[Frame], focal: float | None
 ) -> Iterator[Found]:
     remaining, header = iter(frames), {}
     while batch := list(islice(remaining, BATCH)):
         shown = [frame for frame in batch if not frame.empty]
         entries: Iterator[dict[str, Any]] = iter(())
         if shown:
-            answer = engine(shown, focal, facing)
+            answer = engine(shown, focal)
             header = {key: value for key, value in answer.items() if key != "predictions"}
             entries = iter(answer["predictions"])
         for frame in batch:

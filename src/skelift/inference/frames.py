@@ -19,7 +19,7 @@ from skelift.data.person import Corners
 from skelift.data.static_camera import Search
 from skelift.data.videos import UNSTATED_RATE, frame_count, frame_times, mean_rate
 from skelift.errors import InputError, RequestError
-from skelift.inference.cropping import KEEP, REMOVE, Box, corners_of, without_background
+from skelift.inference.cropping import KEEP, REMOVE, Box, Facing, corners_of, without_background
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Frame:
     time_s: float | None = None  # since the film's start; None: not of a film
     mask_from: str = ""  # what gave the mask; empty: nothing marks the body
     camera: Camera | None = None  # that took it, where it is known
+    facing: Facing | None = None  # which side of the body it shows, where that is known
 
     @property
     def empty(self) -> bool:

@@ -36,7 +36,14 @@ from skelift.inference.cropping import (
     check_image,
     prepare_image,
 )
-from skelift.inference.runtimes import NAMES, OnnxRuntime, Runtime, RuntimeName, TorchRuntime
+from skelift.inference.runtimes import (
+    NAMES,
+    Inputs,
+    OnnxRuntime,
+    Runtime,
+    RuntimeName,
+    TorchRuntime,
+)
 from skelift.models.io import load_card, load_model
 from skelift.weights import SHIPPED, model_folder
 
@@ -227,12 +234,13 @@ class Predictor:
         """Poses of prepared images, as one batch; InputError without images."""
         if not images:
             raise InputError("no images given; prepare at least one")
-        poses = self._run(
+        inputs = Inputs(
             np.stack([p.x for p in images]),
             np.stack([p.crop.as_array() for p in images]),
             np.array([[p.focal_px] for p in images], dtype=np.float32),
             np.array([_LOG_ODDS[p.facing] for p in images], dtype=np.float32),
         )
+        poses = self._run(inputs)
         return [_in_image(Prediction(*of)) for of in zip(*poses, images, strict=True)]
 
     def answer(self, named: Sequence[tuple[str, Prediction]]) -> dict[str, Any]:

@@ -17,6 +17,15 @@ NAMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 Floats = NDArray[np.float32]
 
 
+class Inputs(NamedTuple):
+    """What is known of B crops, see ``PosePipeline``."""
+
+    crop_rgb: NDArray[np.uint8]
+    crop_box: Floats
+    focal_px: Floats
+    facing_prior: Floats
+
+
 class Outputs(NamedTuple):
     """Poses of B crops, see ``PosePipeline``."""
 
@@ -29,14 +38,8 @@ class Outputs(NamedTuple):
 class Runtime(Protocol):
     """Runs ``PosePipeline``."""
 
-    def __call__(
-        self,
-        crop_rgb: NDArray[np.uint8],
-        crop_box: Floats,
-        focal_px: Floats,
-        facing_prior: Floats,
-    ) -> Outputs:
-        """(B, S, S, 3), (B, 3), (B, 1) and (B,) -> poses."""
+    def __call__(self, inputs: Inputs) -> Outputs:
+        """B crops -> their poses."""
 
 
 class TorchRuntime:
@@ -46,16 +49,9 @@ class TorchRuntime:
         self._pipeline, self._device = pipeline, device
 
     @torch.inference_mode()
-    def __call__(
-        self,
-        crop_rgb: NDArray[np.uint8],
-        crop_box: Floats,
-        focal_px: Floats,
-        facing_prior: Floats,
-    ) -> Outputs:
+    def __call__(self, inputs: Inputs) -> Outputs:
         """See ``Runtime``."""
-        given = (crop_rgb, crop_box, focal_px, facing_prior)
-        poses = self._pipeline(*(torch.from_numpy(a).to(self._device) for a in given))
+        poses = self._pipeline(*(torch.from_numpy(a).to(self._device) for a in inputs))
         return Outputs(*(getattr(poses, name).cpu().numpy() for name in Outputs._fields))
 
 
@@ -89,20 +85,8 @@ class OnnxRuntime:
                 f"{graph}: an older version made it; recreate it with `skelift package`"
             )
 
-    def __call__(
-        self,
-        crop_rgb: NDArray[np.uint8],
-        crop_box: Floats,
-        focal_px: Floats,
-        facing_prior: Floats,
-    ) -> Outputs:
+    def __call__(self, inputs: Inputs) -> Outputs:
         """See ``Runtime``."""
-        given = {
-            "crop_rgb": crop_rgb,
-            "crop_box": crop_box,
-            "focal_px": focal_px,
-            "facing_prior": facing_prior,
-        }
         # The graph of a model without facing heads does not ask what is known of it.
-        used = {name: array for name, array in given.items() if name in self._inputs}
+        used = {name: a for name, a in inputs._asdict().items() if name in self._inputs}
         return Outputs(*self._session.run(Outputs._fields, used))

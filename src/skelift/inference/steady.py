@@ -1,12 +1,13 @@
 """Poses of a video's frames, steadied over time (``skelift.film``)."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from skelift.film import Sight, agreed_front, steady_pose, windows
-from skelift.inference.cropping import BACK, FRONT, Facing
+from skelift.inference.cropping import BACK, FRONT
 from skelift.inference.frames import Frame
 
 FROM_IMAGE, FROM_FILM = "image", "film"  # what tells which way a body faces
@@ -22,19 +23,19 @@ class Found(NamedTuple):
     entry: Entry | None  # the frame's own of ``predictions``; None where no body is visible
 
 
-def steadied(found: Iterable[Found], ask: Callable[[Frame, Facing], Entry]) -> Iterator[Found]:
+def steadied(found: Iterable[Found], ask: Callable[[Frame], Entry]) -> Iterator[Found]:
     """The same, frames of videos steadied.
 
     Images are left as they are, and what a model finds that does not tell front from back.
 
     Args:
         found: what each frame shows by itself, in temporal order.
-        ask: the entry of a frame whose body is known to face that way.
+        ask: the entry of a frame, of which it is known by now which way the body faces.
     """
     return _smoothed(_agreed(found, ask))
 
 
-def _agreed(found: Iterable[Found], ask: Callable[[Frame, Facing], Entry]) -> Iterator[Found]:
+def _agreed(found: Iterable[Found], ask: Callable[[Frame], Entry]) -> Iterator[Found]:
     """Front or back as the frames around say together; a pose that changes is predicted again."""
     for each, near in windows(found, _time_s):
         if (now := _sight(each)) and each.entry and each.entry["facing"]["from"] == FROM_IMAGE:
@@ -42,7 +43,9 @@ def _agreed(found: Iterable[Found], ask: Callable[[Frame, Facing], Entry]) -> It
             if front != now.front:
                 value = FRONT if front else BACK
                 facing = each.entry["facing"] | {"value": value, "from": FROM_FILM}
-                each = each._replace(entry=ask(each.frame, value) | {"facing": facing})
+                each = each._replace(
+                    entry=ask(replace(each.frame, facing=value)) | {"facing": facing}
+                )
         yield each
 
 
