@@ -4,11 +4,11 @@
 #   scripts/full_size.sh RESULTS [SECONDS] [OVERRIDES of experiment=full... [-- OVERRIDES of lifters...]]
 #
 # First the image networks with all heads (experiment=full), then Lambda, which gets stuck on those
-# poses: it learns plain, then captured, then varied poses, and the mean of the first and the last is
-# put in. Each call goes on where the last one stopped, and ends after SECONDS (540) or when all is
-# done: for machines that limit the time of a command. What is worth keeping lies in RESULTS: weights,
-# curves, metrics, the report, and a log with the time of each stage. All else stays in data/ and
-# models/ ; for another train.seed, move models/full, models/full_whole and reports/full away.
+# poses: it learns plain, then captured, then varied poses, and the mean of the first and the last
+# replaces the model's. Each call goes on where the last one stopped, and ends with code 0 after
+# SECONDS (540) or, with "done" as its last line, when all is finished. What is worth keeping lies in
+# RESULTS: weights, curves, metrics, the report, and a log with the time of each stage. All else stays in
+# data/ and models/; for another train.seed, move models/full, models/full_whole and reports/full away.
 # SKELIFT_DATA is the folder of people_clothed.npz and cmu_mocap_12fps.npz (docs/datasets.md).
 #
 # A dry run on a CPU, with twenty steps: scripts/full_size.sh RESULTS 540 $(scripts/full_size.sh --dry)

@@ -16,6 +16,7 @@ from tiny import draw, load_skeleton, random_pose
 from tiny_run import random_model
 
 from skelift.commands import predict
+from skelift.data import takes
 from skelift.data.format import SAMPLE, Dataset, DatasetInfo, fill_rows, write_dataset
 from skelift.errors import InputError
 from skelift.evaluation.predictions import predict_split, steadied
@@ -128,7 +129,7 @@ class Flickering:
         number = 1.0 if value == "front" else -1.0
         return {
             "facing": told,
-            "crop": {"x": 10.0, "y": 10.0, "side": 10.0},
+            "crop": {"x": 10.0, "y": 10.0, "side": 10.0, "from": "mask"},
             "joints_2d_px": [[number] * 2],
             "joints_3d_mm": [[number] * 3],
         }
@@ -171,6 +172,27 @@ def test_what_is_known_is_not_voted_on() -> None:
     assert len(engine.asked) == 10
 
 
+def test_frames_that_show_nothing_do_not_count(model: Path, tmp_path: Path) -> None:
+    """Black frames are left out; one in which nothing marks the body has no say."""
+    shown = [frame.image for frame in walkers(6)]
+    black, bright = np.zeros_like(shown[0]), np.full_like(shown[0], 200)
+    found = {}
+    for name, between in (("dark", black), ("light", bright)):
+        video = str(tmp_path / f"{name}.avi")
+        writer = cv2.VideoWriter(video, cv2.VideoWriter.fourcc(*"MJPG"), 20, (SIDE, SIDE))
+        for image in [black, *shown[:3], black, between, *shown[3:], black]:
+            writer.write(np.ascontiguousarray(image[..., ::-1]))
+        writer.release()
+        predict.run([Path(video)], model, tmp_path / "p.json", focal=500.0)
+        entries = json.loads((tmp_path / "p.json").read_text())["predictions"]
+        found[name] = {entry["frame"]: entry | {"image": ""} for entry in entries}
+    light = found["light"].pop(5)
+    assert light["crop"]["from"] == "whole image"
+    assert light["facing"]["from"] == "image"
+    assert list(found["dark"]) == [1, 2, 3, 6, 7, 8]
+    assert found["light"] == found["dark"]
+
+
 def test_photos_stand_alone() -> None:
     odds = [1.0, -5.0, -5.0]
     photos = [replace(frame, time_s=None) for frame in film(3)]
@@ -208,7 +230,9 @@ def walkers(count: int) -> list[Frame]:
     return frames
 
 
-def test_evaluate_steadies_as_predict_does(model: Path, tmp_path: Path) -> None:
+def test_evaluate_steadies_as_predict_does(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine, frames = LocalEngine(model), walkers(3 * BATCH)
     prepare = engine._predictor.prepare
     prepared = [prepare(frame.image, frame.mask, focal_px=500.0) for frame in frames]
@@ -227,6 +251,9 @@ def test_evaluate_steadies_as_predict_does(model: Path, tmp_path: Path) -> None:
     split = Dataset(tmp_path / "data").split("test")
     pipeline, _ = load_model(model, torch.device("cpu"))
     alone = predict_split(pipeline, split, torch.device("cpu"), 7)
+    with pytest.raises(InputError, match=r"film_fps: the images of .*test are photos"):
+        steadied(pipeline, split, alone, torch.device("cpu"), 60.0)
+    monkeypatch.setattr(takes, "UNRELATED", 2.0)  # poses at random make no film
     steady = steadied(pipeline, split, alone, torch.device("cpu"), 60.0)
     crop = samples["crop"][:, None]
     in_image = (steady.joints_2d / 32 - 0.5) * crop[..., 2:] + crop[..., :2]

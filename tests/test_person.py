@@ -160,6 +160,7 @@ def test_static_camera_is_told_from_photos(
     assert is_static(walk)
     assert not is_static([np.roll(photo, 45 * n, axis=1) for n, photo in enumerate(walk)])
     assert not is_static([*walk, walk[0][:-2]])
+    assert not is_static([*walk, cv2.resize(walk[0], None, fx=0.5, fy=0.5)])
 
 
 def test_predict_says_which_mask_it_used(

@@ -227,7 +227,9 @@ def test_confidences_that_are_none_are_refused(
 ) -> None:
     """Of per cent, min_confidence would take all."""
     sure = np.full(POSES.shape[:2], confidence)
-    with pytest.raises(InputError, match=rf"p\..*: a confidence is {confidence:g}; give 0 to 1"):
+    with pytest.raises(
+        InputError, match=rf"p\..*: a confidence is {confidence:g}; scale it to 0 to 1"
+    ):
         read(WRITERS[form](tmp_path, POSES, sure))
 
 

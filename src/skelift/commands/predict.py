@@ -169,6 +169,8 @@ def run(
     if draw:
         check_folder(draw)
     sources = find_sources(images, masks, every, fps)
+    if fps is not None and all(source.clip.is_video for source in sources):
+        raise InputError("--fps: is of images in folders; videos have times of their own")
     frames = [source.frames(background, box, contrast) for source in sources]
     if camera:
         cameras = [_camera_of(source, camera) for source in sources]
@@ -190,7 +192,7 @@ def run(
             _check_own(draw / name, is_drawing, "--draw folder")
     engine, _ = choose_engine(model, endpoint)
     drawings = staged_drawings(draw, names, turning=turn)
-    tally = Tally(images, background, contrast, boxed=box is not None)
+    tally = Tally(images, background, contrast, boxed=box is not None, fps=fps is not None)
     films = list(zip(sources, frames, strict=True))
     predict = partial(predict_frames, engine, focal=focal, steady=not each_frame)
     write_poses(out, _predict(predict, films, drawings, tally))

@@ -176,8 +176,9 @@ def is_static(frames: Iterable[ImageArray]) -> bool:
 
     Only what has edges counts: plain walls look alike from everywhere.
     """
-    small = [shrink(frame, SIDE) for frame in frames]
-    if len({frame.shape for frame in small}) != 1:
+    sized = [(frame.shape, shrink(frame, SIDE)) for frame in frames]
+    small = [frame for _, frame in sized]
+    if len({shape for shape, _ in sized}) != 1:
         return False
     stack = np.stack(small)
     alike = distance(stack, np.median(stack, axis=0).astype(np.float32)) <= CHANGE

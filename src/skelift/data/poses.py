@@ -363,7 +363,8 @@ def _need_any(path: Path, poses: NDArray[Any], left_out: Mapping[str, int], tota
     if not len(poses):
         raise InputError(
             f"{path}: none of its {total} poses can be used ({_reasons(left_out)}); give complete "
-            "poses in pixels, or lower data.folder.min_confidence"
+            "poses in pixels, lower data.folder.min_confidence, or let data.folder.complete=N "
+            "joints be filled in"
         )
 
 

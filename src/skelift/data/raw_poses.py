@@ -50,7 +50,7 @@ def check_confidence(path: Path, given: NDArray[np.float64]) -> None:
     strange = given[(given > MOST_SURE) & (given != VISIBLE)]
     if len(strange):
         raise InputError(
-            f"{path}: a confidence is {strange[0]:g}; give 0 to 1 (per cent over 100) or COCO's "
+            f"{path}: a confidence is {strange[0]:g}; scale it to 0 to 1, or give COCO's "
             "visibility 0, 1 or 2, and leave out a third coordinate that is neither"
         )
 

@@ -69,10 +69,8 @@ def films(samples: NDArray[np.void]) -> NDArray[np.bool_]:
     return found
 
 
-def takes(
-    samples: NDArray[np.void], same: tuple[str, ...] = TAKE, fewest: int | None = None
-) -> Iterator[NDArray[np.intp]]:
-    """Rows of each take of ``fewest`` (``FEWEST``) images and more in the order of their frames.
+def takes(samples: NDArray[np.void], same: tuple[str, ...] = TAKE) -> Iterator[NDArray[np.intp]]:
+    """Rows of each take of ``FEWEST`` images and more in the order of their frames.
 
     Rows of broken crops are left out. ``same`` are the fields that images of a take share.
     """
@@ -82,5 +80,5 @@ def takes(
     order = np.lexsort([samples["frame"], take])
     order = order[usable[order]]
     for rows in np.split(order, np.flatnonzero(np.diff(take[order])) + 1):
-        if len(rows) >= (FEWEST if fewest is None else fewest):
+        if len(rows) >= FEWEST:
             yield rows

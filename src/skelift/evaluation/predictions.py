@@ -8,7 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from skelift.data.format import Split
-from skelift.data.takes import TAKE, takes
+from skelift.data.takes import TAKE, films, takes
 from skelift.errors import InputError
 from skelift.film import Sight, agreed_front, steady_pose, windows
 from skelift.models.pipeline import PosePipeline, Poses
@@ -50,8 +50,14 @@ def steadied(
     calibrated cameras are steadied in the views that they were cut from, which follow the body.
 
     Raises:
-        InputError: the model does not tell front from back.
+        InputError: the model does not tell front from back, or no images are those of a film.
     """
+    if not films(split.samples).any():
+        raise InputError(
+            f"evaluate.film_fps: the images of {split.folder} are photos, not frames of a film "
+            "(fewer than 8 of a clip and camera, or the body is anywhere from one to the next); "
+            "leave it out"
+        )
     odds = predicted.front_log_odds
     if odds is None or np.isnan(odds).any():
         raise InputError(
@@ -120,9 +126,11 @@ def _films(
         predicted.joints_3d_mm,
         strict=True,
     )
-    sights = [Sight(*of) for of in columns]
-    for rows in takes(samples, (*TAKE, "person"), fewest=2):
-        film = windows([(row, sights[row]) for row in rows], lambda each: each[1].time_s)
+    sights, of_film = [Sight(*of) for of in columns], films(samples)
+    for rows in takes(samples, (*TAKE, "person")):
+        film = windows(
+            [(row, sights[row]) for row in rows if of_film[row]], lambda each: each[1].time_s
+        )
         for (row, now), near in film:
             yield row, now, [sight for _, sight in near]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skelift.config import BodyConfig, Contrast
 from skelift.data.cameras import Camera
 from skelift.data.clips import Clip, check_masks_differ, find_masks, images_below, masks_beside
-from skelift.data.images import ALPHA, GIVEN
+from skelift.data.images import ALPHA, GIVEN, has_black_border, mask_of_black_background
 from skelift.data.listing import is_file, is_video_file, list_files
 from skelift.data.masked_frames import masked_frames
 from skelift.data.person import Corners
@@ -99,6 +99,8 @@ class Source:
                 )
             if mask is None and background == REMOVE:
                 mask, source = _cut_out(image, corners), REMOVE
+            if mask is None and background == KEEP and _is_black(image):
+                mask = np.zeros(image.shape[:2], np.uint8)
             number = index if times else None
             time = times[index] if times else index / self.fps if self.fps else None
             yield Frame(self.clip.file(index), image, mask, number, time, source)
@@ -181,6 +183,11 @@ def _body(contrast: Contrast, corners: Corners | None) -> BodyConfig:
     return BodyConfig(
         contrast=contrast, regions={"*": [int(c) for c in (left, top, right, bottom)]}
     )
+
+
+def _is_black(image: NDArray[np.uint8]) -> bool:
+    """Whether an image shows nothing on black."""
+    return has_black_border(image) and not mask_of_black_background(image).any()
 
 
 def _cut_out(image: NDArray[np.uint8], corners: Corners | None) -> NDArray[np.uint8]:

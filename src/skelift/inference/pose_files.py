@@ -66,7 +66,7 @@ def _write_npz(path: Path, poses: Poses) -> None:
     names: dict[str, int] = {}
     rows = []
     for header, entry in poses:  # noqa: B007  all have the same header
-        crop = entry["crop"]
+        crop, facing = entry["crop"], entry.get("facing") or {"value": "", "from": ""}
         rows.append(
             {
                 "image": names.setdefault(entry["image"], len(names)),
@@ -76,6 +76,8 @@ def _write_npz(path: Path, poses: Poses) -> None:
                 "crop": np.array([crop["x"], crop["y"], crop["side"]], np.float32),
                 "crop_from": crop["from"],
                 "mask_from": entry["mask"],
+                "facing": facing["value"],
+                "facing_from": facing["from"],
                 "focal_px": np.float32(entry["focal_px"]["value"]),
                 "joints_3d_mm": np.asarray(entry["joints_3d_mm"], np.float32),
                 "joints_2d_px": np.asarray(entry["joints_2d_px"], np.float32),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skelift.film import Sight, agreed_front, steady_pose, windows
-from skelift.inference.cropping import BACK, FRONT
+from skelift.inference.cropping import BACK, FRONT, WHOLE_IMAGE
 from skelift.inference.frames import Frame
 
 FROM_IMAGE, FROM_FILM = "image", "film"  # what tells which way a body faces
@@ -66,10 +66,12 @@ def _time_s(each: Found) -> float:
 
 
 def _sight(each: Found) -> Sight | None:
-    """A pose of a video's frame; None: nothing to compare."""
+    """A pose of a video's frame; None: nothing to compare, or nothing marks the body."""
     if each.entry is None or each.frame.time_s is None or each.entry["facing"] is None:
         return None
     crop, facing = each.entry["crop"], each.entry["facing"]
+    if crop["from"] == WHOLE_IMAGE:
+        return None
     return Sight(
         time_s=each.frame.time_s,
         crop=np.array([crop["x"], crop["y"], crop["side"]]),

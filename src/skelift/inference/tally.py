@@ -26,6 +26,8 @@ class Tally:
     crops_from: Counter[str] = field(default_factory=Counter)  # of the others, as their masks
     masks_from: Counter[str] = field(default_factory=Counter)
     focals: Counter[str] = field(default_factory=Counter)  # doubts about focal lengths
+    fps: bool = False  # whether images were said to be a film
+    untold: int = 0  # images of which the model does not tell which way the body faces
     faults: MaskFaults = field(default_factory=MaskFaults)
 
     def add(self, frame: Frame, entry: Entry | None) -> None:
@@ -33,6 +35,7 @@ class Tally:
         if entry is None:
             self.nobody += 1
             return
+        self.untold += entry["facing"] is None
         self.crops_from[entry["crop"]["from"]] += 1
         self.masks_from[entry["mask"]] += 1
         if entry["warnings"] and frame.mask is not None and (fault := mask_fault(frame.mask)):
@@ -69,6 +72,8 @@ class Tally:
             )
         for doubt, count in self.focals.items():
             yield f"poses of {count} images are not to be trusted: {doubt}"
+        if self.fps and self.untold:
+            yield "--fps: the model does not tell front from back, so each image stands alone"
         if self.nobody:
             yield f"images left out, without a body: {self.nobody}"
         if whole := self.crops_from[WHOLE_IMAGE]:

@@ -41,7 +41,7 @@ def run(config: Config) -> Path:
     data = chosen_dataset(config)
     note_other_truth(config, data)
     test, reports = data.split("test"), Path(config.paths.reports)
-    rows: dict[str, Any] = {}
+    fps, rows = config.evaluate.film_fps, dict[str, Any]()
     course: list[dict[str, Any]] = []
     with join(config.train.device) as world, world.claimed(reports, by="evaluate"):
         for variant_name, variant in each_variant(config):
@@ -51,8 +51,7 @@ def run(config: Config) -> Path:
             _check_size(int(card["size"]), data, variant.paths.model)
             _check_units(pipeline, variant)
             predicted = predict_split(pipeline, test, world.device, config.evaluate.batch)
-            if config.evaluate.film_fps is not None:
-                fps = config.evaluate.film_fps
+            if fps is not None:
                 predicted = steadied(pipeline, test, predicted, world.device, fps)
             rows[name] = _scores(data, test, predicted)
             course += _course(name, variant, data, test, world.device)
@@ -76,6 +75,7 @@ def run(config: Config) -> Path:
             "test_images": data.counts["test"],
             "prior_poses": data.counts.get("prior", 0),
             "size": data.info.size,
+            **({} if fps is None else {"film_fps": fps}),
         },
         "model": name,
         "rows": rows,
