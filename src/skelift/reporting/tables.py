@@ -272,7 +272,8 @@ def _printed(table: Table, shown: Sequence[int], title: str) -> "RichTable":
 def describe_data(data: Mapping[str, Any]) -> str:
     """What was scored, in a line: data set, number and kind of test images."""
     kind = "rendered (synthetic)" if data["synthetic"] else "real"
-    film = f", {data['film_fps']:g} per second, steadied over time" if "film_fps" in data else ""
+    rate = data.get("film_fps")
+    film = f", steadied over time ({rate:g} frames per second)" if rate else ""
     return f"{data['name']}: {data['test_images']} {kind} test images{film}"
 
 
